@@ -1,0 +1,21 @@
+"""What happens to a run is an exception; what happens to a job is a value (see `outcome`)."""
+
+
+class SenderError(Exception):
+    """A sentence for the user: what was wrong, where, and what to do."""
+
+
+class UsageError(SenderError):
+    """A wrong option, key, file or configuration: nothing was sent, exit 2."""
+
+
+class HaltError(SenderError):
+    """The run has to stop before its end: exit 3, the same command goes on where it stopped."""
+
+
+class OutputError(HaltError):
+    """The ledger or the outcome log cannot be written: nothing further may be sent."""
+
+
+class InputError(HaltError):
+    """An input broke while it was read; what was read before stands."""

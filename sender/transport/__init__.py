@@ -1,0 +1,77 @@
+"""The seam to the wire: `send(request) -> Reply`, with the instants that the pacer needs.
+
+Whatever goes wrong below becomes a `TransportFault` that says how far the request got; nothing else is raised but
+cancellation. The instants are those of the running loop's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Reach = Literal["unwritten", "written"]
+"""How far a failed request got: `unwritten` = surely no byte of it left, `written` = some may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request to the API."""
+
+    method: str
+    path: str
+    """Absolute path, already percent-encoded, with the query if any."""
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete, readable answer."""
+
+    status: int
+    content_type: str
+    """Lower case, without parameters; empty when the server named none."""
+    body: bytes
+    retry_after: str | None = None
+    written_at: float = 0.0
+    """Loop time just after the request's head was handed to the socket: no later than the server received it."""
+    answered_at: float = 0.0
+
+
+class TransportFault(Exception):  # noqa: N818 - it is a value that travels as an exception, judged like a status
+    """No readable answer came."""
+
+    def __init__(self, code: str, reach: Reach, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        """connect_failed, tls_failed, dns_failed, pool_timeout, timeout, connection_reset, answer_cut,
+        answer_unreadable, answer_too_large."""
+        self.reach = reach
+        self.message = message
+
+
+@dataclass(slots=True)
+class Wire:
+    """Told by the transport, read by the pacer: whether and when this request was written."""
+
+    on_written: Callable[[], None] | None = None
+    written_at: float | None = None
+
+
+class Transport(Protocol):
+    """Pooled connections to one API."""
+
+    async def send(self, request: Request, wire: Wire | None = None) -> Reply:
+        """One attempt, answer read to its end; raises TransportFault.
+
+        `wire.on_written` is called once, synchronously, as soon as the first write to the socket has returned, and
+        `wire.written_at` is set just before it.
+        """
+
+    async def warm(self, connections: int) -> int:
+        """Open up to this many idle connections ahead of the first request; returns how many are open."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""

@@ -1,4 +1,4 @@
-"""The ledger is the run's memory: what is known of each job before its request leaves and after its end (CONTRACT 6).
+"""The ledger is the run's memory: what is known of each job before its request leaves and after its end.
 
     (unknown) --hand_over--> handed_over --settle--> sent | rejected | failed | in_doubt
                                   |  ^

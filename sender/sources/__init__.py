@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class LaneOf(Protocol):
     """Tells the lane of a raw line; a line nobody can read belongs to the default kind's lane."""
 
-    def __call__(self, data: bytes) -> LaneName: ...
+    def __call__(self, data: bytes) -> LaneName:
+        """The lane that this line is for."""
 
 
 class Feed(Protocol):

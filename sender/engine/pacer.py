@@ -26,10 +26,13 @@ SLACK: Final = 0.001
 """Seconds by which a window's worth of slots is wider than the window: costs 0.1 % of a per-second rate."""
 MARGIN: Final = 0.0005
 """Seconds added to the window for the difference between our stamp and the receiving kernel's."""
+UNLIMITED: Final = 1 << 40
 
 
 def window_of(rate: float) -> tuple[int, float]:
     """(requests, seconds) for a rate per second: below 1 it means one request in any 1/rate seconds."""
+    if rate == math.inf:
+        return UNLIMITED, 1.0
     if rate >= 1:
         return math.floor(rate), 1.0
     return 1, 1.0 / rate
@@ -58,7 +61,7 @@ class Turn:
 
 
 class Pacer:
-    """Keeps one lane under `rate` requests per second in any sliding window; one task at a time may wait in `turn`."""
+    """Keeps one lane under `rate` requests per second in any sliding window; turns are taken in the order of asking."""
 
     def __init__(self, rate: float, *, guard: Guard | None = None, catch_up: int = 5) -> None:
         self._guard = guard
@@ -68,6 +71,7 @@ class Pacer:
         self._unwritten = 0
         self._next_slot = -math.inf
         self._not_before = -math.inf
+        self._gate = asyncio.Lock()
         self._waiter: asyncio.Future[None] | None = None
         self.requests = 0
         self.most_in_window = 0
@@ -114,8 +118,12 @@ class Pacer:
 
     async def turn(self) -> Turn:
         """Wait for the next request's instant and take it; a cancelled wait has taken nothing."""
-        while (at := self.next_at(now := self._loop.time())) > now:
-            await self._sleep_until(at)
+        async with self._gate:
+            while (at := self.next_at(now := self._loop.time())) > now:
+                await self._sleep_until(at)
+            return self._take(now)
+
+    def _take(self, now: float) -> Turn:
         step = self._step
         oldest = now if self._next_slot == -math.inf else now - self._catch_up * step
         self._next_slot = max(self._next_slot, self._not_before, oldest) + step

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Start the sandbox, send the example receipts to it at 100/s, show what became of them.
+set -eu
+sender=${1:-sender}
+here=$(dirname "$0")
+work=$(mktemp -d "${TMPDIR:-/tmp}/sender-demo.XXXXXX")
+SENDER_API_KEY=sandbox-key; export SENDER_API_KEY
+
+"$sender" sandbox --port 0 --latency 20-80 > "$work/sandbox.out" 2> "$work/sandbox.err" &
+sandbox=$!
+trap 'kill $sandbox 2>/dev/null || true' EXIT INT TERM
+tries=0
+until url=$(sed -n 's/^sandbox listening on //p' "$work/sandbox.out") && [ -n "$url" ]; do
+    tries=$((tries + 1))
+    if [ $tries -gt 100 ] || ! kill -0 $sandbox 2>/dev/null; then
+        cat "$work/sandbox.err" >&2; exit 1
+    fi
+    sleep 0.1
+done
+echo "The sandbox listens on $url. Sending $here/receipts.jsonl at 100/s."
+echo
+status=0
+"$sender" send "$here/receipts.jsonl" --base-url "$url" --outcomes "$work/receipts.outcomes.jsonl" \
+    --reconcile-lag 3 || status=$?
+echo
+echo "Some receipts are wrong on purpose, so the exit status is $status. Why they were not sent:"
+"$sender" outcomes "$work/receipts.outcomes.jsonl" --status invalid,rejected,failed,in_doubt |
+    sed 's/.*"source":"[^"]*","line":\([0-9]*\).*/\1 &/; s/^\([0-9]*\) .*"message":"\([^"]*\)".*/  line \1: \2/' | cut -c1-150
+[ "$status" -eq 1 ]

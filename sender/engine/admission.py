@@ -1,0 +1,29 @@
+"""Whether a checked job is started, given what is known of its identity (CONTRACT section 1). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from sender.job import Job
+    from sender.ledger import Standing, State
+
+Admission = Literal["start", "duplicate", "standing", "id_conflict"]
+"""`duplicate` = its twin stands in this run's input; `standing` = an earlier run ended it, only counted."""
+
+
+def admit(
+    job: Job, in_hand: str | None, standing: Standing | None, *, run: int, retry: Container[State] = ()
+) -> Admission:
+    """Decide on a job; `in_hand` is the content of a job with the same identity that this run holds already."""
+    if in_hand is not None:
+        return "duplicate" if in_hand == job.content else "id_conflict"
+    if standing is None:
+        return "start"
+    if standing.run == run:
+        return "duplicate" if standing.content == job.content else "id_conflict"
+    if standing.state == "failed" or (standing.state in retry and standing.resendable):
+        return "start"
+    return "standing" if standing.content == job.content else "id_conflict"

@@ -1,0 +1,108 @@
+"""The Breaker of a lane: stops starting jobs when the API is down, and goes on by itself (CONTRACT section 3).
+
+    closed --FAILURES bad answers in a row, or a stall--> open --harmless probe answers--> trying one job
+      ^                                                    ^                                    |
+      +------------------- it is answered -----------------+---- it fails: the wait doubles ----+
+
+Also the stall brake: a lane whose answers stop coming has more requests in hand than its latency explains, long
+before the first of them times out. Pure: the caller passes loop times, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Literal
+
+BreakerState = Literal["closed", "open", "trying"]
+
+FAILURES: Final = 5
+FIRST_WAIT: Final = 1.0
+PROBE_EVERY: Final = 5.0
+"""Longest time between harmless probes, so that a lane goes on within 10 s of the API's return."""
+MOST_WAIT: Final = 60.0
+SPARE: Final = 10
+"""Requests in hand that need no explanation."""
+UNKNOWN_LATENCY: Final = 0.3
+STALL: Final = 1.0
+"""Seconds without any answer, above three times the usual latency, after which a full lane is stalled."""
+REMEMBERED: Final = 200
+
+
+class Breaker:
+    """Judges a lane by its answers."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self.state: BreakerState = "closed"
+        self.retry_at = 0.0
+        """Loop time of the next probe while open."""
+        self._wait = FIRST_WAIT
+        self._bad_in_a_row = 0
+        self._latencies: deque[float] = deque(maxlen=REMEMBERED)
+        self._slowest = UNKNOWN_LATENCY
+        self._last_answer = float("-inf")
+        self.opened = 0
+        """How often it opened."""
+        self.open_since: float | None = None
+        """Loop time since when the lane is not closed, trials included."""
+
+    def good(self, now: float, latency: float) -> None:
+        """An answer came that shows the API at work, after `latency` seconds."""
+        self._remember(latency)
+        self._last_answer = now
+        self._bad_in_a_row = 0
+        if self.state == "trying":
+            self._close()
+        elif self.state == "open":
+            self.retry_at = now
+
+    def bad(self, now: float, started: float) -> None:
+        """An ambiguous or failed attempt, begun then; what was begun before the breaker opened tells nothing new."""
+        if self.open_since is not None and started <= self.open_since:
+            return
+        self._bad_in_a_row += 1
+        if self.state == "trying":
+            self._wait = min(MOST_WAIT, self._wait * 2)
+            self._open(now, self._wait)
+        elif self.state == "closed" and self._bad_in_a_row >= FAILURES:
+            self._open(now, self._wait)
+
+    def probed(self, now: float, *, answered: bool) -> None:
+        """A harmless probe ended: either one job may be tried, or the wait goes on."""
+        if answered:
+            self.state = "trying"
+        else:
+            self._wait = min(PROBE_EVERY, self._wait * 1.5) if self._wait < PROBE_EVERY else self._wait
+            self._open(now, min(self._wait, PROBE_EVERY))
+
+    def most_in_hand(self) -> int:
+        """Requests that may be in hand at once: twice what the latency explains, and a few."""
+        return SPARE + round(2 * self._rate * self._slowest)
+
+    def stalled(self, now: float, in_hand: int, oldest_start: float) -> bool:
+        """Whether answers have stopped coming; trips the breaker if so."""
+        silence = now - max(self._last_answer, oldest_start)
+        if self.state != "closed" or in_hand < self.most_in_hand() or silence < STALL + 3 * self._slowest:
+            return False
+        self._open(now, 0.0)
+        return True
+
+    def _remember(self, latency: float) -> None:
+        full = len(self._latencies) == REMEMBERED
+        leaving = self._latencies[0] if full else 0.0
+        self._latencies.append(latency)
+        if latency >= self._slowest or leaving >= self._slowest or len(self._latencies) == REMEMBERED // 4:
+            self._slowest = max(self._latencies)
+
+    def _open(self, now: float, wait: float) -> None:
+        if self.state == "closed":
+            self.opened += 1
+            self.open_since = now
+        self.state = "open"
+        self.retry_at = now + wait
+
+    def _close(self) -> None:
+        self.state = "closed"
+        self.open_since = None
+        self._wait = FIRST_WAIT
+        self._bad_in_a_row = 0

@@ -1,0 +1,64 @@
+"""What all lanes of a run share: the wire, the memory, the books, and the rules."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sender.backoff import Backoff
+    from sender.engine.identities import Identities
+    from sender.errors import HaltError
+    from sender.ledger import Ledger
+    from sender.recorder import Ended
+    from sender.transport import Transport
+    from sender.verdict import Rules
+
+InDoubt = Literal["hold", "resend-if-absent", "resend"]
+
+
+class Put(Protocol):
+    """Takes an ended job; returns at once."""
+
+    def __call__(self, ended: Ended) -> None:
+        """Have it recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How hard to try, and what to do when nobody knows."""
+
+    max_attempts: int = 5
+    max_wait: float = 900.0
+    """Longest Retry-After that is waited for, in seconds."""
+    max_outage: float = 3600.0
+    """Seconds without a success after which the run halts."""
+    in_doubt: InDoubt = "hold"
+
+
+@dataclass(slots=True)
+class Desk:
+    """One run's shared hands."""
+
+    transport: Transport
+    ledger: Ledger
+    identities: Identities
+    record: Put
+    rules: Rules
+    backoff: Backoff
+    policy: Policy
+    halt: Callable[[HaltError], None]
+    """End the run early: called once or more, returns at once."""
+    probe: Callable[[], Awaitable[bool]]
+    """A harmless look whether the API answers."""
+    reload_key: Callable[[], bool]
+    """Read the key file again; whether the key has changed."""
+    random: random.Random = field(default_factory=random.Random)
+    wall: Callable[[], float] = time.time
+    refused_kinds: dict[str, int] = field(default_factory=dict)
+    """403s in a row of each kind that were not about a job's content."""
+    halted_kinds: set[str] = field(default_factory=set)

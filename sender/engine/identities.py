@@ -1,0 +1,64 @@
+"""Which identities this run holds in its hands, so that a repeated line is found without asking the ledger alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender.ledger import Ledger, Standing
+
+
+class Identities:
+    """Identities from admission to their recorded end; memory is bounded by the jobs in hand."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._held: dict[str, str] = {}
+        self._ended: dict[str, str] = {}
+        self._lookups = 0
+
+    async def look_up(self, keys: Sequence[str]) -> LookUp:
+        """What the ledger knows of these; use the answer before the next await, as a context."""
+        self._lookups += 1
+        try:
+            standings = await self._ledger.find(keys)
+        except BaseException:
+            self._leave()
+            raise
+        return LookUp(self, standings)
+
+    def hold(self, key: str, content: str) -> None:
+        """A job of this identity was admitted."""
+        self._held[key] = content
+
+    def ended(self, key: str) -> None:
+        """The job's end stands in the ledger, or it claimed nothing after all."""
+        content = self._held.pop(key, None)
+        if content is not None and self._lookups:
+            # A look-up under way may have missed the end in the ledger.
+            self._ended[key] = content
+
+    def held(self, key: str) -> str | None:
+        """Content of the job with this identity that this run holds, if any."""
+        return self._held.get(key) or self._ended.get(key)
+
+    def _leave(self) -> None:
+        self._lookups -= 1
+        if not self._lookups:
+            self._ended.clear()
+
+
+class LookUp:
+    """The ledger's answer, good until the context is left."""
+
+    def __init__(self, identities: Identities, standings: dict[str, Standing]) -> None:
+        self._identities = identities
+        self.standings = standings
+
+    def __enter__(self) -> dict[str, Standing]:
+        return self.standings
+
+    def __exit__(self, *_: object) -> None:
+        self._identities._leave()  # noqa: SLF001 - the two are one thing

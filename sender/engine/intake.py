@@ -1,0 +1,111 @@
+"""The Intake of a lane: takes lines from its feed, checks them, asks what is known, and passes on what may start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sender.engine.admission import admit
+from sender.job import Invalid, Job
+from sender.outcome import Outcome
+from sender.problem import Problem
+from sender.recorder import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from sender.engine.desk import Desk
+    from sender.engine.lane import Lane
+    from sender.engine.tally import Tally
+    from sender.job import Line
+    from sender.ledger import Standing, State
+    from sender.parsing import Parser
+    from sender.sources import Feed
+
+BATCH: Final = 64
+"""Lines checked in one go: well under a millisecond, so that no slot is missed meanwhile."""
+
+
+class Intake:
+    """Feeds one lane until the feed ends or the run has taken on as many jobs as it may."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        lane: Lane,
+        parser: Parser,
+        desk: Desk,
+        tally: Tally,
+        *,
+        retry: Container[State] = (),
+        carried: Container[str] = (),
+        check: Callable[[Job], Job] = lambda job: job,
+    ) -> None:
+        self._feed = feed
+        self._lane = lane
+        self._parser = parser
+        self._desk = desk
+        self._tally = tally
+        self._retry = retry
+        self._carried = carried
+        self._check = check
+
+    async def run(self) -> None:
+        """Read to the end; the lane is told when nothing more will come."""
+        try:
+            while not self._tally.full:
+                await self._lane.queue.wait_for_room()
+                jobs, size = self._lane.queue.room
+                lines = await self._feed.read(min(jobs, BATCH), max(size, 1))
+                if not lines:
+                    return
+                await self._take_on(lines)
+        finally:
+            self._lane.fed()
+
+    async def _take_on(self, lines: list[Line]) -> None:
+        wall = self._desk.wall()
+        checked = [self._parser.parse(line, wall) for line in lines]
+        keys = [entry.key for entry in checked if isinstance(entry, Job)]
+        look_up = await self._desk.identities.look_up(keys)
+        with look_up as standings:
+            for entry in checked:
+                if self._tally.full:
+                    return
+                self._tally.read += 1
+                if isinstance(entry, Invalid):
+                    self._refuse(entry)
+                else:
+                    self._decide(entry, standings.get(entry.key))
+
+    def _decide(self, job: Job, standing: Standing | None) -> None:
+        identities = self._desk.identities
+        run = 0 if job.key in self._carried else self._desk.ledger.run
+        admission = admit(job, identities.held(job.key), standing, run=run, retry=self._retry)
+        if admission == "start":
+            self._tally.take_one()
+            identities.hold(job.key, job.content)
+            self._lane.accept(self._check(job))
+        elif admission == "standing" and standing is not None:
+            self._tally.standing(standing.state)
+        elif admission == "duplicate":
+            self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))
+        else:
+            conflict = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
+            self._refuse(Invalid(job.id, job.kind.name, job.source, job.line, (conflict,), job.warnings, job.meta))
+
+    def _refuse(self, bad: Invalid) -> None:
+        self._record(
+            Outcome(
+                bad.id,
+                bad.kind,
+                "invalid",
+                bad.source,
+                bad.line,
+                problems=bad.problems,
+                warnings=bad.warnings,
+                meta=bad.meta,
+            )
+        )
+
+    def _record(self, outcome: Outcome) -> None:
+        self._desk.record(Ended(outcome, None))

@@ -241,7 +241,7 @@ class Lane:
         self._end(delivery, delivery.outcome("in_doubt", problem, finished_at=self._desk.wall()))
 
     async def _judge(self, delivery: Delivery, answer: Reply | TransportFault, started: float) -> None:
-        verdict = judge(delivery.job.kind, answer, self._desk.rules)
+        verdict = judge(delivery.job.kind, answer, self._desk.rules, wall=self._desk.wall())
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._learn(verdict, latency, started)
         conclusion = conclude(delivery, verdict, latency, self._desk, outage=self.breaker.state != "closed")

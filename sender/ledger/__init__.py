@@ -90,6 +90,9 @@ class Ledger(Protocol):
     async def unlogged(self) -> list[bytes]:
         """Lines that an earlier run settled and may not have written to its log, oldest first."""
 
+    async def last_seq(self) -> int:
+        """Number of the newest line that waits for the log; 0 when none does."""
+
     def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:
         """Every job in doubt; with the flag those that earlier runs left handed over, instead."""
 

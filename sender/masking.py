@@ -1,0 +1,63 @@
+"""Nothing personal leaves: text that comes from the API is masked before anyone may read it (CONTRACT section 5)."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+MASK: Final = "***"
+SHORTEST: Final = 3
+"""Payload strings below this length say nothing and stand in too many words."""
+_ADDRESS: Final = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
+_NUMBER: Final = re.compile(r"\+?\d(?:[\d\s().-]{3,}\d|\d{3,})")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_BEARER: Final = re.compile(r"(?i)\bbearer\s+\S+")
+
+
+def mask(text: str, body: bytes | None = None) -> str:
+    """`text` without any string of the payload in `body`, and without what looks like an address, key or number."""
+    text = _BEARER.sub(MASK, mask_credentials(text))
+    for secret in _secrets(body):
+        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
+    text = _ADDRESS.sub(MASK, text)
+    return _NUMBER.sub(MASK, text)
+
+
+def mask_credentials(text: str) -> str:
+    """`text` with the user and password of every URL in it masked."""
+    return _CREDENTIALS.sub(f"{MASK}@", text)
+
+
+def _secrets(body: bytes | None) -> list[str]:
+    """Every string and number of the payload in the forms in which it may come back, the longest first."""
+    if body is None:
+        return []
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return []
+    forms: set[str] = set()
+    for value in _values(payload):
+        forms.update((value, html.escape(value), quote(value), quote(value, safe=""), repr(value)[1:-1]))
+        forms.add(orjson.dumps(value).decode()[1:-1])
+    return sorted((form for form in forms if len(form.strip()) >= SHORTEST), key=len, reverse=True)
+
+
+def _values(value: Any) -> list[str]:
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append(str(value))
+    return found

@@ -1,0 +1,104 @@
+"""The outcome log: JSON Lines, append-only (CONTRACT section 5). After a crash at most its last line is torn."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from sender.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+TAIL: Final = 1 << 20
+
+
+class OutcomeLog:
+    """One file that outcomes are appended to, by one run at a time."""
+
+    def __init__(self, path: Path, handle: int, *, regular: bool) -> None:
+        self.path = path
+        self._handle = handle
+        self._regular = regular
+
+    @classmethod
+    def open(cls, path: Path) -> OutcomeLog:
+        """Open or create (mode 0600) and repair a torn last line; UsageError when it cannot be written."""
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(f"the outcome log {path} cannot be opened: {error.strerror}") from None
+        regular = stat.S_ISREG(os.fstat(handle).st_mode)
+        try:
+            if regular:
+                _hold(handle, path)
+                _repair(handle)
+        except BaseException:
+            os.close(handle)
+            raise
+        return cls(path, handle, regular=regular)
+
+    async def append(self, lines: Sequence[bytes]) -> None:
+        """Durably add these lines; OutputError when they cannot all be written, and then none stays half-written."""
+        await asyncio.to_thread(self._append, b"".join(lines))
+
+    def _append(self, data: bytes) -> None:
+        size = os.fstat(self._handle).st_size
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._handle, view) :]
+            if self._regular:
+                os.fdatasync(self._handle)
+        except OSError as error:
+            if self._regular:
+                os.ftruncate(self._handle, size)
+            raise OutputError(
+                f"the outcome log {self.path} cannot be written ({error.strerror}): nothing further was sent. "
+                "Make room, then run the same command again"
+            ) from None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._handle)
+
+
+def read_outcomes(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole line of a log as a dict; a torn last line is passed over."""
+    with path.open("rb") as log:
+        for line in log:
+            if line.endswith(b"\n"):
+                yield orjson.loads(line)
+
+
+def _hold(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UsageError(f"the outcome log {path} is in use by another run: wait for its end") from None
+
+
+def _repair(handle: int) -> None:
+    """Cut off what a crash left of a last line; a whole one that only lacks its end gets it."""
+    size = os.fstat(handle).st_size
+    start = size
+    tail = b""
+    while start > 0 and b"\n" not in tail:
+        step = min(TAIL, start)
+        start -= step
+        tail = os.pread(handle, step, start) + tail
+    torn = tail[tail.rfind(b"\n") + 1 :]
+    if not torn:
+        return
+    try:
+        orjson.loads(torn)
+    except orjson.JSONDecodeError:
+        os.ftruncate(handle, size - len(torn))
+    else:
+        os.write(handle, b"\n")

@@ -1,0 +1,79 @@
+"""The Recorder makes ends last, in this order: ledger, outcome log, and only then they are counted and told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sender.ledger import Entry, Ledger
+    from sender.outcome import Outcome
+    from sender.outcome_log import OutcomeLog
+
+BATCH: Final = 1000
+
+
+class Ended(NamedTuple):
+    """A job's end on its way to disk."""
+
+    outcome: Outcome
+    entry: Entry | None
+    """None where nothing is to be remembered (`invalid`, `duplicate`): such a line goes to the log alone."""
+
+
+class Recorder:
+    """Takes ends as they come, and writes all that wait in one go while the next ones gather."""
+
+    def __init__(self, ledger: Ledger, log: OutcomeLog, on_recorded: Callable[[Sequence[Ended]], None]) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._on_recorded = on_recorded
+        self._waiting: deque[Ended] = deque()
+        self._more = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def backlog(self) -> int:
+        """Ends that are not yet on disk."""
+        return len(self._waiting)
+
+    def put(self, ended: Ended) -> None:
+        """Have this end recorded; returns at once."""
+        self._waiting.append(ended)
+        self._idle.clear()
+        self._more.set()
+
+    async def replay(self) -> int:
+        """Write the lines that an earlier run settled but did not come to log; returns their number."""
+        upto = await self._ledger.last_seq()
+        lines = await self._ledger.unlogged()
+        if lines:
+            await self._log.append(lines)
+            await self._ledger.logged(upto)
+        return len(lines)
+
+    async def run(self) -> None:
+        """Record until cancelled; raises OutputError as soon as something cannot be written."""
+        while True:
+            await self._more.wait()
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            await self._record(batch)
+            if not self._waiting:
+                self._more.clear()
+                self._idle.set()
+
+    async def drain(self) -> None:
+        """Return when everything that was put is on disk and told."""
+        await self._idle.wait()
+
+    async def _record(self, batch: Sequence[Ended]) -> None:
+        entries = [ended.entry for ended in batch if ended.entry is not None]
+        upto = await self._ledger.settle(entries) if entries else 0
+        await self._log.append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch])
+        if upto:
+            await self._ledger.logged(upto)
+        self._on_recorded(batch)

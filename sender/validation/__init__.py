@@ -1,0 +1,10 @@
+"""Checks of a payload before it is sent: reject what the API surely refuses, warn of the rest (API.md section 11).
+
+Nothing is changed: a payload is sent as it is, or not at all.
+"""
+
+from __future__ import annotations
+
+from sender.validation.check import Options, check
+
+__all__ = ["Options", "check"]

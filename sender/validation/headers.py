@@ -1,0 +1,60 @@
+"""Custom headers of an email: an object, an array of name and value, or either as a JSON text (API.md section 3.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sender.validation.report import Report
+
+RESERVED: Final = frozenset({
+    "subject", "to", "from", "cc", "bcc", "reply-to", "mime-version", "content-type", "content-transfer-encoding",
+    "received", "return-path", "date",
+})  # fmt: skip
+
+
+def check_headers(value: Any, report: Report) -> None:
+    """Names and values are ASCII texts; reserved names are warned of."""
+    if type(value) is str:
+        if value == "":
+            return
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            report.problem(
+                "bad_header", "headers", "headers is a text that is not JSON; give an object of name and value"
+            )
+            return
+    if type(value) not in (dict, list):
+        report.problem(
+            "bad_header", "headers", "headers must be an object of name and value, or an array of such pairs"
+        )
+        return
+    for number, (name, content) in enumerate(_pairs(value)):
+        _check_pair(f"headers[{number}]", name, content, report)
+
+
+def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
+    if type(value) is dict:
+        yield from value.items()
+        return
+    for entry in value:
+        yield (entry.get("name"), entry.get("value")) if type(entry) is dict else (None, None)
+
+
+def _check_pair(field: str, name: Any, content: Any, report: Report) -> None:
+    if type(name) is not str or type(content) is not str:
+        report.problem("bad_header", field, f"{field} must have a name and a value, both texts")
+        return
+    if not name or not name.isascii() or any(char <= " " or char == "\x7f" for char in name):
+        report.problem("bad_header", field, f"the name of {field} must be ASCII without spaces")
+    elif name.lower() in RESERVED:
+        report.warn("reserved_header", field, f"{field} is reserved; the API sets it itself")
+    if not content.isascii() or any(char in "\r\n\0" for char in content):
+        report.problem("bad_header", field, f"the value of {field} must be ASCII on one line")
+    elif content != content.strip():
+        report.warn("header_space", field, f"the value of {field} begins or ends with a space")

@@ -1,0 +1,328 @@
+"""Every way in which a request can fail, on a real socket, and how far it is said to have got."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+import struct
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from sender.errors import UsageError
+from sender.transport import Request, TransportFault, Wire
+from sender.transport.http import HttpTransport
+from sender.transport.urls import check_base_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+POST = Request("POST", "/v1/send/email", b'{"to":"a"}')
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n\r\n{}"
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0
+    )
+    return head, await reader.readexactly(length)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def serving(handler: Handler, **transport: object) -> AsyncIterator[HttpTransport]:
+    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        except (OSError, EOFError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(guarded, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = HttpTransport(f"http://127.0.0.1:{port}", lambda: "key", **transport)  # type: ignore[arg-type]
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        server.close()
+        await asyncio.sleep(0)
+
+
+def answering(answer: bytes, *, close: bool = False) -> Handler:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(answer)
+            await writer.drain()
+            if close:
+                return
+
+    return handler
+
+
+async def fault_of(handler: Handler, request: Request = POST, **transport: object) -> TransportFault:
+    async with serving(handler, **transport) as client:
+        with pytest.raises(TransportFault) as caught:
+            await client.send(request)
+        return caught.value
+
+
+async def test_the_request_and_its_instants() -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append(await read_request(reader))
+            await asyncio.sleep(0.05)
+            writer.write(OK)
+
+    async with serving(handler) as client:
+        for request in (POST, Request("GET", "/v1/customers/a%2Bb/messages?id_type=email")):
+            told: list[float] = []
+            wire = Wire(on_written=lambda told=told: told.append(asyncio.get_running_loop().time()))  # type: ignore[misc]
+            before = asyncio.get_running_loop().time()
+            reply = await client.send(request, wire)
+            assert reply.status == 200
+            assert reply.content_type == "application/json"
+            assert len(told) == 1
+            assert before <= reply.written_at == wire.written_at <= told[0] < reply.answered_at - 0.03
+    post, get = seen
+    assert post[0].startswith(b"POST /v1/send/email HTTP/1.1\r\n")
+    assert b"\r\nAuthorization: Bearer key\r\n" in post[0]
+    assert b"\r\nContent-Type: application/json\r\n" in post[0]
+    assert post[1] == POST.body
+    assert get[0].startswith(b"GET /v1/customers/a%2Bb/messages?id_type=email HTTP/1.1\r\n")
+
+
+async def test_the_key_is_read_at_each_request() -> None:
+    keys = ["first", "second"]
+    heads: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append((await read_request(reader))[0])
+            writer.write(OK)
+
+    async with serving(handler) as client:
+        client._api_key = lambda: keys[len(heads)]
+        await client.send(POST)
+        await client.send(POST)
+    assert [key.encode() in head for key, head in zip(keys, heads, strict=True)] == [True, True]
+
+
+async def test_refused() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = HttpTransport(f"http://127.0.0.1:{unused.getsockname()[1]}", lambda: "key")
+        with pytest.raises(TransportFault) as caught:
+            await client.send(POST)
+        await client.aclose()
+    assert (caught.value.code, caught.value.reach) == ("connect_failed", "unwritten")
+
+
+async def test_unknown_host() -> None:
+    client = HttpTransport("http://host.invalid", lambda: "key")
+    with pytest.raises(TransportFault) as caught:
+        await client.send(POST)
+    await client.aclose()
+    assert (caught.value.code, caught.value.reach) == ("dns_failed", "unwritten")
+
+
+async def test_untrusted_certificate_and_then_a_trusted_one() -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    server = await asyncio.start_server(answering(OK), "127.0.0.1", 0, ssl=context)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    client = HttpTransport(url, lambda: "key")
+    with pytest.raises(TransportFault) as caught:
+        await client.send(POST)
+    await client.aclose()
+    assert (caught.value.code, caught.value.reach) == ("tls_failed", "unwritten")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    client = HttpTransport(url, lambda: "key", tls=trusting)
+    assert await client.warm(3) == 3
+    assert (await client.send(POST)).status == 200
+    await client.aclose()
+    server.close()
+    await asyncio.sleep(0.01)
+
+
+async def test_reset_before_the_request_was_read() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        reset(writer)
+
+    fault = await fault_of(handler)
+    assert (fault.code, fault.reach) == ("connection_reset", "written")
+
+
+async def test_reset_after_the_body() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        reset(writer)
+
+    fault = await fault_of(handler)
+    assert (fault.code, fault.reach) == ("connection_reset", "written")
+
+
+async def test_half_written_large_body() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1000)
+        reset(writer)
+
+    fault = await fault_of(handler, Request("POST", "/x", b" " * 20_000_000))
+    assert fault.reach == "written"
+    assert fault.code == "connection_reset"
+
+
+async def test_large_body_arrives_whole() -> None:
+    sizes: list[int] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sizes.append(len((await read_request(reader))[1]))
+        writer.write(OK)
+
+    async with serving(handler) as client:
+        await client.send(Request("POST", "/x", b"x" * 5_000_001))
+    assert sizes == [5_000_001]
+
+
+async def test_hang() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    fault = await fault_of(handler, timeout=0.2)
+    assert (fault.code, fault.reach) == ("timeout", "written")
+
+
+async def test_cut_answer() -> None:
+    cut = b'HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{"delivery'
+    fault = await fault_of(answering(cut, close=True))
+    assert (fault.code, fault.reach) == ("answer_cut", "written")
+
+
+async def test_garbage_answer() -> None:
+    fault = await fault_of(answering(b"\x00\xff not http at all\r\n\r\n", close=True))
+    assert (fault.code, fault.reach) == ("answer_unreadable", "written")
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+async def test_answer_too_large(encoded: bool) -> None:
+    body = b"x" * 100_000
+    head = b"HTTP/1.1 200 OK\r\n"
+    if encoded:
+        body = gzip.compress(body)
+        head += b"Content-Encoding: gzip\r\n"
+    fault = await fault_of(answering(head + b"Content-Length: %d\r\n\r\n" % len(body) + body), most_answer=50_000)
+    assert (fault.code, fault.reach) == ("answer_too_large", "written")
+
+
+async def test_gzip_and_chunked_answers() -> None:
+    body = gzip.compress(b'{"delivery_id":"d"}')
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[i : i + 7]), body[i : i + 7]) for i in range(0, len(body), 7))
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    async with serving(answering(answer)) as client:
+        reply = await client.send(POST)
+    assert reply.body == b'{"delivery_id":"d"}'
+    assert reply.content_type == ""
+
+
+async def test_bad_gzip() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!"
+    fault = await fault_of(answering(answer))
+    assert (fault.code, fault.reach) == ("answer_unreadable", "written") or fault.code == "answer_cut"
+
+
+async def test_redirect_is_not_followed() -> None:
+    async with serving(answering(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")) as client:
+        assert (await client.send(POST)).status == 302
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_nothing_is_repeated_on_a_dropped_connection(method: str) -> None:
+    """aiohttp would repeat GET and PUT when a reused connection breaks."""
+    requests = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        await read_request(reader)
+        requests += 1
+        writer.write(OK)
+        await writer.drain()
+        await read_request(reader)
+        requests += 1
+        reset(writer)
+
+    async with serving(handler) as client:
+        request = Request(method, "/v1/x", None if method == "GET" else b"{}")
+        await client.send(request)
+        with pytest.raises(TransportFault) as caught:
+            await client.send(request)
+    assert requests == 2
+    assert caught.value.reach == "written"
+
+
+async def test_connection_closed_while_idle_costs_nothing() -> None:
+    async with serving(answering(OK, close=True)) as client:
+        for _ in range(5):
+            assert (await client.send(POST)).status == 200
+            await asyncio.sleep(0.02)
+
+
+async def test_warm_connections_are_used() -> None:
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answering(OK)(reader, writer)
+
+    async with serving(handler) as client:
+        assert await client.warm(4) == 4
+        await asyncio.gather(*(client.send(POST) for _ in range(4)))
+        await asyncio.sleep(0.01)
+        assert connections == 4
+
+
+async def test_cancelled_before_and_after_the_write() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(handler) as client:
+        wire = Wire()
+        task = asyncio.create_task(client.send(POST, wire))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert wire.written_at is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://x", "https://", "https://user:pw@host", "http://example.com", "https://h/?a=1", "https://h:99999", "x"],
+)
+def test_base_urls_that_get_no_key(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_base_url(url)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://h/", "http://127.0.0.1:8025", "http://[::1]:1", "http://localhost"])
+def test_base_urls_that_are_fine(url: str) -> None:
+    assert check_base_url(url) == url.rstrip("/")
+    assert check_base_url("http://example.com", allow_http=True)

@@ -37,7 +37,7 @@ FIELDS: Final[dict[str, Types]] = {
 }  # fmt: skip
 
 
-def check_broadcast(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_broadcast(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/campaigns/{broadcast_id}/triggers."""
     report.types(FIELDS, payload)
     given = [name for name in AUDIENCES if payload.get(name) is not None]

@@ -30,7 +30,7 @@ _CONTENT: Final[dict[str, Types]] = {
 _READ_ONLY: Final = ("from", "reply_to", "bcc", "cc", "fake_bcc", "language", "name", "type", "id")
 
 
-def check_newsletter_send(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_newsletter_send(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/newsletters/{newsletter_id}/send."""
     report.types(_RATE, payload)
     _check_rate(payload, report)
@@ -62,7 +62,7 @@ def check_newsletter_schedule(
         )
 
 
-def check_content(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_content(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """PUT /v1/transactional/{transactional_id}/content/{content_id}."""
     known = {name: value for name, value in payload.items() if name not in _READ_ONLY}
     report.types(_CONTENT, known)

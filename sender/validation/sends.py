@@ -80,7 +80,7 @@ def _check_own_content(payload: Mapping[str, Any], report: Report) -> None:
         report.warn("missing_from", "from", "from is missing; the workspace's default sender is used")
 
 
-def check_sms(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_sms(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/send/sms."""
     report.types(SMS, payload)
     _require_template_and_person(payload, report)
@@ -92,7 +92,7 @@ def check_sms(payload: Mapping[str, Any], size: int, report: Report, now: float,
     _finish(payload, size, report, now)
 
 
-def check_whatsapp(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_whatsapp(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/send/whatsapp."""
     report.types(SMS, payload)
     _require_template_and_person(payload, report)
@@ -104,7 +104,7 @@ def check_whatsapp(payload: Mapping[str, Any], size: int, report: Report, now: f
     _finish(payload, size, report, now)
 
 
-def check_push(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_push(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/send/push."""
     report.types(PUSH, payload)
     _require_template_and_person(payload, report)
@@ -130,14 +130,14 @@ def _check_device(device: Mapping[str, Any], report: Report) -> None:
         report.problem("bad_device", "custom_device.platform", "custom_device.platform must be ios or android")
 
 
-def check_in_app(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_in_app(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/send/in_app: routed to the person's devices, there is no `to`."""
     if "to" in payload:
         report.warn("ignored_field", "to", "in-app messages have no to; they go to the person's devices")
     _check_template_only(payload, size, report, now)
 
 
-def check_inbox(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:  # noqa: ARG001
+def check_inbox(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
     """POST /v1/send/inbox_message."""
     _check_template_only(payload, size, report, now)
 

@@ -1,0 +1,102 @@
+"""Who a job is: hashes that never change between versions (CONTRACT section 1; held by golden examples in the tests).
+
+Numbers that are equal hash equal, however they are written: 1, 1.0 and 1e0. Integers and decimals that a float cannot
+hold exactly keep every digit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64encode
+from decimal import Decimal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONG_NUMBER: Final = re.compile(rb"[\d.]{16,}")
+
+
+def key_of_id(workspace: str | None, text: str) -> str:
+    """Identity of a job with an id: over all kinds, within one workspace."""
+    return _hash(b"id", (workspace or "").encode(), text.encode())
+
+
+def content_of(kind: str, path_ids: Sequence[int], payload: Any, body: bytes) -> str:
+    """Hash of what a job asks for: kind, path ids and canonical payload."""
+    ids = ",".join(map(str, path_ids)).encode()
+    return _hash(b"content", kind.encode(), ids, canonical(payload, body))
+
+
+def key_of_content(workspace: str | None, content: str) -> str:
+    """Identity of a job without an id."""
+    return _hash(b"anonymous", (workspace or "").encode(), content.encode())
+
+
+def canonical(payload: Any, body: bytes) -> bytes:
+    """The payload with keys sorted at every level, no white space, and equal numbers written alike."""
+    if _LONG_NUMBER.search(body):
+        payload = json.loads(body, parse_float=Decimal)
+        return _write(payload).encode()
+    if _has_float(payload):
+        return _write(payload).encode()
+    return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+
+
+def _has_float(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        values = value.values() if type(value) is dict else value
+        for inner in values:
+            kind = type(inner)
+            if kind is float:
+                return True
+            if kind is dict or kind is list:
+                waiting.append(inner)
+    return False
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, dict):
+        members = (f"{_text(key)}:{_write(value[key])}" for key in sorted(value, key=str.encode))
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_write, value)) + "]"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return _number(value)
+
+
+def _number(value: float | Decimal) -> str:
+    """Shortest exact writing: integers without a point, others as digits and exponent."""
+    if isinstance(value, int):
+        return str(value)
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if not exact:
+        return "0"
+    sign, digits, exponent = exact.as_tuple()
+    text = "".join(map(str, digits))
+    stripped = text.rstrip("0")
+    power = int(exponent) + len(text) - len(stripped)
+    if 0 <= power <= 30:
+        return "-" * sign + stripped + "0" * power
+    return f"{'-' * sign}{stripped}e{power}"
+
+
+def _text(value: str) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _hash(*parts: bytes) -> str:
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return urlsafe_b64encode(digest.digest())[:22].decode()

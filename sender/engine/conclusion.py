@@ -52,7 +52,7 @@ def _try_again(delivery: Delivery, verdict: Verdict, latency: float | None, desk
 
 
 def _outcome(delivery: Delivery, status: Status, verdict: Verdict, latency: float | None, desk: Desk) -> Outcome:
-    problems = ()
+    problems: tuple[Problem, ...] = ()
     if status != "sent":
         problems = (Problem(verdict.code, verdict.field, mask(verdict.message, delivery.job.body)),)
     return delivery.outcome(

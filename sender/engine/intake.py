@@ -11,7 +11,7 @@ from sender.problem import Problem
 from sender.recorder import Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
 
     from sender.engine.desk import Desk
     from sender.engine.lane import Lane
@@ -51,18 +51,16 @@ class Intake:
 
     async def run(self) -> None:
         """Read to the end; the lane is told when nothing more will come."""
-        try:
-            while not self._tally.full:
-                await self._lane.queue.wait_for_room()
-                jobs, size = self._lane.queue.room
-                lines = await self._feed.read(min(jobs, BATCH), max(size, 1))
-                if not lines:
-                    return
-                await self._take_on(lines)
-        finally:
-            self._lane.fed()
+        while not self._tally.full:
+            await self._lane.queue.wait_for_room()
+            jobs, size = self._lane.queue.room
+            lines = await self._feed.read(min(jobs, BATCH), max(size, 1))
+            if not lines:
+                break
+            await self._take_on(lines)
+        self._lane.fed()
 
-    async def _take_on(self, lines: list[Line]) -> None:
+    async def _take_on(self, lines: Sequence[Line]) -> None:
         wall = self._desk.wall()
         checked = [self._parser.parse(line, wall) for line in lines]
         keys = [entry.key for entry in checked if isinstance(entry, Job)]

@@ -21,7 +21,6 @@ import sqlite3
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import orjson
@@ -31,6 +30,7 @@ from sender.ledger import Claim, Doubt, Entry, Standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
 Durability = Literal["full", "normal", "off"]
 
@@ -188,7 +188,7 @@ class SqliteLedger:
             db.execute("INSERT INTO outbox (line) SELECT value FROM json_each(?)", (lines,))
             return int(db.execute("SELECT max(seq) FROM outbox").fetchone()[0])
 
-        return await self._write(write)
+        return int(await self._write(write))
 
     async def logged(self, upto: int) -> None:
         """See `Ledger.logged`; made durable with the next commit."""
@@ -201,7 +201,7 @@ class SqliteLedger:
 
     async def last_seq(self) -> int:
         """Number of the newest line in the outbox; 0 when it is empty."""
-        return await self._read(lambda db: db.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()[0])
+        return int(await self._read(lambda db: db.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()[0]))
 
     async def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:
         """See `Ledger.doubts`."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CHUNK: Final = 1 << 16
 MOST_LINES: Final = 2000
 MOST_BYTES: Final = 4 << 20
+PAUSE: Final = 0.005
+"""Seconds between chunks that only fill the disk: the pace of the lanes at work comes first."""
 MOST_OVERFLOW: Final = 4 << 30
 """Bytes on disk over all lanes; beyond it the reader waits for the full lane after all."""
 _HEAD: Final = struct.Struct("<QI")
@@ -96,10 +98,9 @@ class StreamInput:
                     self._wanted.clear()
                     await self._wanted.wait()
                 chunk = await self._next_chunk()
-                self._route(self._cutter.cut(chunk) if chunk else self._cutter.finish())
+                fed = self._route(self._cutter.cut(chunk) if chunk else self._cutter.finish())
                 self._ended = not chunk
-                while sum(queue.spilled for queue in self._queues.values()) > MOST_OVERFLOW:
-                    await asyncio.sleep(0.05)
+                await self._hold_back(fed)
         except (InputError, UsageError) as error:
             self._error = error
             self._ended = True
@@ -114,14 +115,29 @@ class StreamInput:
             refuse_array(self.name, chunk)
         return chunk
 
-    def _route(self, lines: list[Line]) -> None:
+    async def _hold_back(self, fed: bool) -> None:
+        """Read on slowly while nobody who is hungry gets anything, and not at all when the disk's share is full."""
+        if not fed and self._spilled:
+            await asyncio.sleep(PAUSE)
+        while self._spilled > MOST_OVERFLOW:  # noqa: ASYNC110 - whoever takes a line need not know of the disk's share
+            await asyncio.sleep(10 * PAUSE)
+
+    @property
+    def _spilled(self) -> int:
+        return sum(queue.spilled for queue in self._queues.values())
+
+    def _route(self, lines: list[Line]) -> bool:
+        """Put each line into its lane's queue; whether a hungry lane got one."""
+        fed = False
         assert self._lane_of is not None  # noqa: S101 - use() comes before read()
         for line in lines:
             lane = self._lane_of(line.data)
             self._queues[lane].put(line)
             waiting = self._hungry.pop(lane, None)
             if waiting is not None:
+                fed = True
                 waiting.set()
+        return fed
 
     def _wake_all(self) -> None:
         for waiting in self._hungry.values():
@@ -179,8 +195,8 @@ class LaneBuffer:
             os.pwrite(self._file.fileno(), record, self._write_at)
         except OSError as error:
             raise InputError(
-                f"lines of {self._source} that wait for a slow lane cannot be kept on disk ({error.strerror}): make room "
-                f"in {tempfile.gettempdir()}, or set TMPDIR"
+                f"lines of {self._source} that wait for a slow lane cannot be kept on disk ({error.strerror}): "
+                f"make room in {tempfile.gettempdir()}, or set TMPDIR"
             ) from None
         self._write_at += len(record)
 

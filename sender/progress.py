@@ -1,0 +1,105 @@
+"""Progress on stderr: one live line on a terminal, a log line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BAR: Final = 24
+EVERY: Final = 0.25
+LOG_EVERY: Final = 5.0
+SMOOTH: Final = 0.2
+
+
+class Snapshot(NamedTuple):
+    """Where the run stands."""
+
+    read: int
+    ended: int
+    sent: int
+    problems: int
+    bytes_read: int
+    bytes_all: int | None
+    waiting: int
+    """Lines read and not ended."""
+
+
+class Progress:
+    """Shows snapshots until it is cancelled."""
+
+    def __init__(self, look: Callable[[], Snapshot], *, stream: TextIO | None = None, shown: bool = True) -> None:
+        self._look = look
+        self._stream = stream or sys.stderr
+        self._shown = shown
+        self._rate = 0.0
+        self._before = 0
+
+    async def run(self) -> None:
+        """Draw or log, by what stderr is."""
+        if not self._shown:
+            return
+        if self._stream.isatty():
+            await self._draw()
+        else:
+            await self._log()
+
+    async def _draw(self) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time()
+        try:
+            while True:
+                await asyncio.sleep(EVERY)
+                now = loop.time()
+                self._measure(self._look(), now - at)
+                at = now
+                width = shutil.get_terminal_size().columns
+                self._stream.write(f"\r\x1b[2K{self.line(self._look(), width - 1)}")
+                self._stream.flush()
+        finally:
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+
+    async def _log(self) -> None:
+        import structlog
+
+        log = structlog.get_logger()
+        while True:
+            await asyncio.sleep(LOG_EVERY)
+            now = self._look()
+            self._measure(now, LOG_EVERY)
+            log.info("progress", read=now.read, sent=now.sent, problems=now.problems, per_second=round(self._rate, 1))
+
+    def _measure(self, now: Snapshot, seconds: float) -> None:
+        rate = (now.sent - self._before) / seconds if seconds > 0 else 0.0
+        self._rate = rate if not self._rate else self._rate + SMOOTH * (rate - self._rate)
+        self._before = now.sent
+
+    def line(self, now: Snapshot, width: int) -> str:
+        """The live line, cut to the terminal's width."""
+        share = self.share(now)
+        left = "" if share is None else f"{'━' * round(share * BAR):·<{BAR}} {share:4.0%}  "
+        eta = self.eta(now)
+        parts = [f"{left}{now.sent:,} sent  {self._rate:.0f}/s"]
+        if now.problems:
+            parts.append(f"{now.problems:,} not sent")
+        if eta is not None:
+            parts.append(f"{int(eta) // 60}:{int(eta) % 60:02d} left")
+        return "  ".join(parts)[:width]
+
+    def share(self, now: Snapshot) -> float | None:
+        """Part of the work that is done, as far as the inputs' sizes tell."""
+        if not now.bytes_all or not now.read:
+            return None
+        return min(1.0, now.bytes_read / now.bytes_all) * now.ended / now.read
+
+    def eta(self, now: Snapshot) -> float | None:
+        """Seconds that the rest takes at the present rate."""
+        share = self.share(now)
+        if not share or self._rate < 0.1:
+            return None
+        return (now.ended / share - now.ended) / self._rate

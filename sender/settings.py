@@ -1,0 +1,140 @@
+"""Every setting, once: its table and key in the file, default, unit and sentence; options and environment follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+
+
+class Setting(NamedTuple):
+    """How a setting is written and read."""
+
+    table: str
+    help: str
+    kind: str
+    """One of text, path, number, seconds, count, rate, flag, statuses, words, choice."""
+    choices: tuple[str, ...] = ()
+    option: str | None = None
+    """Its option on the command line where that differs from the name; "" for none."""
+    metavar: str | None = None
+
+
+def _setting(default: Any, table: str, kind: str, text: str, **more: Any) -> Any:
+    metadata = {"setting": Setting(table, text, kind, **more)}
+    if isinstance(default, list | tuple | frozenset):
+        return field(default=tuple(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run goes by."""
+
+    region: str = _setting("us", "api", "choice", "the workspace's region", choices=("us", "eu"))
+    base_url: str = _setting("", "api", "text", "another API than the region's, such as the sandbox", metavar="URL")
+    allow_http: bool = _setting(False, "api", "flag", "allow a base URL with plain http to another machine")
+    api_key_file: str = _setting("", "api", "path", "file that holds the App API key; read again when it is refused")
+    timeout: float = _setting(20.0, "api", "seconds", "longest time of a whole attempt, in seconds")
+    keep_alive: float = _setting(
+        10.0, "api", "seconds", "seconds that an idle connection is kept; shorter than the server's own time"
+    )
+
+    rate: float = _setting(
+        100.0, "limits", "rate", "requests in any second on the send endpoints; LANE=N sets another lane's",
+        metavar="[LANE=]N",
+    )  # fmt: skip
+    rate_trigger: float = _setting(
+        0.1, "limits", "number", "broadcast triggers a second; below 1 it means one in any 1/N seconds", option=""
+    )
+    rate_app: float = _setting(10.0, "limits", "number", "requests in any second on all other endpoints", option="")
+    concurrency: int = _setting(256, "limits", "count", "most requests under way in a lane")
+
+    max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")
+    backoff: float = _setting(
+        0.5, "retry", "seconds", "longest first wait before a retry, doubled each time", option=""
+    )
+    backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds", option="")
+    max_wait: float = _setting(900.0, "retry", "seconds", "longest Retry-After that a run waits for before it halts")
+    max_outage: float = _setting(3600.0, "retry", "seconds", "seconds without a success after which a run halts")
+    safe_statuses: tuple[int, ...] = _setting(
+        [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried", option=""
+    )
+    ambiguous_statuses: tuple[int, ...] = _setting(
+        [408, 500, 502, 504], "retry", "statuses", "statuses after which a job may have been accepted", option=""
+    )
+
+    in_doubt: str = _setting(
+        "hold", "doubt", "choice", "what becomes of a job that may have been accepted",
+        choices=("hold", "resend-if-absent", "resend"),
+    )  # fmt: skip
+    reconcile: bool = _setting(True, "doubt", "flag", "settle jobs in doubt by reading the API at the end of a run")
+    reconcile_lag: float = _setting(
+        60.0, "doubt", "seconds", "seconds after which the API's lists show what it accepted"
+    )
+
+    kind: str = _setting("email", "run", "text", "kind of a bare payload", metavar="KIND")
+    grace: float = _setting(25.0, "run", "seconds", "seconds that jobs in hand get after the first signal")
+    memory: int = _setting(64 * 2**20, "run", "count", "bytes of payload held in memory", option="")
+    preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
+
+    outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
+    ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
+    durability: str = _setting(
+        "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
+        choices=("full", "normal", "off"), option="",
+    )  # fmt: skip
+    progress: bool = _setting(True, "output", "flag", "show progress on stderr")
+    log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
+    log_level: str = _setting(
+        "info", "output", "choice", "least level that is logged", choices=("debug", "info", "warning", "error")
+    )
+
+    require_identifiers: bool = _setting(
+        True, "validation", "flag", "refuse an email without identifiers, instead of a warning", option=""
+    )
+    risky_extensions: tuple[str, ...] = _setting(
+        ["bat", "cmd", "com", "exe", "jar", "js", "msi", "ps1", "scr", "vbs"], "validation", "words",
+        "attachments that are warned of, by extension", option="",
+    )  # fmt: skip
+
+
+SETTINGS: Final[dict[str, Setting]] = {one.name: one.metadata["setting"] for one in fields(Settings)}
+DEFAULTS: Final = Settings()
+
+
+def option_of(name: str) -> str | None:
+    """The command-line option of a setting, or None where it has none."""
+    setting = SETTINGS[name]
+    if setting.option == "":
+        return None
+    plain = name.replace("_", "-")
+    return f"--no-{plain}" if setting.kind == "flag" and getattr(DEFAULTS, name) else f"--{plain}"
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"SENDER_{name.upper()}"
+
+
+def default_toml() -> str:
+    """config/sender.toml: every key with its default and sentence."""
+    parts = ["# Every setting with its default. Command line > SENDER_… environment > this file > default.\n"]
+    table = ""
+    for name, setting in SETTINGS.items():
+        if setting.table != table:
+            table = setting.table
+            parts.append(f"\n[{table}]\n")
+        choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
+        sentence = setting.help[0].upper() + setting.help[1:]
+        parts.append(f"# {sentence}{choices}.\n{name} = {_toml(getattr(DEFAULTS, name))}\n")
+    return "".join(parts)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"{value:g}" if isinstance(value, float) else str(value)

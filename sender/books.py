@@ -100,7 +100,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     lines = [f"{'read':>12}  {summary['read']:>10,}"]
     for name in (*STATUSES, "not_started"):
         number = summary[name]
-        if not number and name not in ("sent",):
+        if not number and name != "sent":
             continue
         advice = ADVICE.get(name, "").format(outcomes=summary["outcomes"])
         lines.append(f"{name.replace('_', ' '):>12}  {number:>10,}  {advice}".rstrip())

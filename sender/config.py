@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = re.compile(r"([\d.]+)\s*(s|m|h)?")
 _UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
+RETRIED: Final = ("rejected", "in_doubt", "failed", "invalid")
 _LANE_SETTING: Final = {"send": "rate", "trigger": "rate_trigger", "app": "rate_app"}
 _OTHER_VARIABLES: Final = frozenset({"SENDER_API_KEY", "SENDER_CONFIG", "SENDER_SANDBOX_API_KEY", "SENDER_SOURCE"})
 
@@ -118,14 +119,20 @@ def _convert(name: str, value: Any) -> Any:
             return _number(value)
         case "count":
             return _count(value)
+        case "limit":
+            return 0 if value in (0, "0") else _count(value)
         case "statuses":
             return tuple(_status(one) for one in _listed(value))
         case "words":
             return tuple(str(one).lower().lstrip(".") for one in _listed(value))
         case _:
-            if not isinstance(value, str):
-                raise ValueError("must be a text")
-            return value
+            return _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("must be a text")
+    return value
 
 
 def _flag(value: Any) -> bool:
@@ -186,5 +193,8 @@ def _check_sense(settings: Settings, problems: list[str]) -> None:
     both = set(settings.safe_statuses) & set(settings.ambiguous_statuses)
     if both:
         problems.append(f"the statuses {', '.join(map(str, sorted(both)))} cannot be both safe and ambiguous")
+    unknown = set(settings.retry) - set(RETRIED)
+    if unknown:
+        problems.append(f"--retry: takes {', '.join(RETRIED)}, not {', '.join(sorted(unknown))}")
     if settings.timeout == 0:
         problems.append("--timeout: must be above 0")

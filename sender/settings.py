@@ -12,7 +12,7 @@ class Setting(NamedTuple):
     table: str
     help: str
     kind: str
-    """One of text, path, number, seconds, count, rate, flag, statuses, words, choice."""
+    """One of text, path, number, seconds, count, limit, rate, flag, statuses, words, choice."""
     choices: tuple[str, ...] = ()
     option: str | None = None
     """Its option on the command line where that differs from the name; "" for none."""
@@ -75,6 +75,11 @@ class Settings:
     kind: str = _setting("email", "run", "text", "kind of a bare payload", metavar="KIND")
     grace: float = _setting(25.0, "run", "seconds", "seconds that jobs in hand get after the first signal")
     memory: int = _setting(64 * 2**20, "run", "count", "bytes of payload held in memory", option="")
+    retry: tuple[str, ...] = _setting(
+        [], "run", "words", "take these up again too, on your word: rejected, in_doubt", metavar="STATUS,…"
+    )
+    limit: int = _setting(0, "run", "limit", "jobs started in this run; 0 = all", metavar="N")
+    dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
 
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
@@ -84,6 +89,7 @@ class Settings:
         choices=("full", "normal", "off"), option="",
     )  # fmt: skip
     progress: bool = _setting(True, "output", "flag", "show progress on stderr")
+    json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
     log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
     log_level: str = _setting(
         "info", "output", "choice", "least level that is logged", choices=("debug", "info", "warning", "error")

@@ -100,6 +100,11 @@ class Lane:
             task.cancel()
 
     @property
+    def halted_kinds(self) -> set[str]:
+        """Kinds that the API does not allow."""
+        return self._desk.halted_kinds
+
+    @property
     def in_hand(self) -> int:
         """Requests under way."""
         return len(self._in_hand)

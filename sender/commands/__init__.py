@@ -1,0 +1,1 @@
+"""The commands, one file each: `HELP`, `add_arguments(parser)`, `run(args) -> exit status`."""

@@ -1,0 +1,412 @@
+"""One run of `sender send`, from its plan to its exit status: opened first is closed last.
+
+source -> intake -> lane -> transport          (one intake and one lane for each of send, trigger, app)
+                      |
+                      v
+                  recorder -> ledger, outcome log -> books
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+import anyio
+import orjson
+import structlog
+from aiolimiter import AsyncLimiter
+
+from sender.backoff import Backoff
+from sender.books import Books, LaneFigures, summary_text
+from sender.engine.breaker import Breaker
+from sender.engine.desk import Desk, Policy
+from sender.engine.guard import Guard
+from sender.engine.identities import Identities
+from sender.engine.intake import Intake
+from sender.engine.lane import Lane
+from sender.engine.pacer import Pacer
+from sender.engine.queue import JobQueue
+from sender.engine.tally import Tally
+from sender.errors import HaltError, InputError, OutputError, SenderError
+from sender.kinds import LANES
+from sender.ledger import Entry
+from sender.ledger.sqlite import Api, SqliteLedger
+from sender.outcome import Outcome
+from sender.outcome_log import OutcomeLog
+from sender.parsing import Parser
+from sender.preflight import WORKSPACES, Preflight, look_ahead
+from sender.problem import Problem
+from sender.progress import Progress, Snapshot
+from sender.recorder import Ended, Recorder
+from sender.sources.inputs import Inputs, open_inputs
+from sender.transport import Reply, Request, TransportFault, Wire
+from sender.transport.http import HttpTransport
+from sender.validation import Options
+from sender.verdict import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender.job import Job
+    from sender.kinds import LaneName
+    from sender.plan import SendPlan
+
+MOST_JOBS: Final = 2000
+"""Jobs that wait in a lane's memory, whatever their size."""
+SPARE_CONNECTIONS: Final = 16
+MOST_WARM: Final = 20
+OWN_GETS: Final = 5.0
+"""Requests a second that our own reading takes of the app lane's ten: jobs there must not starve."""
+UNCLEAN_WAIT: Final = 60.0
+"""Seconds after which a run that was killed can no longer count towards the limit."""
+
+log = structlog.get_logger()
+
+
+async def send_jobs(plan: SendPlan) -> int:
+    """Do it all; returns the exit status, raises UsageError before anything is sent."""
+    if plan.settings.dry_run:
+        from sender.dry_run import rehearse
+
+        return await rehearse(plan)
+    async with AsyncExitStack() as stack:
+        source = open_inputs(plan.inputs)
+        stack.push_async_callback(source.aclose)
+        run = Run(plan, source)
+        stack.push_async_callback(run.transport.aclose)
+        return await run.execute(stack)
+
+
+class Run:
+    """The parts of one run and how they are wired."""
+
+    def __init__(self, plan: SendPlan, source: Inputs) -> None:
+        settings = plan.settings
+        if plan.api_key is None:
+            raise ValueError("a run needs a key")
+        self._plan = plan
+        self._source = source
+        self._settings = settings
+        self._begin = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        self._halted: HaltError | None = None
+        self._late: SenderError | None = None
+        self._bytes = (0, source.size)
+        self.books = Books()
+        self._tally = Tally(self.books, settings.limit or None)
+        self._lanes: dict[LaneName, Lane] = {}
+        self._left = 0
+        self.transport = HttpTransport(
+            plan.base_url,
+            plan.api_key,
+            timeout=settings.timeout,
+            keep_alive=settings.keep_alive,
+            connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
+        )
+        self._rates: dict[LaneName, float] = {
+            "send": settings.rate,
+            "trigger": settings.rate_trigger,
+            "app": settings.rate_app,
+        }
+        self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
+        self._pacers = {lane: Pacer(self._rates[lane], guard=self._guards.get(lane)) for lane in LANES}
+        self._own_gets = AsyncLimiter(1, 1 / min(OWN_GETS, max(0.1, settings.rate_app / 2)))
+
+    async def execute(self, stack: AsyncExitStack) -> int:
+        """From the preflight to the exit status."""
+        seen = await look_ahead(self._get, self._plan.base_url) if self._settings.preflight else Preflight()
+        if seen.warning:
+            log.warning(seen.warning)
+        ledger = await SqliteLedger.open(
+            self._plan.ledger,
+            Api(urlsplit(self._plan.base_url).netloc),
+            durability="full" if self._settings.durability == "full" else "normal",
+        )
+        stack.push_async_callback(ledger.close)
+        if seen.workspace is not None:
+            await ledger.bind_workspace(seen.workspace)
+        outcome_log = OutcomeLog.open(self._plan.outcomes)
+        stack.callback(outcome_log.close)
+        await self._announce(ledger)
+        self._wait_out(ledger)
+        return await self._work(ledger, outcome_log, seen)
+
+    async def _work(self, ledger: SqliteLedger, outcome_log: OutcomeLog, seen: Preflight) -> int:
+        identities = Identities(ledger)
+        recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
+        desk = self._desk(ledger, identities, recorder)
+        with _Signals(self._loop, self._stop):
+            recording = asyncio.create_task(self._record(recorder), name="recorder")
+            progress = asyncio.create_task(
+                Progress(self._snapshot, shown=self._settings.progress).run(), name="progress"
+            )
+            try:
+                await recorder.replay()
+                carried = await self._carry_doubts(ledger, recorder)
+                self._open_lanes(desk)
+                await self.transport.warm(min(MOST_WARM, self._settings.concurrency))
+                await self._run_lanes(desk, carried, seen)
+                drained = asyncio.create_task(recorder.drain())
+                await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
+                drained.cancel()
+            except OutputError as error:
+                self._halt(error)
+            finally:
+                for task in (progress, recording):
+                    task.cancel()
+                await asyncio.gather(progress, recording, return_exceptions=True)
+        return self._finish()
+
+    def _open_lanes(self, desk: Desk) -> None:
+        share = self._settings.memory // len(LANES)
+        for name in LANES:
+            self._lanes[name] = Lane(
+                name,
+                desk,
+                self._pacers[name],
+                JobQueue(MOST_JOBS, share),
+                Breaker(self._pacers[name].rate),
+                guard=self._guards.get(name),
+                concurrency=self._settings.concurrency,
+            )
+
+    async def _run_lanes(self, desk: Desk, carried: set[str], seen: Preflight) -> None:
+        parser = Parser(
+            self._settings.kind,
+            Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions)),
+        )
+        check = _TemplateCheck(seen.templates)
+        self._source.on_progress(self._note_place)
+        async with anyio.create_task_group() as group:
+            for name, lane in self._lanes.items():
+                feed = self._source.feed(name, parser.lane_of)
+                intake = Intake(
+                    feed, lane, parser, desk, self._tally,
+                    retry=self._settings.retry, carried=carried, check=check,
+                )  # fmt: skip
+                group.start_soon(self._feed, intake, lane)
+                group.start_soon(self._run_lane, lane)
+
+    async def _feed(self, intake: Intake, lane: Lane) -> None:
+        """What breaks an input ends the reading; what was read goes on."""
+        try:
+            await intake.run()
+        except (InputError, OutputError) as error:
+            if isinstance(error, OutputError):
+                self._halt(error)
+            elif self._late is None:
+                self._late = error
+                log.error(str(error))
+        except SenderError as error:
+            self._late = self._late or error
+            self._source.stop()
+        finally:
+            lane.fed()
+
+    async def _run_lane(self, lane: Lane) -> None:
+        try:
+            self._left += await lane.run()
+        except OutputError as error:
+            self._halt(error)
+
+    async def _record(self, recorder: Recorder) -> None:
+        try:
+            await recorder.run()
+        except OutputError as error:
+            self._halt(error)
+
+    def _desk(self, ledger: SqliteLedger, identities: Identities, recorder: Recorder) -> Desk:
+        settings = self._settings
+        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage)
+        if settings.in_doubt != "hold":
+            policy = replace(policy, in_doubt="resend" if settings.in_doubt == "resend" else "resend-if-absent")
+        key = self._plan.api_key
+        return Desk(
+            transport=self.transport,
+            ledger=ledger,
+            identities=identities,
+            record=recorder.put,
+            rules=Rules(frozenset(settings.safe_statuses), frozenset(settings.ambiguous_statuses)),
+            backoff=Backoff(settings.backoff, settings.backoff_cap),
+            policy=policy,
+            halt=self._halt,
+            probe=self._probe,
+            reload_key=lambda: key is not None and key.reload(),
+        )
+
+    async def _announce(self, ledger: SqliteLedger) -> None:
+        counts = await ledger.count()
+        finished = sum(number for state, number in counts.items() if state in ("sent", "rejected"))
+        log.info("ledger", path=str(self._plan.ledger), finished=finished, in_doubt=counts.get("in_doubt", 0))
+
+    def _wait_out(self, ledger: SqliteLedger) -> None:
+        """Keep the ceiling over a kill and restart: what the last run wrote may still count."""
+        if ledger.last_hand_over is None:
+            return
+        since = time.time() - ledger.last_hand_over
+        for pacer in self._pacers.values():
+            if pacer.window + (0 if ledger.was_clean else UNCLEAN_WAIT) > since > -UNCLEAN_WAIT:
+                rest = pacer.window if pacer.window <= 1 else min(pacer.window, max(0.0, pacer.window - since) + 1)
+                pacer.pause_until(self._loop.time() + rest)
+
+    async def _carry_doubts(self, ledger: SqliteLedger, recorder: Recorder) -> set[str]:
+        """Jobs that a killed run left handed over are in doubt from now on."""
+        carried: set[str] = set()
+        async for doubt in ledger.doubts(earlier_runs_handed_over=True):
+            detail = orjson.loads(doubt.detail)
+            problem = Problem("unanswered", None, "an earlier run handed the job over and left no answer")
+            outcome = Outcome(
+                detail.get("id"), detail.get("kind"), "in_doubt", detail.get("source", ""), detail.get("line", 0),
+                attempts=detail.get("attempts", 0) + 1, problems=(problem,), started_at=detail.get("started_at"),
+            )  # fmt: skip
+            entry = Entry(doubt.key, doubt.content, "in_doubt", outcome.to_line(), detail=doubt.detail)
+            carried.add(doubt.key)
+            await self._record_now(ledger, recorder, entry)
+        return carried
+
+    async def _record_now(self, ledger: SqliteLedger, recorder: Recorder, entry: Entry) -> None:
+        await ledger.settle([entry])
+        await recorder.replay()
+
+    async def _get(self, request: Request) -> Reply:
+        """A GET of our own: in the app lane's pace, and with no more than a part of it."""
+        async with self._own_gets:
+            turn = await self._pacers["app"].turn()
+            try:
+                return await self.transport.send(request, Wire(on_written=turn.written))
+            finally:
+                turn.give_back()
+
+    async def _probe(self) -> bool:
+        """Whether the API answers at all."""
+        try:
+            async with asyncio.timeout(5):
+                reply = await self._get(WORKSPACES)
+        except (TransportFault, TimeoutError):
+            return False
+        return reply.status < 500
+
+    def _stop(self, *, now: bool) -> None:
+        """A signal: finish what is in hand within the grace, or let go at once."""
+        self._stopped = True
+        self._source.stop()
+        for lane in self._lanes.values():
+            if now:
+                lane.abort()
+            else:
+                lane.stop()
+                self._loop.call_later(self._settings.grace, lane.abort)
+
+    def _halt(self, error: HaltError) -> None:
+        """Start nothing further, for a reason."""
+        if self._halted is None:
+            self._halted = error
+        self._source.stop()
+        for lane in self._lanes.values():
+            if isinstance(error, OutputError):
+                lane.abort()
+            else:
+                lane.stop()
+
+    def _count(self, batch: Sequence[Ended], identities: Identities) -> None:
+        for outcome, entry in batch:
+            self.books.enter(outcome)
+            if entry is not None:
+                identities.ended(entry.key)
+
+    def _note_place(self, place: int, size: int | None) -> None:
+        self._bytes = (max(place, self._bytes[0]), size)
+
+    def _snapshot(self) -> Snapshot:
+        books = self.books
+        sent = books.statuses["sent"]
+        return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
+
+    def _finish(self) -> int:
+        self.books.not_started = self._left
+        if self.books.balance:
+            # Only ends that could not be written are missing here: they are handed over, and in doubt for the next run.
+            log.error("the books do not balance: the ledger holds the rest as handed over", lines=self.books.balance)
+        for name, lane in self._lanes.items():
+            self.books.lanes[name] = _figures(lane)
+        self._print()
+        if self._halted is not None or self._late is not None:
+            sys.stderr.write(f"sender: {self._halted or self._late}\n")
+            return 3
+        if self._stopped or any(self._halted_kinds()):
+            return 3
+        return 0 if self.books.all_sent else 1
+
+    def _halted_kinds(self) -> set[str]:
+        kinds = {kind for lane in self._lanes.values() for kind in lane.halted_kinds}
+        for kind in sorted(kinds):
+            sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
+        return kinds
+
+    def _print(self) -> None:
+        summary = self.books.summary(
+            time.monotonic() - self._begin, outcomes=str(self._plan.outcomes), ledger=str(self._plan.ledger)
+        )
+        if self._settings.json:
+            sys.stdout.write(orjson.dumps(summary).decode() + "\n")
+        else:
+            sys.stdout.write(summary_text(summary) + "\n")
+
+
+def _figures(lane: Lane) -> LaneFigures:
+    pacer = lane.pacer
+    span = (pacer.last_written or 0.0) - (pacer.first_written or 0.0)
+    rate = (pacer.requests - 1) / span if span > 0 else float(pacer.requests)
+    return LaneFigures(pacer.requests, rate, pacer.most_in_window, lane.http_429)
+
+
+class _TemplateCheck:
+    """Warns of templates that the workspace does not have."""
+
+    def __init__(self, templates: frozenset[int] | None) -> None:
+        self._templates = templates
+
+    def __call__(self, job: Job) -> Job:
+        if self._templates is None or job.kind.lane != "send":
+            return job
+        template = orjson.loads(job.body).get("transactional_message_id")
+        if type(template) is not int or template in self._templates:
+            return job
+        field = "transactional_message_id"
+        warning = Problem("unknown_template", field, "the workspace has no template of this number")
+        return replace(job, warnings=(*job.warnings, warning))
+
+
+class Stop(Protocol):
+    """Ends a run early."""
+
+    def __call__(self, *, now: bool) -> None:
+        """In order, or at once."""
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM asks for an orderly end, the second for one at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stop: Stop) -> None:
+        self._loop = loop
+        self._stop = stop
+        self._count = 0
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._signalled)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.remove_signal_handler(number)
+
+    def _signalled(self) -> None:
+        self._count += 1
+        self._stop(now=self._count > 1)

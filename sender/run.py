@@ -74,7 +74,7 @@ async def send_jobs(plan: SendPlan) -> int:
     if plan.settings.dry_run:
         from sender.dry_run import rehearse
 
-        return await rehearse(plan)
+        return rehearse(plan)
     async with AsyncExitStack() as stack:
         source = open_inputs(plan.inputs)
         stack.push_async_callback(source.aclose)
@@ -189,7 +189,7 @@ class Run:
                 feed = self._source.feed(name, parser.lane_of)
                 intake = Intake(
                     feed, lane, parser, desk, self._tally,
-                    retry=self._settings.retry, carried=carried, check=check,
+                    retry=frozenset(self._settings.retry), carried=carried, check=check,
                 )  # fmt: skip
                 group.start_soon(self._feed, intake, lane)
                 group.start_soon(self._run_lane, lane)
@@ -203,7 +203,6 @@ class Run:
                 self._halt(error)
             elif self._late is None:
                 self._late = error
-                log.error(str(error))
         except SenderError as error:
             self._late = self._late or error
             self._source.stop()

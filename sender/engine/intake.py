@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sender.engine.lane import Lane
     from sender.engine.tally import Tally
     from sender.job import Line
-    from sender.ledger import Standing, State
+    from sender.ledger import Standing
     from sender.parsing import Parser
     from sender.sources import Feed
 
@@ -36,7 +36,7 @@ class Intake:
         desk: Desk,
         tally: Tally,
         *,
-        retry: Container[State] = (),
+        retry: Container[str] = (),
         carried: Container[str] = (),
         check: Callable[[Job], Job] = lambda job: job,
     ) -> None:

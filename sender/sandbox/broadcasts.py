@@ -68,9 +68,15 @@ def _absent(payload: dict[str, Any]) -> list[str]:
         if not payload.get(flag):
             entries = payload.get(name) or []
             lines += [f"line {n}: person not found" for n, entry in enumerate(entries, 1) if MISSING in str(entry)]
-    for number, entry in enumerate(payload.get("per_user_data") or [], 1):
-        if not isinstance(entry, dict):
-            lines.append(f"line {number}: not an object")
-        elif (MISSING in str(entry.get("id", "")) and not payload.get("id_ignore_missing")) or (MISSING in str(entry.get("email", "")) and not payload.get("email_ignore_missing")):
-            lines.append(f"line {number}: person not found")
+    entries = payload.get("per_user_data") or []
+    lines += [f"line {number}: {fault}" for number, entry in enumerate(entries, 1) if (fault := _fault(entry, payload))]
     return lines
+
+
+def _fault(entry: Any, payload: dict[str, Any]) -> str | None:
+    if not isinstance(entry, dict):
+        return "not an object"
+    for name in ("id", "email"):
+        if MISSING in str(entry.get(name, "")) and not payload.get(f"{name}_ignore_missing"):
+            return "person not found"
+    return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import random
 
 KINDS: Final = {
     "latency": "answer later by `seconds`",

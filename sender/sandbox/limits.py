@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
+from itertools import pairwise
 from typing import Literal, Protocol
 
 Mode = Literal["strict", "bucket"]
@@ -90,7 +91,7 @@ class Arrivals:
         """Counts, rate and gaps."""
         stamps = sorted(self.stamps)
         span = stamps[-1] - stamps[0] if len(stamps) > 1 else 0.0
-        gaps = sorted((later - earlier) * 1000 for earlier, later in zip(stamps, stamps[1:], strict=False))
+        gaps = sorted((later - earlier) * 1000 for earlier, later in pairwise(stamps))
         return {
             "arrived": len(stamps),
             "statuses": {str(status): number for status, number in sorted(self.statuses.items())},

@@ -12,7 +12,8 @@ from typing import Any
 MOST_ID = 1000
 """Templates, broadcasts and newsletters below this number exist."""
 MESSAGE_TYPES = {
-    "email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app", "inbox_message": "inbox",
+    "email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app",
+    "inbox_message": "inbox",
 }  # fmt: skip
 
 

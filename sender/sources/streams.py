@@ -21,7 +21,7 @@ from sender.sources.files import take
 from sender.sources.lines import MOST_LINE, LineCutter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sender.kinds import LaneName
     from sender.sources import LaneOf
@@ -67,6 +67,16 @@ class StreamInput:
         if not queue and self._error is not None:
             raise self._error
         return queue.take(most, most_bytes)
+
+    def lines(self) -> Iterator[Line]:
+        """All lines, for those who need no lanes and may block."""
+        started = False
+        while chunk := os.read(self._handle, CHUNK):
+            if not started and chunk.strip():
+                started = True
+                refuse_array(self.name, chunk)
+            yield from self._cutter.cut(chunk)
+        yield from self._cutter.finish()
 
     def stop(self) -> None:
         """Read no further."""

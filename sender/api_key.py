@@ -18,6 +18,8 @@ class ApiKey:
     def __init__(self, value: str, path: Path | None = None) -> None:
         self._value = value
         self._path = path
+        self.version = 1
+        """Changes whenever another key is in use."""
 
     @classmethod
     def load(cls, path: str, environment: Mapping[str, str] | None = None) -> ApiKey:
@@ -46,6 +48,7 @@ class ApiKey:
         except UsageError:
             return False
         changed = value != self._value
+        self.version += changed
         self._value = value
         return changed
 

@@ -12,6 +12,7 @@ import orjson
 MASK: Final = "***"
 SHORTEST: Final = 3
 """Payload strings below this length say nothing and stand in too many words."""
+CHOSEN: Final = ("attachments", "headers", "message_data", "custom_data", "data")
 _ADDRESS: Final = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _NUMBER: Final = re.compile(r"\+?\d(?:[\d\s().-]{3,}\d|\d{3,})")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
@@ -41,10 +42,25 @@ def _secrets(body: bytes | None) -> list[str]:
     except orjson.JSONDecodeError:
         return []
     forms: set[str] = set()
-    for value in _values(payload):
+    for value in (*_values(payload), *_chosen_names(payload)):
         forms.update((value, html.escape(value), quote(value), quote(value, safe=""), repr(value)[1:-1]))
         forms.add(orjson.dumps(value).decode()[1:-1])
     return sorted((form for form in forms if len(form.strip()) >= SHORTEST), key=len, reverse=True)
+
+
+def _chosen_names(payload: Any) -> list[str]:
+    """Names that the sender made up: of files, headers and data, not those of the API's own fields."""
+    names: list[str] = []
+    for field in CHOSEN:
+        waiting = [payload.get(field)] if isinstance(payload, dict) else []
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, dict):
+                names.extend(value)
+                waiting.extend(value.values())
+            elif isinstance(value, list):
+                waiting.extend(value)
+    return names
 
 
 def _values(value: Any) -> list[str]:

@@ -91,6 +91,7 @@ class Run:
         if plan.api_key is None:
             raise ValueError("a run needs a key")
         self._plan = plan
+        self._key = plan.api_key
         self._source = source
         self._settings = settings
         self._begin = time.monotonic()
@@ -105,7 +106,7 @@ class Run:
         self._left = 0
         self.transport = HttpTransport(
             plan.base_url,
-            plan.api_key,
+            self._key,
             timeout=settings.timeout,
             keep_alive=settings.keep_alive,
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
@@ -211,7 +212,8 @@ class Run:
 
     async def _run_lane(self, lane: Lane) -> None:
         try:
-            self._left += await lane.run()
+            left = await lane.run()
+            self._left += left
         except OutputError as error:
             self._halt(error)
 
@@ -226,7 +228,6 @@ class Run:
         policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage)
         if settings.in_doubt != "hold":
             policy = replace(policy, in_doubt="resend" if settings.in_doubt == "resend" else "resend-if-absent")
-        key = self._plan.api_key
         return Desk(
             transport=self.transport,
             ledger=ledger,
@@ -237,7 +238,7 @@ class Run:
             policy=policy,
             halt=self._halt,
             probe=self._probe,
-            reload_key=lambda: key is not None and key.reload(),
+            key=self._key,
         )
 
     async def _announce(self, ledger: SqliteLedger) -> None:

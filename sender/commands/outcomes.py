@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from sender.job import Line
 
-HELP: Final = """Print the outcomes that hold (the last line of each id that is not duplicate), filtered; with --jobs the
-job lines behind them, to be repaired and sent again."""
+HELP: Final = """Print the outcomes that hold (the last line of each id that is not duplicate), filtered; with --jobs
+the job lines behind them, to be repaired and sent again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,16 @@ class Put(Protocol):
         """Have it recorded."""
 
 
+class Key(Protocol):
+    """The API key in use."""
+
+    version: int
+    """Changes whenever another key is in use."""
+
+    def reload(self) -> bool:
+        """Read its file again; whether the key has changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How hard to try, and what to do when nobody knows."""
@@ -55,8 +65,7 @@ class Desk:
     """End the run early: called once or more, returns at once."""
     probe: Callable[[], Awaitable[bool]]
     """A harmless look whether the API answers."""
-    reload_key: Callable[[], bool]
-    """Read the key file again; whether the key has changed."""
+    key: Key
     random: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
     refused_kinds: dict[str, int] = field(default_factory=dict)

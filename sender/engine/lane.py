@@ -14,7 +14,7 @@ from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from sender.engine.conclusion import Conclusion, conclude
+from sender.engine.conclusion import conclude
 from sender.engine.delivery import Delivery
 from sender.errors import HaltError
 from sender.problem import Problem
@@ -224,6 +224,7 @@ class Lane:
         if delivery.started_at is None:
             delivery.started_at = self._desk.wall()
         started = self._loop.time()
+        key_version = self._desk.key.version
         wire = Wire(on_written=turn.written)
         answer: Reply | TransportFault
         try:
@@ -235,7 +236,7 @@ class Lane:
             await asyncio.shield(self._interrupted(delivery, wire))
             raise
         turn.give_back()
-        await self._judge(delivery, answer, started)
+        await self._judge(delivery, answer, started, key_version)
 
     async def _interrupted(self, delivery: Delivery, wire: Wire) -> None:
         if wire.written_at is None:
@@ -245,7 +246,9 @@ class Lane:
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
         self._end(delivery, delivery.outcome("in_doubt", problem, finished_at=self._desk.wall()))
 
-    async def _judge(self, delivery: Delivery, answer: Reply | TransportFault, started: float) -> None:
+    async def _judge(
+        self, delivery: Delivery, answer: Reply | TransportFault, started: float, key_version: int
+    ) -> None:
         verdict = judge(delivery.job.kind, answer, self._desk.rules, wall=self._desk.wall())
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._learn(verdict, latency, started)
@@ -253,21 +256,25 @@ class Lane:
         if conclusion.outcome is not None:
             self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
         else:
-            await self._again(delivery, verdict, conclusion)
+            await self._again(delivery, verdict, conclusion.delay, key_version)
 
-    async def _again(self, delivery: Delivery, verdict: Verdict, conclusion: Conclusion) -> None:
+    async def _again(self, delivery: Delivery, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
         await self._desk.ledger.release([delivery.job.key])
-        if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._desk.reload_key()):
+        if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._leave(delivery)
             self._desk.halt(HaltError(verdict.message))
             return
         if verdict.what == "kind_refused" and self._refuse_kind(delivery.job.kind.name):
             self._leave(delivery)
             return
-        delivery.due = self._loop.time() + conclusion.delay
+        delivery.due = self._loop.time() + delay
         heapq.heappush(self._retries, (delivery.due, next(self._order), delivery))
         self._changed.set()
+
+    def _has_new_key(self, used: int) -> bool:
+        """Whether another key than the refused one is at hand; others that failed with it may have fetched it."""
+        return self._desk.key.version != used or self._desk.key.reload()
 
     def _refuse_kind(self, kind: str) -> bool:
         refused = self._desk.refused_kinds[kind] = self._desk.refused_kinds.get(kind, 0) + 1

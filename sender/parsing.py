@@ -177,7 +177,7 @@ def _why_not_json(data: bytes, reason: str) -> Problem:
         data.decode()
     except UnicodeDecodeError as error:
         return Problem("invalid_utf8", None, f"the line is not UTF-8 (at byte {error.start}); save the file as UTF-8")
-    if "ecursion" in reason:
+    if "depth limit" in reason:
         return Problem("too_deep", None, "the line nests too deep; 1000 levels are read")
     place = reason.rpartition(": ")[2] if ": line" in reason else "its end"
     if not data.rstrip().endswith(b"}"):

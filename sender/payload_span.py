@@ -30,6 +30,7 @@ def payload_bytes(data: bytes, document: dict[str, Any]) -> bytes:
 def _proves(data: bytes, start: int, end: int, document: dict[str, Any]) -> bool:
     """Whether the value at this place, and nothing else, is the payload."""
     try:
+        orjson.loads(data[start:end])  # one value and not several: a key may stand twice
         rest = orjson.loads(data[:start].removeprefix(b"\xef\xbb\xbf") + b"0" + data[end:])
     except orjson.JSONDecodeError:
         return False

@@ -46,7 +46,7 @@ CREATE TABLE jobs (
     before TEXT  -- what stood here before the hand-over, as JSON, for its release
 ) WITHOUT ROWID;
 CREATE INDEX doubts ON jobs (state, key) WHERE state IN ('handed_over', 'in_doubt');
-CREATE TABLE outbox (seq INTEGER PRIMARY KEY, line TEXT NOT NULL);
+CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 CREATE TABLE tally (state TEXT PRIMARY KEY, jobs INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TRIGGER born AFTER INSERT ON jobs BEGIN
     INSERT INTO tally VALUES (new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1; END;

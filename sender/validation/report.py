@@ -90,5 +90,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant."""
     if len(name) > 60:
         return None
-    match = get_close_matches(name.lower(), list(known), n=1, cutoff=0.75)
-    return match[0] if match else None
+    lowered = {one.lower(): one for one in known}
+    match = get_close_matches(name.lower(), lowered, n=1, cutoff=0.75)
+    return lowered[match[0]] if match else None

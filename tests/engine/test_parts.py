@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sender.books import Books, summary_text
+from sender.engine.admission import admit
+from sender.engine.breaker import MOST_WAIT, PROBE_EVERY, Breaker
+from sender.engine.delivery import Delivery
+from sender.engine.identities import Identities
+from sender.engine.queue import JobQueue
+from sender.job import Job
+from sender.kinds import KINDS
+from sender.ledger import Standing
+from sender.ledger.memory import MemoryLedger
+from sender.outcome import Outcome
+from sender.progress import Progress, Snapshot
+
+
+def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str = "/p", **more: Any) -> Job:
+    return Job(name, name, content, KINDS[kind], path, b"{}" * 50, "f", 1, **more)
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "standing", "retry", "expected"),
+    [
+        (None, None, (), "start"),
+        ("c", None, (), "duplicate"),
+        ("x", None, (), "id_conflict"),
+        (None, Standing("sent", "c", 1), (), "standing"),
+        (None, Standing("sent", "x", 1), (), "id_conflict"),
+        (None, Standing("sent", "c", 2), (), "duplicate"),
+        (None, Standing("failed", "c", 2), (), "duplicate"),
+        (None, Standing("failed", "c", 1), (), "start"),
+        (None, Standing("failed", "x", 1), (), "start"),
+        (None, Standing("rejected", "c", 1), (), "standing"),
+        (None, Standing("rejected", "x", 1), ("rejected",), "start"),
+        (None, Standing("in_doubt", "c", 1), ("in_doubt",), "start"),
+        (None, Standing("in_doubt", "c", 1, resendable=False), ("in_doubt",), "standing"),
+        (None, Standing("in_doubt", "c", 1), ("rejected",), "standing"),
+    ],
+)
+def test_admission(in_hand: str | None, standing: Standing | None, retry: tuple[str, ...], expected: str) -> None:
+    assert admit(make_job(), in_hand, standing, run=2, retry=retry) == expected
+
+
+async def test_priorities_and_the_share_of_low() -> None:
+    queue = JobQueue(10_000, 10**9)
+    for number in range(500):
+        queue.put(Delivery(make_job(f"l{number}", priority="low")))
+        queue.put(Delivery(make_job(f"n{number}")))
+    queue.put(Delivery(make_job("h", priority="high")))
+    order = [delivery.job.id for _ in range(200) if (delivery := queue.take())]
+    assert order[0] == "h"
+    lows = [name for name in order if name.startswith("l")]
+    assert 9 <= len(lows) <= 11
+    assert [name for name in order if name.startswith("n")] == [f"n{number}" for number in range(190 - 1)][
+        : 200 - 1 - len(lows)
+    ]
+
+
+async def test_the_queue_is_bounded_in_jobs_and_bytes() -> None:
+    queue = JobQueue(3, 250)
+    queue.put(Delivery(make_job()))
+    assert queue.room == (2, 150)
+    queue.put(Delivery(make_job()))
+    queue.put(Delivery(make_job()))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.wait_for_room(), 0.01)
+    queue.take()
+    await asyncio.wait_for(queue.wait_for_room(), 0.1)
+    assert len(queue.drain()) == 2
+    assert queue.room == (3, 250)
+
+
+async def test_jobs_on_one_resource_run_one_after_another() -> None:
+    queue = JobQueue(100, 10**6)
+    for name, path in (("a1", "/n/1/send"), ("a2", "/n/1/send"), ("b1", "/n/2/send"), ("a3", "/n/1/schedule")):
+        queue.put(Delivery(make_job(name, kind="newsletter_send", path=path)))
+    first, other = queue.take(), queue.take()
+    assert first is not None
+    assert other is not None
+    assert (first.job.id, other.job.id) == ("a1", "b1")
+    assert queue.take() is None
+    assert len(queue) == 2
+    for name in ("a2", "a3"):
+        queue.finish(first)
+        first = queue.take()
+        assert first is not None
+        assert first.job.id == name
+        assert queue.take() is None
+    queue.finish(first)
+    assert len(queue) == 0
+
+
+async def test_an_end_during_a_look_up_is_not_missed() -> None:
+    """The ledger answers as it stood; a twin that ended meanwhile must still be seen."""
+    ledger = MemoryLedger()
+    identities = Identities(ledger)
+    identities.hold("a", "c")
+    look_up = await identities.look_up(["a"])
+    identities.ended("a")
+    with look_up as standings:
+        assert standings == {}
+        assert identities.held("a") == "c"
+    assert identities.held("a") is None
+
+
+def test_breaker_opens_probes_and_doubles() -> None:
+    breaker = Breaker(100)
+    for _ in range(4):
+        breaker.bad(10.0, 9.0)
+    breaker.good(10.0, 0.1)
+    for _ in range(5):
+        breaker.bad(11.0, 10.5)
+    assert breaker.state == "open"
+    assert breaker.retry_at == 12.0
+    for now in range(12, 60):
+        breaker.probed(float(now), answered=False)
+        assert breaker.retry_at <= now + PROBE_EVERY
+    breaker.probed(60.0, answered=True)
+    assert breaker.state == "trying"
+    breaker.bad(61.0, 5.0)
+    assert breaker.state == "trying", "it was begun before the outage"
+    waits = []
+    for _ in range(8):
+        breaker.bad(100.0, 99.0)
+        waits.append(breaker.retry_at - 100.0)
+        breaker.probed(100.0, answered=True)
+    assert waits == sorted(waits)
+    assert waits[-1] == MOST_WAIT
+    breaker.good(200.0, 0.1)
+    assert breaker.state == "closed"
+    assert breaker.open_since is None
+
+
+def test_stall_brake() -> None:
+    breaker = Breaker(100)
+    for number in range(300):
+        breaker.good(number * 0.01, 0.02)
+    assert breaker.most_in_hand() == 14
+    assert not breaker.stalled(3.0, 14, 2.9)
+    assert not breaker.stalled(5.0, 13, 3.0)
+    assert breaker.stalled(5.0, 14, 3.0)
+    assert breaker.state == "open"
+    slow = Breaker(100)
+    for number in range(300):
+        slow.good(number * 0.01, 0.3)
+    assert slow.most_in_hand() == 70
+
+
+def test_books() -> None:
+    books = Books(read=4)
+    books.enter(Outcome("a", "email", "sent", "f", 1, attempts=2))
+    books.enter(Outcome("b", "email", "in_doubt", "f", 2, attempts=1))
+    books.count("duplicate")
+    assert books.balance == 1
+    books.not_started = 1
+    assert books.balance == 0
+    books.move("in_doubt", "sent")
+    summary = books.summary(1.0, outcomes="o", ledger="l")
+    assert (summary["sent"], summary["in_doubt"], summary["attempts"]) == (2, 0, 3)
+    assert not books.all_sent
+    assert "2" in summary_text(summary)
+
+
+def test_progress_line() -> None:
+    progress = Progress(lambda: None)  # type: ignore[arg-type, return-value]
+    now = Snapshot(500, 400, 390, 10, 500, 1000, 100)
+    progress._measure(now, 3.9)
+    line = progress.line(now, 120)
+    assert "40%" in line
+    assert "390 sent  100/s" in line
+    assert "10 not sent" in line
+    assert "0:06 left" in line
+    assert len(progress.line(now, 20)) == 20

@@ -1,0 +1,306 @@
+"""One contract for every ledger, the promises of the one on disk, and a model of its states."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from sender.errors import OutputError, UsageError
+from sender.ledger import Claim, Entry
+from sender.ledger.memory import MemoryLedger
+from sender.ledger.sqlite import Api, SqliteLedger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+API = Api("127.0.0.1:8025")
+
+
+def claim(key: str, content: str = "c") -> Claim:
+    return Claim(key, content, b'{"id":"%s"}' % key.encode())
+
+
+def entry(key: str, state: Any = "sent", content: str = "c", **more: Any) -> Entry:
+    return Entry(key, content, state, b'{"id":"%s"}\n' % key.encode(), **more)
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+    opened: Any = MemoryLedger() if request.param == "memory" else await SqliteLedger.open(tmp_path / "l", API)
+    yield opened
+    await opened.close()
+
+
+async def state_of(ledger: Any, key: str) -> str | None:
+    found = await ledger.find([key, "other"])
+    return found[key].state if key in found else None
+
+
+async def test_life_of_a_job(ledger: Any) -> None:
+    assert await ledger.find([]) == {}
+    assert await state_of(ledger, "a") is None
+    await ledger.hand_over([claim("a"), claim("b")])
+    assert await state_of(ledger, "a") == "handed_over"
+    await ledger.release(["a", "unknown"])
+    assert await state_of(ledger, "a") is None
+    await ledger.hand_over([claim("a")])
+    await ledger.settle([entry("a", result="d1"), entry("b", "in_doubt", detail=b'{"id":"b"}')])
+    assert await state_of(ledger, "a") == "sent"
+    assert await ledger.known_results(["d1", "d2"]) == {"d1"}
+    assert [doubt.key async for doubt in ledger.doubts()] == ["b"]
+    assert await ledger.count() == {"sent": 1, "in_doubt": 1}
+    await ledger.settle([entry("b", "sent", result="d2")])
+    assert [doubt.key async for doubt in ledger.doubts()] == []
+    assert await ledger.count() == {"sent": 2}
+
+
+async def test_release_brings_back_what_stood_before(ledger: Any) -> None:
+    await ledger.settle([entry("a", "in_doubt", detail=b"{}", resendable=False), entry("b", "failed")])
+    await ledger.hand_over([claim("a", "new"), claim("b", "new")])
+    await ledger.release(["a", "b"])
+    found = await ledger.find(["a", "b"])
+    assert (found["a"].state, found["a"].content, found["a"].resendable) == ("in_doubt", "c", False)
+    assert found["b"].state == "failed"
+    await ledger.release(["a"])
+    assert await state_of(ledger, "a") == "in_doubt"
+
+
+async def test_outbox(ledger: Any) -> None:
+    last = await ledger.settle([entry("a"), entry("b")])
+    assert await ledger.last_seq() == last
+    assert len(await ledger.unlogged()) == 2
+    await ledger.logged(last)
+    later = await ledger.settle([entry("c")])
+    assert later > last
+    assert await ledger.unlogged() == [b'{"id":"c"}\n']
+
+
+async def test_notes(ledger: Any) -> None:
+    assert await ledger.get_note("x") is None
+    await ledger.put_note("x", b"1")
+    await ledger.put_note("x", b"2")
+    assert await ledger.get_note("x") == b"2"
+
+
+async def test_many_doubts_come_in_pages(ledger: Any) -> None:
+    await ledger.settle([entry(f"k{n:05d}", "in_doubt", detail=b"{}") for n in range(1201)])
+    assert len([doubt async for doubt in ledger.doubts()]) == 1201
+
+
+async def test_next_run_finds_what_was_left_handed_over(tmp_path: Path) -> None:
+    first = await SqliteLedger.open(tmp_path / "l", API)
+    await first.hand_over([claim("a")])
+    await first.close()
+    second = await SqliteLedger.open(tmp_path / "l", API)
+    assert second.run == 2
+    assert second.was_clean
+    assert second.last_hand_over is not None
+    assert [doubt.key async for doubt in second.doubts(earlier_runs_handed_over=True)] == ["a"]
+    await second.hand_over([claim("b")])
+    assert [doubt.key async for doubt in second.doubts(earlier_runs_handed_over=True)] == ["a"]
+    await second.close()
+    assert (tmp_path / "l").stat().st_mode & 0o777 == 0o600
+
+
+async def test_it_belongs_to_one_api_one_workspace_and_one_run(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    await ledger.bind_workspace("7")
+    await ledger.bind_workspace("7")
+    with pytest.raises(UsageError, match="belongs to the workspace 7, this key to 8"):
+        await ledger.bind_workspace("8")
+    with pytest.raises(UsageError, match="in use by another run"):
+        await SqliteLedger.open(tmp_path / "l", API)
+    await ledger.close()
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1:8025, this run goes to api\.customer\.io"):
+        await SqliteLedger.open(tmp_path / "l", Api("api.customer.io"))
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b""])
+async def test_what_is_not_a_ledger(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "l").write_bytes(content)
+    if not content:
+        await (await SqliteLedger.open(tmp_path / "l", API)).close()
+        return
+    with pytest.raises(UsageError, match="cannot be used"):
+        await SqliteLedger.open(tmp_path / "l", API)
+    with pytest.raises(UsageError, match="No such file"):
+        await SqliteLedger.open(tmp_path / "none" / "l", API)
+
+
+async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    await ledger.hand_over([claim("before")])
+    ledger._connection.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(OutputError, match="cannot be written"):
+        for number in range(100):
+            await ledger.hand_over([claim(f"k{number}-{n}") for n in range(100)])
+    with pytest.raises(OutputError):
+        await ledger.settle([entry("before")])
+    await ledger.close()
+    again = await SqliteLedger.open(tmp_path / "l", API)
+    assert await state_of(again, "before") == "handed_over"
+    await again.close()
+
+
+async def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    await asyncio.gather(*(ledger.hand_over([claim(f"k{n}")]) for n in range(200)))
+    assert ledger.commits < 50
+    await ledger.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from sender.ledger import Claim, Entry
+from sender.ledger.sqlite import Api, SqliteLedger
+async def main():
+    ledger = await SqliteLedger.open(Path(sys.argv[1]), Api("h"))
+    n = 0
+    while True:
+        keys = [f"{ledger.run}-{n + i}" for i in range(5)]
+        await ledger.hand_over([Claim(key, "c", b"{}") for key in keys])
+        print("\\n".join(f"H {key}" for key in keys), flush=True)
+        await ledger.settle([Entry(key, "c", "sent", b"{}\\n") for key in keys[:4]])
+        print("\\n".join(f"S {key}" for key in keys[:4]), flush=True)
+        n += 5
+asyncio.run(main())
+"""
+
+
+async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    told: dict[str, str] = {}
+    for attempt in range(8):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "l")], stdout=subprocess.PIPE)
+        time.sleep(0.25 + attempt * 0.03)
+        process.send_signal(signal.SIGKILL)
+        out, _ = process.communicate()
+        for line in out.decode().splitlines():
+            what, _, key = line.partition(" ")
+            if key and (what == "S" or key not in told):
+                told[key] = what
+    assert len(told) > 50
+    ledger = await SqliteLedger.open(tmp_path / "l", Api("h"))
+    assert not ledger.was_clean
+    found = await ledger.find(list(told))
+    for key, what in told.items():
+        assert key in found
+        assert what == "H" or found[key].state == "sent"
+    await ledger.close()
+
+
+class LedgerModel(RuleBasedStateMachine):
+    """The ledger on disk against a dict, with crashes: what was awaited is never lost, nothing else appears."""
+
+    keys = Bundle("keys")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp())
+        self.generation = 0
+        self.model: dict[str, tuple[str, tuple[str, Any] | None]] = {}
+        self.outbox = 0
+        self.ledger = self.run(SqliteLedger.open(self.path, API, durability="normal"))
+
+    @property
+    def path(self) -> Path:
+        return self.folder / str(self.generation)
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    @rule(target=keys, key=st.text("abc", min_size=1, max_size=2))
+    def name(self, key: str) -> str:
+        return key
+
+    @rule(key=keys)
+    def hand_over(self, key: str) -> None:
+        before = self.model.get(key)
+        if before is not None and before[0] == "handed_over":
+            return
+        self.run(self.ledger.hand_over([claim(key)]))
+        self.model[key] = ("handed_over", before)
+
+    @rule(key=keys)
+    def release(self, key: str) -> None:
+        self.run(self.ledger.release([key]))
+        state, before = self.model.get(key, ("", None))
+        if state != "handed_over":
+            return
+        if before is not None:
+            self.model[key] = before
+        elif self.handed_in_this_run(key):
+            del self.model[key]
+
+    def handed_in_this_run(self, key: str) -> bool:
+        return key not in self.run(self.earlier())
+
+    async def earlier(self) -> set[str]:
+        return {doubt.key async for doubt in self.ledger.doubts(earlier_runs_handed_over=True)}
+
+    @rule(key=keys, state=st.sampled_from(["sent", "rejected", "failed", "in_doubt"]))
+    def settle(self, key: str, state: str) -> None:
+        self.run(self.ledger.settle([entry(key, state, detail=b"{}" if state == "in_doubt" else None)]))
+        self.model[key] = (state, None)
+        self.outbox += 1
+
+    @rule()
+    def log(self) -> None:
+        self.run(self.ledger.logged(self.run(self.ledger.last_seq())))
+        self.run(self.ledger.put_note("n", b"1"))
+        self.outbox = 0
+
+    @rule()
+    def crash(self) -> None:
+        """Copy the files as they stand, as a killed process leaves them, and go on with the copy."""
+        old = self.path
+        self.generation += 1
+        for suffix in ("", "-wal"):
+            if Path(f"{old}{suffix}").exists():
+                shutil.copy(f"{old}{suffix}", f"{self.path}{suffix}")
+        self.run(self.ledger.close())
+        self.ledger = self.run(SqliteLedger.open(self.path, API, durability="normal"))
+
+    @invariant()
+    def same(self) -> None:
+        found = self.run(self.ledger.find(["a", "b", "c", *(x + y for x in "abc" for y in "abc")]))
+        assert {key: standing.state for key, standing in found.items()} == {
+            key: state for key, (state, _) in self.model.items()
+        }
+        states = [state for state, _ in self.model.values()]
+        assert self.run(self.ledger.count()) == {state: states.count(state) for state in set(states)}
+        assert len(self.run(self.ledger.unlogged())) >= self.outbox
+
+    def teardown(self) -> None:
+        self.run(self.ledger.close())
+        self.run(self.loop.shutdown_default_executor())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+LedgerModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestLedgerModel = LedgerModel.TestCase
+
+
+def test_no_descriptor_is_left(tmp_path: Path) -> None:
+    async def once() -> None:
+        await (await SqliteLedger.open(tmp_path / "l", API)).close()
+
+    asyncio.run(once())
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    asyncio.run(once())
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

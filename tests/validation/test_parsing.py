@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.codes import PROBLEMS, WARNINGS
+from sender.job import Invalid, Job, Line
+from sender.parsing import Parser
+from sender.payload_span import payload_bytes
+
+NOW = 1_800_000_000.0
+SEND = {"to": "ada@example.com", "transactional_message_id": 3, "identifiers": {"id": "42"}}
+
+
+def parse(data: bytes | dict[str, Any], kind: str = "email") -> Job | Invalid:
+    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return Parser(kind).parse(Line("f", 1, raw), NOW)
+
+
+def job(data: bytes | dict[str, Any], kind: str = "email") -> Job:
+    found = parse(data, kind)
+    assert isinstance(found, Job), found
+    return found
+
+
+def codes(data: bytes | dict[str, Any], kind: str = "email") -> set[str]:
+    found = parse(data, kind)
+    assert isinstance(found, Invalid), found
+    return {problem.code for problem in found.problems}
+
+
+def test_the_two_forms_ask_for_the_same() -> None:
+    bare, envelope = job(SEND), job({"payload": SEND})
+    assert bare.key == envelope.key == bare.id
+    assert bare.path == "/v1/send/email"
+    assert job({"id": 17, "payload": SEND}).key == job({"id": "17", "payload": SEND | {"language": "de"}}).key
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"\xff{}", "invalid_utf8"),
+        (b"{", "invalid_json"),
+        (b"[]", "not_an_object"),
+        (b"3", "not_an_object"),
+        (b'{"a":' * 3000 + b"1" + b"}" * 3000, "too_deep"),
+        ({"kind": "email"}, "missing_payload"),
+        ({"id": "a", **SEND}, "envelope_key"),
+        ({"kind": "emial", "payload": SEND}, "unknown_kind"),
+        ({"kind": 3, "payload": SEND}, "unknown_kind"),
+        ({"payload": SEND, "prioritty": "high"}, "unknown_key"),
+        ({"payload": [1]}, "wrong_type"),
+        ({"payload": SEND, "id": ""}, "bad_id"),
+        ({"payload": SEND, "id": True}, "bad_id"),
+        ({"payload": SEND, "id": "x" * 257}, "bad_id"),
+        ({"payload": SEND, "priority": "urgent"}, "bad_priority"),
+        ({"payload": SEND, "expires_at": "soon"}, "bad_expires_at"),
+        ({"payload": SEND, "expires_at": NOW - 1}, "expired"),
+        ({"payload": SEND, "meta": "x" * 1100}, "meta_too_large"),
+        ({"payload": SEND, "workspace": 3}, "bad_workspace"),
+        ({"payload": SEND, "broadcast_id": 3}, "unused_path_id"),
+        ({"kind": "broadcast", "id": "a", "payload": {}}, "missing_path_id"),
+        ({"kind": "broadcast", "id": "a", "broadcast_id": "3", "payload": {}}, "bad_path_id"),
+        ({"kind": "broadcast", "id": "a", "broadcast_id": 0, "payload": {}}, "bad_path_id"),
+        ({"kind": "broadcast", "broadcast_id": 3, "payload": {}}, "missing_id"),
+    ],
+)
+def test_bad_lines(line: Any, code: str) -> None:
+    assert code in codes(line)
+
+
+def test_every_problem_is_told_and_the_id_is_kept() -> None:
+    found = parse({"id": "a", "payload": {"subject": 3, "tracked": "yes", "identifiers": {}}, "priority": 1})
+    assert isinstance(found, Invalid)
+    assert found.id == "a"
+    assert {problem.code for problem in found.problems} >= {
+        "bad_priority",
+        "wrong_type",
+        "missing_field",
+        "bad_identifiers",
+    }
+
+
+def test_an_unknown_key_names_the_near_one_and_a_bare_line_names_payload() -> None:
+    for line, word in (
+        ({"payload": SEND, "prioritty": "low"}, "priority"),
+        ({"id": "x", **SEND}, "payload"),
+        ({"kind": "email"}, '"payload": {}'),
+        ({"kind": "emial", "payload": {}}, "email"),
+    ):
+        found = parse(line)
+        assert isinstance(found, Invalid)
+        assert any(word in problem.message for problem in found.problems), found
+
+
+def test_path_ids_stand_in_the_path() -> None:
+    content = {"kind": "content", "id": 1, "transactional_id": 3, "content_id": 9, "payload": {"body": "x"}}
+    assert job(content).path == "/v1/transactional/3/content/9"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"kind": "broadcast", "payload": {}},
+        {"payload": SEND},
+        SEND,
+        {"kind": "newsletter_send", "payload": {}},
+        {"kind": "content", "payload": {}},
+        {"kind": "nonsense", "payload": {}},
+        {"payload": {"message_data": {"kind": "broadcast"}}},
+    ],
+)
+def test_lane_of_agrees_with_parse(line: dict[str, Any]) -> None:
+    parser = Parser()
+    raw = json.dumps(line).encode()
+    escaped = raw.replace(b"broadcast", b"\\u0062roadcast")
+    for data in (raw, escaped):
+        found = parser.parse(Line("f", 1, data), NOW)
+        kind = found.kind if isinstance(found, Job) else None
+        if kind is not None:
+            assert parser.lane_of(data) == kind.lane
+    assert parser.lane_of(b"nonsense") == "send"
+    assert Parser("broadcast").lane_of(b"nonsense") == "trigger"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+OBJECTS = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), JSON, max_size=4)
+
+
+@given(st.binary(max_size=200))
+def test_parse_never_raises(data: bytes) -> None:
+    assert isinstance(parse(data), Invalid | Job)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["payload", "id", "kind", "x"]), OBJECTS | st.text(max_size=5)), max_size=5),
+       OBJECTS, st.booleans(), st.sampled_from(["", " ", "\t", " \r\n"]), st.booleans())  # fmt: skip
+def test_payload_bytes_are_exactly_the_last_payloads(
+    members: list[tuple[str, Any]], payload: dict[str, Any], last: bool, space: str, escape: bool
+) -> None:
+    """Duplicate keys, nested payloads, strings with braces and quotes, odd white space, escaped names."""
+    text = json.dumps(payload, ensure_ascii=False)
+    name = '"\\u0070ayload"' if escape else '"payload"'
+    mine = f"{name}{space}:{space}{text}"
+    others = [f"{json.dumps(key)}:{space}{json.dumps(value)}" for key, value in members]
+    before = others
+    after = [] if last else [one for (key, _), one in zip(members, others, strict=True) if key != "payload"]
+    line = ("{" + f"{space},{space}".join([*before, mine, *after]) + space + "}").encode()
+    document = orjson.loads(line)
+    assert payload_bytes(line, document) == text.encode()
+
+
+@given(OBJECTS)
+def test_writing_it_otherwise_does_not_change_who_it_is(payload: dict[str, Any]) -> None:
+    plain = parse({"kind": "push", "payload": SEND | {"message_data": payload}})
+    turned = dict(reversed((SEND | {"message_data": dict(reversed(payload.items()))}).items()))
+    spaced = json.dumps({"payload": turned, "kind": "push"}, indent=1, ensure_ascii=False).encode()
+    other = parse(spaced)
+    assert isinstance(plain, Job)
+    assert isinstance(other, Job)
+    assert (plain.key, plain.content) == (other.key, other.content)
+
+
+def test_equal_numbers_are_equal_and_others_are_not() -> None:
+    def key(number: str) -> str:
+        return job(b'{"transactional_message_id":3,"identifiers":{"id":"1"},"to":"a@b","message_data":{"n":%s}}'
+                   % number.encode()).key  # fmt: skip
+
+    assert key("1") == key("1.0") == key("1e0") == key("10e-1") == key("1.000000000000000000000")
+    assert key("0") == key("-0.0")
+    assert key("12.5") == key("1250e-2")
+    big = "12345678901234567890123"
+    different = ["1", "true", '"1"', "12.5", big, big[:-1] + "4", "0.1", "0.10000000000000000001", "1e30", "1e31"]
+    assert len({key(number) for number in different}) == len(different)
+
+
+def test_golden_identities() -> None:
+    """These never change between versions: a ledger would forget its jobs."""
+    golden = json.loads(Path(__file__).with_name("golden_identities.json").read_text())
+    for entry in golden:
+        found = job(entry["line"].encode())
+        assert (found.key, found.content) == (entry["key"], entry["content"]), entry["line"]
+
+
+@given(st.dictionaries(st.text(min_size=4, max_size=10), JSON, max_size=5))
+def test_no_message_repeats_the_payload(payload: dict[str, Any]) -> None:
+    marked = {f"zq{key}": value for key, value in payload.items()}
+    marked |= {"to": "zqsecret", "identifiers": {"zqsecret": "zqsecret"}, "attachments": {"zqsecret": "zq secret"},
+               "headers": {"zq secret": "zqsecretß"}}  # fmt: skip
+    found = parse({"id": "a", "payload": marked})
+    assert isinstance(found, Invalid)
+    for problem in (*found.problems, *found.warnings):
+        assert "zq" not in problem.message
+        assert "zq" not in (problem.field or "")
+        assert problem.code in PROBLEMS or problem.code in WARNINGS

@@ -88,8 +88,11 @@ def test_faults() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("0", 0.0), ("5", 5.0), ("1.5", 1.5), (formatdate(1_000_060, usegmt=True), 60.0),
-     (formatdate(5, usegmt=True), 0.0), ("-1", None), ("nan", None), ("inf", None), ("soon", None), (None, None), ("", None), ("9" * 400, None)],
+    [
+        ("0", 0.0), ("5", 5.0), ("1.5", 1.5), (formatdate(1_000_060, usegmt=True), 60.0),
+        (formatdate(5, usegmt=True), 0.0), ("-1", None), ("nan", None), ("inf", None), ("soon", None), (None, None),
+        ("", None), ("9" * 400, None),
+    ],
 )  # fmt: skip
 def test_retry_after(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, 1_000_000.0) == seconds

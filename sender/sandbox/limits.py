@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from bisect import insort
+from bisect import bisect_right
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Mode = Literal["strict", "bucket"]
+LATEST: Final = 5.0
+"""Seconds by which an arrival may be told late."""
 
 
 class Limit(Protocol):
@@ -28,15 +30,15 @@ class SlidingWindow:
     def take(self, at: float) -> float | None:
         """See `Limit.take`; arrivals may come slightly out of order."""
         stamps = self._taken
-        insort(stamps, at)
-        place = stamps.index(at, max(0, len(stamps) - 4 * self._most - 4))
+        place = bisect_right(stamps, at)
+        stamps.insert(place, at)
         for last in range(place, min(len(stamps), place + self._most + 1)):
             first = last - self._most
             if 0 <= first <= place and stamps[last] - stamps[first] < self._window:
                 del stamps[place]
                 return self._window - (at - stamps[min(first, len(stamps) - 1)])
-        if len(stamps) > 4 * self._most + 16:
-            del stamps[: len(stamps) - 2 * self._most - 8]
+        if stamps[len(stamps) // 2] < at - 2 * self._window - LATEST:
+            del stamps[: len(stamps) // 2]
         return None
 
 

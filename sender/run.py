@@ -225,7 +225,7 @@ class Run:
 
     def _desk(self, ledger: SqliteLedger, identities: Identities, recorder: Recorder) -> Desk:
         settings = self._settings
-        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage)
+        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
         if settings.in_doubt != "hold":
             policy = replace(policy, in_doubt="resend" if settings.in_doubt == "resend" else "resend-if-absent")
         return Desk(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,7 @@ HELP: Final = "Send jobs from files and stdin, at the API's limit, and write wha
 NAMES: Final = (
     "kind", "outcomes", "ledger", "region", "base_url", "allow_http", "api_key_file", "rate", "in_doubt", "timeout",
     "keep_alive", "max_attempts", "concurrency", "max_wait", "max_outage", "retry", "reconcile", "reconcile_lag",
-    "limit", "dry_run", "preflight", "grace", "json", "log_format", "log_level", "progress",
+    "limit", "dry_run", "preflight", "grace", "json", "log_bodies", "log_format", "log_level", "progress",
 )  # fmt: skip
 SUFFIX: Final = ".outcomes.jsonl"
 
@@ -36,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
     """Send, and return the exit status."""
     plan = make_plan(args)
     from sender.logs import set_up
+    from sender.loop import run as run_loop
     from sender.run import send_jobs
 
     set_up(plan.settings.log_format, plan.settings.log_level)
-    return asyncio.run(send_jobs(plan))
+    return run_loop(send_jobs(plan))
 
 
 def make_plan(args: argparse.Namespace) -> SendPlan:

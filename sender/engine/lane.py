@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from sender.engine.conclusion import conclude
+from sender.engine.conclusion import Attempt, conclude
 from sender.engine.delivery import Delivery
 from sender.errors import HaltError
 from sender.problem import Problem
@@ -269,7 +269,9 @@ class Lane:
         verdict = judge(delivery.job.kind, answer, self._desk.rules, wall=self._desk.wall())
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._learn(verdict, latency, started)
-        conclusion = conclude(delivery, verdict, latency, self._desk, outage=self.breaker.state != "closed")
+        body = answer.body if isinstance(answer, Reply) else None
+        attempt = Attempt(delivery, verdict, latency, body, outage=self.breaker.state != "closed")
+        conclusion = conclude(attempt, self._desk)
         if conclusion.outcome is not None:
             self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
         else:

@@ -198,6 +198,8 @@ class Lane:
         """Start what is handed over, each in its slot."""
         while True:
             while not self._ready or not self._may_start():
+                if self._ready or not self.waiting:
+                    self.pacer.rest()
                 await self._wait(None)
             turn = await self.pacer.turn()
             if self._stopping or not self._ready or not self._may_start():

@@ -160,6 +160,26 @@ def test_varying_service_times_cost_nothing() -> None:
     assert 2999 / (world.written[-1] - world.written[0]) >= 99
 
 
+def test_no_burst_after_idle() -> None:
+    world = World(lambda number, now: (0.05, OK))
+
+    async def body(loop: VirtualLoop) -> None:
+        lane = make_lane(world)
+        give(lane, 150)
+        running = asyncio.create_task(lane.run())
+        await asyncio.sleep(20)
+        for number in range(1000, 1300):
+            key = f'"{number}"'
+            lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
+        lane.fed()
+        await running
+
+    run_virtual(body)
+    late = [stamp for stamp in world.written if stamp >= 1019]
+    assert len(late) == 300
+    assert most_in_any(0.1, late) <= 11
+
+
 def test_jobs_start_in_order() -> None:
     world = World(lambda number, now: (0.05, OK))
     run(world, 300)

@@ -346,6 +346,18 @@ def test_second_signal_leaves_what_was_written_in_doubt(sandbox: Sandbox, tmp_pa
     assert (summary["in_doubt"], summary["read"]) == (5, 5)
 
 
+def test_a_signal_during_the_preflight_starts_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.post("faults", fault="hang_before", path="/v1/workspaces")
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(5)])
+    process = start_sender("send", "jobs.jsonl", "--base-url", sandbox.url, *FAST, cwd=tmp_path)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=5)
+    assert process.returncode == 3
+    assert json.loads(out)["attempts"] == 0
+    assert sandbox.messages == []
+
+
 def test_kill_and_go_on(sandbox: Sandbox, tmp_path: Path) -> None:
     """kill -9 in the middle, again and again: nothing accepted twice, nothing lost."""
     count = 1500

@@ -112,6 +112,11 @@ class Lane:
             task.cancel()
 
     @property
+    def stopping(self) -> bool:
+        """Whether nothing further is started."""
+        return self._stopping
+
+    @property
     def halted_kinds(self) -> set[str]:
         """Kinds that the API does not allow."""
         return self._desk.halted_kinds

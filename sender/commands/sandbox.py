@@ -1,100 +1,143 @@
-"""`sender sandbox`: a local stand-in for the App API."""
+"""A local stand-in for the Customer.io App API, with its limits and faults, to try and test against."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sender.errors import UsageError
+from sender.sandbox.options import KINDS, Options, amount, milliseconds, port_number, whole
 
 if TYPE_CHECKING:
     import argparse
 
-HELP = """A local stand-in for the App API: it checks the key (sandbox-key), validates, counts its limits strictly, and
-fails on demand. GET /_sandbox/stats tells what arrived, /_sandbox/messages what was accepted; POST /_sandbox/faults
-{"fault": …} adds a fault while it runs."""
+    from sender.sandbox.server import Server
+
+HELP = """A local stand-in for the Customer.io App API: it checks the key, the payloads and its limits, and fails on
+demand. GET /_sandbox/stats tells what arrived, /_sandbox/messages what was accepted; POST /_sandbox/faults
+{"fault": NAME, ...} makes something go wrong while it runs, DELETE /_sandbox/faults ends that."""
+
+_DEFAULT = Options(port=8025)
+DEFAULT_KEY = _DEFAULT.api_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    add("--port", type=int, default=8025, help="port to listen on, 0 = any free one (default: 8025)")
-    add("--key", metavar="TEXT", help="the only key that is taken (default: SENDER_SANDBOX_API_KEY or sandbox-key)")
-    add("--limit", choices=("strict", "bucket"), default="strict", help="how the limits are counted (default: strict)")
-    add("--rate-send", type=float, default=100, metavar="N", help="sends a second (default: 100)")
-    add("--rate-trigger", type=float, default=0.1, metavar="N", help="triggers a second (default: 0.1)")
-    add("--rate-app", type=float, default=10, metavar="N", help="other requests a second (default: 10)")
-    add("--retry-after", choices=("none", "seconds", "date"), default="none",
-        help="what a 429 on sends and triggers carries (default: none)")  # fmt: skip
-    add("--queue", type=int, default=5, metavar="N", help="triggers that may wait (default: 5)")
-    add("--queue-full", type=int, choices=(429, 422), default=429, help="answer to one more (default: 429)")
-    add("--processing-time", type=float, default=2, metavar="SECONDS", help="of one trigger (default: 2)")
-    add("--visibility-lag", type=float, default=2, metavar="SECONDS", help="until a send can be read (default: 2)")
-    add("--latency", default="0", metavar="MS|MIN-MAX", help="time of an answer in ms (default: 0)")
-    add("--jitter", type=float, default=0, metavar="MS", help="the wire takes 0 to this many ms each way (default: 0)")
-    add("--keep-alive", type=float, default=75, metavar="SECONDS", help="life of an idle connection (default: 75)")
-    add("--fault", action="append", default=[], metavar="NAME=SHARE,…",
-        help="such as reset_after=0.05,hang=0.01,status_502=0.05")  # fmt: skip
-    add("--no-read-scope", action="store_true", help="answer 403 to every GET")
-    add("--forbid", action="append", default=[], metavar="KIND", help="answer 403 to sends of this kind")
+    """The options of `sender sandbox`."""
+    _where(parser.add_argument_group("where"))
+    _limits(parser.add_argument_group("limits"))
+    _answers(parser.add_argument_group("answers"))
+    _trouble(parser.add_argument_group("trouble"))
+
+
+def _where(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--host", default=_DEFAULT.host, help="address to listen on (default %(default)s)")
+    add("--port", type=port_number, default=_DEFAULT.port, help="0 takes a free one (default %(default)s)")
+    add("--key", "--api-key", dest="api_key", metavar="KEY",
+        help=f"the play key that it takes (default: SENDER_SANDBOX_API_KEY, else {DEFAULT_KEY})")  # fmt: skip
+    add("--keep-alive", type=amount, default=_DEFAULT.keep_alive, metavar="SECONDS",
+        help="close a connection that was idle for so long (default %(default)g)")  # fmt: skip
+
+
+def _limits(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--limit", choices=("strict", "bucket"), default=_DEFAULT.limit,
+        help="strict: a sliding window without tolerance, bucket: a token bucket; refused requests do not count"
+             " towards either (default %(default)s)")  # fmt: skip
+    for lane, default, unit in (
+        ("send", _DEFAULT.rate_send, "sends per second"),
+        ("trigger", _DEFAULT.rate_trigger, "broadcast triggers per second, 0.1 is one in 10 s"),
+        ("app", _DEFAULT.rate_app, "all other requests per second"),
+    ):
+        add(
+            f"--rate-{lane}",
+            type=amount,
+            default=default,
+            metavar="N",
+            help=f"{unit}; 0 is no limit (default {default:g})",
+        )
+    add("--queue", type=whole, default=_DEFAULT.queue, metavar="N",
+        help="triggers that may wait to be processed (default %(default)s)")  # fmt: skip
+    add("--queue-full", type=int, choices=(429, 422), default=_DEFAULT.queue_full,
+        help="what one trigger more gets (default %(default)s)")  # fmt: skip
+    add("--retry-after", choices=("none", "seconds", "date"), default=_DEFAULT.retry_after,
+        help="what a 429 on sends and triggers carries (default %(default)s)")  # fmt: skip
+
+
+def _answers(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--processing-time", type=amount, default=_DEFAULT.processing_time, metavar="SECONDS",
+        help="how long a trigger takes (default %(default)g)")  # fmt: skip
+    add("--pending", choices=("null", "zero", "absent"), default=_DEFAULT.pending,
+        help="how processed_at of a waiting trigger looks (default %(default)s)")  # fmt: skip
+    add("--visibility-lag", type=amount, default=_DEFAULT.visibility_lag, metavar="SECONDS",
+        help="how long after its acceptance a delivery shows up in GETs (default %(default)g)")  # fmt: skip
+    add("--show-scheduled", action="store_true", help="list sends with a future send_at before they are due")
+    add("--hide-template-id", action="store_true", help="leave transactional_message_id out of listed deliveries")
+    add("--no-read-scope", action="store_true", help="GETs answer 403, as for a key that may only send")
+    add("--forbid", action="append", choices=KINDS, default=[], metavar="KIND",
+        help=f"this kind answers 403; repeatable: {', '.join(KINDS)}")  # fmt: skip
     add("--forget", action="store_true", help="keep counts only, for runs of millions")
-    add("--seed", type=int, default=0, metavar="N", help="of all chance (default: 0)")
+
+
+def _trouble(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--latency", type=milliseconds, default=_DEFAULT.latency_ms, metavar="MS|MIN-MAX",
+        help="how long an answer takes, in milliseconds (default 0)")  # fmt: skip
+    add("--jitter", type=amount, default=_DEFAULT.jitter_ms, metavar="MS",
+        help="a wire with 0 to MS milliseconds each way, independent per request (default 0)")  # fmt: skip
+    add("--fault", action="append", default=[], metavar="SPEC",
+        help="NAME=PROBABILITY[:KEY=VALUE...],... for example reset_after=0.05,status_429=0.1:retry_after=date;"
+             " repeatable; it meets the requests of jobs, and reads only with :lane=app or :path=/v1/...;"
+             " an unknown name lists all")  # fmt: skip
+    add("--seed", type=int, metavar="N", help="make chance, and the ids given out, repeatable")
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
+        host=args.host, port=args.port,
+        api_key=args.api_key or os.environ.get("SENDER_SANDBOX_API_KEY") or DEFAULT_KEY,
+        limit=args.limit, rate_send=args.rate_send, rate_trigger=args.rate_trigger, rate_app=args.rate_app,
+        queue=args.queue, queue_full=args.queue_full, processing_time=args.processing_time, pending=args.pending,
+        visibility_lag=args.visibility_lag, show_scheduled=args.show_scheduled,
+        hide_template_id=args.hide_template_id, latency_ms=args.latency, jitter_ms=args.jitter,
+        retry_after=args.retry_after, keep_alive=args.keep_alive, forget=args.forget,
+        no_read_scope=args.no_read_scope, forbid=frozenset(args.forbid), faults=tuple(args.fault), seed=args.seed,
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGTERM or SIGINT, then 0; raises UsageError for a bad fault or an address that cannot be had."""
+    import asyncio
+
+    from sender.sandbox.faults import FaultError
+    from sender.sandbox.server import Server
+
     try:
-        return asyncio.run(_serve(args))
-    except OSError as error:
-        raise UsageError(f"the sandbox cannot listen on {args.host}:{args.port}: {error.strerror}") from None
+        server = Server(_options(args))
+    except FaultError as problem:
+        raise UsageError(f"--fault: {problem}") from problem
+    return asyncio.run(_serve(server))
 
 
-async def _serve(args: argparse.Namespace) -> int:
-    from sender.sandbox.app import App
-    from sender.sandbox.http import Server
+async def _serve(server: Server) -> int:
+    import asyncio
+    import signal
 
-    app = App(_options(args))
-    server = Server(app.handle, on_head=app.on_head, keep_alive=args.keep_alive)
-    server.open(args.host, args.port)
-    app.kernel_stamps = server.kernel_stamps
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    sys.stdout.write(f"sandbox listening on http://{args.host}:{server.port}\n")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        server.start()
+    except OSError as problem:
+        where = f"{server.options.host}:{server.options.port}"
+        raise UsageError(f"cannot listen on {where}: {problem.strerror}; choose another --host or --port") from problem
+    sys.stdout.write(f"sandbox listening on {server.url}\n")
     sys.stdout.flush()
-    await ended.wait()
-    server.close_listener()
-    return 0
-
-
-def _options(args: argparse.Namespace) -> Any:
-    from sender.sandbox.app import Options
-    from sender.sandbox.faults import parse_fault
-
     try:
-        faults = [fault for text in args.fault for fault in parse_fault(text)]
-        low, _, high = args.latency.partition("-")
-        latency = (float(low) / 1000, float(high or low) / 1000)
-    except ValueError as error:
-        raise UsageError(f"sandbox: {error}") from None
-    return Options(
-        api_key=args.key or os.environ.get("SENDER_SANDBOX_API_KEY") or "sandbox-key",
-        limit=args.limit,
-        rates={"send": args.rate_send, "trigger": args.rate_trigger, "app": args.rate_app},
-        retry_after=args.retry_after,
-        queue=args.queue,
-        queue_full=args.queue_full,
-        processing=args.processing_time,
-        lag=args.visibility_lag,
-        latency=latency,
-        jitter=args.jitter / 1000,
-        faults=faults,
-        read_scope=not args.no_read_scope,
-        forbidden=frozenset(args.forbid),
-        seed=args.seed,
-        forget=args.forget,
-    )
+        await stop.wait()
+    finally:
+        server.close()
+    return 0

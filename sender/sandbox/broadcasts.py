@@ -1,82 +1,148 @@
-"""Triggers of broadcasts as the API plays them (API.md section 4)."""
+"""API-triggered broadcasts (API.md section 4)."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sender.sandbox.answers import listed_error, ok, plain_error
-from sender.sandbox.world import MOST_ID
+from sender.sandbox.audience import MAX_BODY, late_errors, refusal
+from sender.sandbox.exchange import Answer, Request, ok, shape_c
+from sender.sandbox.world import SHOWN, World, exists, path_id
 
 if TYPE_CHECKING:
-    from sender.sandbox.http import Request, Response
-    from sender.sandbox.world import World
-
-AUDIENCES = ("recipients", "emails", "ids", "per_user_data", "data_file_url")
-MOST_ENTRIES = 10_000
-MISSING = "missing"
-"""People whose id or address holds this word do not exist."""
+    from sender.sandbox.triggers import Trigger
 
 
-def trigger_broadcast(world: World, queue: int, queue_full: int, number: int, request: Request) -> Response:
-    """POST /v1/campaigns/{number}/triggers."""
-    if not 0 < number < MOST_ID:
-        return listed_error(404, "not found")
-    if "json" not in request.headers.get("content-type", ""):
-        return listed_error(422, "the request's Content-Type must be application/json")
+def trigger(world: World, request: Request, broadcast: str) -> Answer:
+    """POST /v1/campaigns/{broadcast_id}/triggers: 200 means queued."""
+    number = path_id(broadcast)
+    if number is None:
+        return shape_c(400, world.with_reference("bad request"))
+    if not exists(number):
+        return shape_c(404, world.with_reference("not found"))
+    body = _body(world, request)
+    if isinstance(body, Answer):
+        return body
+    refused = refusal(body)
+    if refused is not None:
+        return _unprocessable(world, refused.part, refused.text)
+    now = world.now()
+    if world.triggers.full(now):
+        return _queue_full(world)
+    errors = late_errors(body)
+    if errors and body.get("per_user_data"):
+        failed = world.triggers.add(number, now, errors, request.body, queued=False)
+        text = f"per-user data is not valid, see the errors endpoint for trigger {failed.id}"
+        return _unprocessable(world, "per_user_data", text)
+    return ok({"id": world.triggers.add(number, now, errors, request.body).id})
+
+
+def _body(world: World, request: Request) -> dict[str, Any] | Answer:
+    if len(request.body) > MAX_BODY:
+        return shape_c(413, world.with_reference("payload too large"))
+    if not request.headers.get("content-type", "").lower().startswith("application/json"):
+        return _unprocessable(world, None, "the Content-Type must be application/json")
     try:
-        payload = orjson.loads(request.body)
+        body = orjson.loads(request.body)
     except orjson.JSONDecodeError:
-        payload = None
-    if not isinstance(payload, dict):
-        return listed_error(400, "bad request")
-    now = time.time()
-    refusal = _refuse(payload)
-    if refusal is not None:
-        return refusal
-    if world.waiting(now) >= queue:
-        if queue_full == 422:
-            return listed_error(422, "too many triggers are queued")
-        return plain_error(429, "too many triggers are queued")
-    absent = _absent(payload)
-    if absent and "per_user_data" in payload:
-        trigger = world.trigger(number, absent, now)
-        trigger.due = trigger.created_at
-        detail = f"per-user data is invalid, see the errors endpoint for trigger {trigger.id}"
-        return listed_error(422, detail, "/data/attributes/per_user_data")
-    return ok({"id": world.trigger(number, absent, now).id})
+        return shape_c(400, world.with_reference("bad request"))
+    return body if isinstance(body, dict) else shape_c(400, world.with_reference("bad request"))
 
 
-def _refuse(payload: dict[str, Any]) -> Response | None:
-    given = [name for name in AUDIENCES if name in payload]
-    if len(given) > 1:
-        return listed_error(422, "only one audience is allowed", f"/data/attributes/{given[1]}")
-    if "data" in payload and (not isinstance(payload["data"], dict) or len(orjson.dumps(payload["data"])) > 50_000):
-        return listed_error(422, "data is invalid", "/data/attributes/data")
-    for name in ("emails", "ids", "per_user_data"):
-        if name in payload and (not isinstance(payload[name], list) or len(payload[name]) > MOST_ENTRIES):
-            return listed_error(422, f"{name} is invalid", f"/data/attributes/{name}")
-    return None
+def _unprocessable(world: World, part: str | None, text: str) -> Answer:
+    return shape_c(422, world.with_reference(text), f"/data/attributes/{part}" if part else None)
 
 
-def _absent(payload: dict[str, Any]) -> list[str]:
-    """The lines of the errors endpoint for people who do not exist; they fail the whole trigger."""
-    lines: list[str] = []
-    for name, flag in (("emails", "email_ignore_missing"), ("ids", "id_ignore_missing")):
-        if not payload.get(flag):
-            entries = payload.get(name) or []
-            lines += [f"line {n}: person not found" for n, entry in enumerate(entries, 1) if MISSING in str(entry)]
-    entries = payload.get("per_user_data") or []
-    lines += [f"line {number}: {fault}" for number, entry in enumerate(entries, 1) if (fault := _fault(entry, payload))]
-    return lines
+def _queue_full(world: World) -> Answer:
+    text = f"too many triggers are waiting to be processed, the limit is {world.options.queue}"
+    if world.options.queue_full == 422:
+        return _unprocessable(world, None, text)
+    return shape_c(429, world.with_reference(text))
 
 
-def _fault(entry: Any, payload: dict[str, Any]) -> str | None:
-    if not isinstance(entry, dict):
-        return "not an object"
-    for name in ("id", "email"):
-        if MISSING in str(entry.get(name, "")) and not payload.get(f"{name}_ignore_missing"):
-            return "person not found"
-    return None
+def _shown(world: World, found: Trigger) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "id": found.id,
+        "broadcast_id": found.broadcast_id,
+        "created_at": int(found.created_at),
+        "processed_at": int(found.done_at),
+    }
+    if found.done_at > world.now():
+        if world.options.pending == "absent":
+            del item["processed_at"]
+        else:
+            item["processed_at"] = 0 if world.options.pending == "zero" else None
+    return item
+
+
+def _find(world: World, broadcast: str, trigger_id: str) -> Trigger | None:
+    numbers = path_id(broadcast), path_id(trigger_id)
+    return None if numbers[0] is None or numbers[1] is None else world.triggers.get(numbers[0], numbers[1])
+
+
+def status(world: World, _request: Request, broadcast: str, trigger_id: str) -> Answer:
+    """GET …/triggers/{trigger_id}: a bare object, no word on success."""
+    found = _find(world, broadcast, trigger_id)
+    return ok(_shown(world, found)) if found else shape_c(404, world.with_reference("not found"))
+
+
+def errors(world: World, request: Request, broadcast: str, trigger_id: str) -> Answer:
+    """GET …/triggers/{trigger_id}/errors: shape D, empty until it is processed."""
+    found = _find(world, broadcast, trigger_id)
+    if found is None:
+        return shape_c(404, world.with_reference("not found"))
+    params = request.params()
+    start, limit = path_id(params.get("start") or "0"), path_id(params.get("limit") or "50")
+    if start is None or not limit:
+        return shape_c(400, world.with_reference("bad request"))
+    known = found.errors if found.done_at <= world.now() else ()
+    end = start + min(limit, 1000)
+    return ok({"errors": known[start:end], "next": end if end < len(known) else 0})
+
+
+def triggers(world: World, _request: Request, broadcast: str) -> Answer:
+    """GET /v1/broadcasts/{id}/triggers."""
+    number = path_id(broadcast)
+    if number is None or not exists(number):
+        return shape_c(404, world.with_reference("not found"))
+    return ok({"triggers": [_shown(world, found) for found in world.triggers.by_broadcast.get(number, [])]})
+
+
+def _broadcast(world: World, number: int) -> dict[str, Any]:
+    at = world.started_at
+    return {
+        "id": number,
+        "deduplicate_id": f"{number}:{at}",
+        "name": f"Broadcast {number}",
+        "type": "triggered_broadcast",
+        "state": "running",
+        "active": True,
+        "actions": [{"id": number, "type": "email"}],
+        "tags": [],
+        "first_started": at,
+        "created": at,
+        "updated": at,
+    }
+
+
+def broadcasts(world: World, _request: Request) -> Answer:
+    """GET /v1/broadcasts: those that were triggered, and a few more."""
+    numbers = sorted({*SHOWN, *world.triggers.by_broadcast})
+    return ok({"broadcasts": [_broadcast(world, number) for number in numbers]})
+
+
+def broadcast(world: World, _request: Request, broadcast: str) -> Answer:
+    """GET /v1/broadcasts/{id}."""
+    number = path_id(broadcast)
+    if number is None or not exists(number):
+        return shape_c(404, world.with_reference("not found"))
+    return ok({"broadcast": _broadcast(world, number)})
+
+
+def broadcast_messages(world: World, _request: Request, broadcast: str) -> Answer:
+    """GET /v1/broadcasts/{id}/messages: always empty, the stand-in makes no deliveries for broadcasts."""
+    number = path_id(broadcast)
+    if number is None or not exists(number):
+        return shape_c(404, world.with_reference("not found"))
+    return ok({"messages": [], "next": ""})

@@ -1,0 +1,166 @@
+"""Accepted sends, and how the API's lists show them: late, and without a mark of the client's."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from bisect import bisect_left
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+
+TYPES: Final = {
+    "email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app",
+    "inbox_message": "inbox",
+}  # fmt: skip
+"""Which `type` a send kind has in the lists (API.md section 7)."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One accepted send."""
+
+    id: str
+    kind: str
+    accepted_at: float
+    """Seconds since the epoch."""
+    identifier: tuple[str, str]
+    """("id", "42"), ("email", …) or ("cio_id", …)."""
+    template: int
+    recipient: str
+    subject: str | None
+    send_at: int | None
+    """Only when it was in the future."""
+    draft: bool
+    body: bytes
+    """The request's body as it came."""
+
+    def customer(self) -> dict[str, str | None]:
+        """`customer_identifiers` of the lists; the cio_id is made from the other one."""
+        kind, value = self.identifier
+        known: dict[str, str | None] = {"id": None, "email": None, "cio_id": cio_id(kind, value)}
+        known[kind] = value
+        return known
+
+    def metrics(self) -> dict[str, int]:
+        """What has happened to it, by name and unix seconds."""
+        at = int(self.accepted_at)
+        if self.draft:
+            return {"created": at, "drafted": at}
+        sent = max(at, self.send_at or 0)
+        return {"created": at, "attempted": sent, "sent": sent, "delivered": sent + 1}
+
+    def shown(self, *, hide_template: bool) -> dict[str, Any]:
+        """The delivery as a list shows it (API.md section 7)."""
+        created = int(self.accepted_at)
+        customer = self.customer()
+        item: dict[str, Any] = {
+            "id": self.id,
+            "deduplicate_id": f"{self.id}:{created}",
+            "type": TYPES[self.kind],
+            "recipient": self.recipient,
+            "subject": self.subject,
+            "customer_id": customer["id"] or customer["cio_id"],
+            "customer_identifiers": customer,
+            "created": created,
+            "metrics": self.metrics(),
+            "failure_message": None,
+            "forgotten": False,
+            "msg_template_id": None,
+            "campaign_id": None,
+            "newsletter_id": None,
+            "broadcast_id": None,
+            "action_id": None,
+            "content_id": None,
+        }
+        if not hide_template:
+            item["transactional_message_id"] = self.template
+        return item
+
+
+def cio_id(kind: str, value: str) -> str:
+    """The id that the API itself gives to a person."""
+    return value if kind == "cio_id" else blake2s(f"{kind}:{value}".encode(), digest_size=6).hexdigest()
+
+
+def new_delivery_id(random: Random) -> str:
+    """Opaque, base64-like, may hold `=`, `_` and `-` (API.md section 3)."""
+    return urlsafe_b64encode(random.randbytes(26)).decode()
+
+
+class Deliveries:
+    """The store, in order of acceptance, newest listed first."""
+
+    def __init__(self, lag: float, *, forget: bool, show_scheduled: bool) -> None:
+        self._lag = lag
+        self._forget = forget
+        self._show_scheduled = show_scheduled
+        self.all: list[Delivery] = []
+        self._by_id: dict[str, Delivery] = {}
+        self._by_person: dict[tuple[str, str], list[int]] = {}
+        self._by_template: dict[int, list[int]] = {}
+
+    def add(self, delivery: Delivery) -> None:
+        """Keep it, unless the stand-in only counts."""
+        if self._forget:
+            return
+        index = len(self.all)
+        self.all.append(delivery)
+        self._by_id[delivery.id] = delivery
+        self._by_template.setdefault(delivery.template, []).append(index)
+        for key in _person_keys(delivery):
+            self._by_person.setdefault(key, []).append(index)
+
+    def get(self, delivery_id: str, now: float) -> Delivery | None:
+        """One delivery if it is visible by now."""
+        found = self._by_id.get(delivery_id)
+        return found if found and self._visible(found, now) else None
+
+    def everything(self) -> range:
+        """The places of all deliveries."""
+        return range(len(self.all))
+
+    def of_person(self, id_type: str, value: str) -> list[int]:
+        """The places of one person's deliveries."""
+        return self._by_person.get((id_type, value), [])
+
+    def of_template(self, template: int) -> list[int]:
+        """The places of one template's deliveries."""
+        return self._by_template.get(template, [])
+
+    def templates(self) -> Iterable[int]:
+        """Templates that were used."""
+        return self._by_template
+
+    def page(
+        self, places: range | list[int], wanted: Callable[[Delivery], bool], now: float, limit: int, before: int | None
+    ) -> tuple[list[Delivery], str]:
+        """Up to `limit` visible deliveries, newest first, and the cursor of the next page (empty at the end)."""
+        end = len(places) if before is None else bisect_left(places, before)
+        page: list[Delivery] = []
+        last = 0
+        for place in range(end - 1, -1, -1):
+            delivery = self.all[places[place]]
+            if not (self._visible(delivery, now) and wanted(delivery)):
+                continue
+            if len(page) == limit:
+                return page, str(last)
+            page.append(delivery)
+            last = places[place]
+        return page, ""
+
+    def _visible(self, delivery: Delivery, now: float) -> bool:
+        due = delivery.accepted_at
+        if delivery.send_at and not self._show_scheduled:
+            due = max(due, delivery.send_at)
+        return now >= due + self._lag
+
+
+def _person_keys(delivery: Delivery) -> set[tuple[str, str]]:
+    keys = {delivery.identifier, ("cio_id", cio_id(*delivery.identifier))}
+    if delivery.kind in ("sms", "whatsapp") and delivery.recipient:
+        keys.add(("phone", delivery.recipient))
+    return keys

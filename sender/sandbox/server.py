@@ -1,0 +1,212 @@
+"""The listening socket: accepts, sorts what arrived by its stamps, lets the app answer, delays as wires do."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from sender.sandbox import admin
+from sender.sandbox.app import App, DownMode, Reaction
+from sender.sandbox.connection import Connection, ask_for_stamps
+from sender.sandbox.faults import make_fault
+
+if TYPE_CHECKING:
+    from sender.sandbox.exchange import Request
+    from sender.sandbox.faults import Fault
+    from sender.sandbox.options import Options
+
+_BACKLOG: Final = 4096
+_ACCEPTS_AT_ONCE: Final = 256
+_AGAIN: Final = 0.1
+"""Seconds until listening is tried again."""
+
+
+class Server:
+    """One stand-in on one port."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.app = App(options)
+        self.port = options.port
+        self.kernel_stamps = False
+        self.connections: set[Connection] = set()
+        self._listener: socket.socket | None = None
+        self._turn: list[tuple[int, Connection, Request]] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._up_again: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of the stand-in."""
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def api_key(self) -> str:
+        """The key that it takes."""
+        return self.options.api_key
+
+    def start(self) -> None:
+        """Listen; must run inside the loop, raises OSError when the address cannot be had."""
+        self._loop = asyncio.get_running_loop()
+        self._listen()
+        self._sweep()
+
+    def _listen(self) -> None:
+        family = socket.AF_INET6 if ":" in self.options.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.kernel_stamps = ask_for_stamps(listener)
+            listener.bind((self.options.host, self.port))
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        self.port = int(listener.getsockname()[1])
+        self._listener = listener
+        self._loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptor is left: waiting ones would be reported without end
+                self._stop_listening()
+                self._up_again = self._loop.call_later(_AGAIN, self.up)
+                return
+            sock.setblocking(False)
+            self.connections.add(Connection(self, sock))
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+
+    def head_arrived(self, request: Request) -> Fault | None:
+        """A fault to strike before the request is read on."""
+        return None if request.path.startswith(admin.PREFIX) else self.app.fault_at_head(request)
+
+    def arrived(self, connection: Connection, request: Request) -> None:
+        """Take a whole request; the wire's inbound delay belongs to its stamp."""
+        if request.path.startswith(admin.PREFIX):
+            connection.respond(request, Reaction(admin.handle(self, request)))
+            return
+        if self.options.jitter_ms:
+            delay = self._wire_delay()
+            request.stamp += round(delay * 1e9)
+            self._later(delay, self._enqueue, connection, request)
+        else:
+            self._enqueue(connection, request)
+
+    def _enqueue(self, connection: Connection, request: Request) -> None:
+        if not self._turn:
+            self._loop.call_soon(self._take_turn)
+        self._turn.append((request.stamp, connection, request))
+
+    def _take_turn(self) -> None:
+        """Everything that one turn of the loop brought, in the order of its stamps."""
+        turn, self._turn = self._turn, []
+        if len(turn) > 1:
+            turn.sort(key=lambda entry: entry[0])
+        for _, connection, request in turn:
+            reaction = self.app.handle(request)
+            delay = self._answer_delay(reaction)
+            if delay:
+                self._later(delay, connection.respond, request, reaction)
+            else:
+                connection.respond(request, reaction)
+
+    def _answer_delay(self, reaction: Reaction) -> float:
+        least, most = self.options.latency_ms
+        delay = self.app.random.uniform(least, most) / 1000 if most else 0.0
+        if self.options.jitter_ms:
+            delay += self._wire_delay()
+        if reaction.fault is not None and reaction.fault.fault == "latency":
+            delay += reaction.fault.seconds
+        return delay
+
+    def _wire_delay(self) -> float:
+        return self.app.random.uniform(0, self.options.jitter_ms) / 1000
+
+    def _later(self, delay: float, call: Any, *args: Any) -> None:
+        def due() -> None:
+            self._timers.discard(handle)
+            call(*args)
+
+        handle = self._loop.call_later(delay, due)
+        self._timers.add(handle)
+
+    def go_down(self, mode: DownMode, seconds: float) -> None:
+        """For so many seconds refuse connections, answer 502, or never answer; own calls are answered but by refuse."""
+        self.up()
+        if mode == "refuse":
+            self._stop_listening()
+            self._loop.call_soon(self._drop_connections)
+        else:
+            self.app.down = mode
+        self._up_again = self._loop.call_later(seconds, self.up)
+
+    def up(self) -> None:
+        """Be reachable again."""
+        if self._up_again is not None:
+            self._up_again.cancel()
+            self._up_again = None
+        self.app.down = None
+        if self._listener is None:
+            try:
+                self._listen()
+            except OSError:  # someone took the port meanwhile, or no descriptor is left
+                self._up_again = self._loop.call_later(_AGAIN, self.up)
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _drop_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.drop()
+
+    def _sweep(self) -> None:
+        """Close what was silent for longer than the keep-alive."""
+        oldest = self._loop.time() - self.options.keep_alive
+        for connection in list(self.connections):
+            if connection.idle and connection.last_seen < oldest:
+                connection.close()
+        self._sweeper = self._loop.call_later(min(1.0, self.options.keep_alive / 4 or 1.0), self._sweep)
+
+    def close(self) -> None:
+        """End at once: nothing is answered any more."""
+        self._stop_listening()
+        for handle in (self._up_again, self._sweeper, *self._timers):
+            if handle is not None:
+                handle.cancel()
+        self._timers.clear()
+        for connection in list(self.connections):
+            connection.close()
+
+    def stats(self) -> dict[str, Any]:
+        """The statistics with all arrivals, as GET /_sandbox/stats?arrivals=1 gives them."""
+        return admin.stats(self, arrivals=True)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """All accepted sends with their payloads."""
+        return [admin.shown(delivery) for delivery in self.app.world.deliveries.all]
+
+    def triggers(self) -> list[dict[str, Any]]:
+        """All triggers with their payloads."""
+        return admin.triggers(self)
+
+    def fault(self, name: str, **params: Any) -> None:
+        """Make something go wrong; the same words as POST /_sandbox/faults."""
+        if name == "down":
+            self.go_down(params.get("mode", "refuse"), params["seconds"])
+        else:
+            self.app.faults.add(make_fault({"fault": name, **params}))

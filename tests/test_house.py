@@ -52,7 +52,7 @@ def test_file(path: Path) -> None:
         assert not {module for module in used if module.startswith((*EDGES, "sender.run", "sender.commands"))}
     if name.startswith("sandbox"):
         own = {module for module in used if module.startswith("sender.") and not module.startswith("sender.sandbox")}
-        assert own <= {"sender.cli", "sender.commands", "sender.errors"}, "the sandbox shares nothing with what it proves"
+        assert own <= {"sender.cli", "sender.commands", "sender.errors"}, "it shares nothing with what it proves"
     if not name.startswith(("commands", "cli", "__main__", "sandbox/__main__", "dry_run")):
         assert not {module for module in used if module.startswith(("sender.commands", "sender.cli"))}
     assert ("aiohttp" in used) == (name == "transport/http.py")

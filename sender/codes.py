@@ -96,5 +96,6 @@ WARNINGS: Final[dict[str, str]] = {
     "odd_language": "The language does not look like a code.",
     "odd_filter": "The filter can be written more simply, or holds a key that broadcasts do not know.",
     "plain_http": "The URL is not secured by TLS.",
+    "other_workspace": "The job names a workspace; it is sent with the one key that the run has.",
     "unknown_template": "The workspace has no such template.",
 }

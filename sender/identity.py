@@ -39,12 +39,11 @@ def key_of_content(workspace: str | None, content: str) -> str:
 
 def canonical(payload: Any, body: bytes) -> bytes:
     """The payload with keys sorted at every level, no white space, and equal numbers written alike."""
+    if not _has_float(payload):  # integers that need more than 64 bits are floats here
+        return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
     if _LONG_NUMBER.search(body):
         payload = json.loads(body, parse_float=Decimal)
-        return _write(payload).encode()
-    if _has_float(payload):
-        return _write(payload).encode()
-    return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    return _write(payload).encode()
 
 
 def _has_float(value: Any) -> bool:
@@ -95,8 +94,5 @@ def _text(value: str) -> str:
 
 
 def _hash(*parts: bytes) -> str:
-    digest = blake2b(digest_size=16)
-    for part in parts:
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return urlsafe_b64encode(digest.digest())[:22].decode()
+    framed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    return urlsafe_b64encode(blake2b(framed, digest_size=16).digest())[:22].decode()

@@ -75,7 +75,7 @@ class Parser:
         else:
             problems, warnings = (), ()
         found = report.findings()
-        problems = (*found.problems, *problems)
+        problems, warnings = (*found.problems, *problems), (*found.warnings, *warnings)
         if problems:
             kind = envelope.kind.name if envelope.kind else None
             return Invalid(envelope.id, kind, line.source, line.number, problems, warnings, envelope.meta)
@@ -256,7 +256,10 @@ def _check_priority(document: dict[str, Any], report: Report) -> Priority:
 
 def _check_workspace(document: dict[str, Any], report: Report) -> str | None:
     value = document.get("workspace")
-    if value is None or (type(value) is str and 0 < len(value) <= 100):
+    if value is None:
+        return None
+    if type(value) is str and 0 < len(value) <= 100:
+        report.warn("other_workspace", "workspace", "the job names a workspace; it is sent with this run's one key")
         return value
     report.problem("bad_workspace", "workspace", "workspace must be a name from the configuration")
     return None

@@ -80,6 +80,7 @@ async def send_jobs(plan: SendPlan) -> int:
         stack.push_async_callback(source.aclose)
         run = Run(plan, source)
         stack.push_async_callback(run.transport.aclose)
+        stack.enter_context(_Signals(asyncio.get_running_loop(), run.stop))
         return await run.execute(stack)
 
 
@@ -97,6 +98,7 @@ class Run:
         self._begin = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._stopped = False
+        self._stop_asked = asyncio.Event()
         self._halted: HaltError | None = None
         self._late: SenderError | None = None
         self._bytes = (0, source.size)
@@ -122,7 +124,7 @@ class Run:
 
     async def execute(self, stack: AsyncExitStack) -> int:
         """From the preflight to the exit status."""
-        seen = await look_ahead(self._get, self._plan.base_url) if self._settings.preflight else Preflight()
+        seen = await self._look_ahead()
         if seen.warning:
             log.warning(seen.warning)
         ledger = await SqliteLedger.open(
@@ -139,30 +141,41 @@ class Run:
         self._wait_out(ledger)
         return await self._work(ledger, outcome_log, seen)
 
+    async def _look_ahead(self) -> Preflight:
+        """The preflight, which a signal cuts short."""
+        if not self._settings.preflight:
+            return Preflight()
+        looking = asyncio.create_task(look_ahead(self._get, self._plan.base_url))
+        stopping = asyncio.create_task(self._stop_asked.wait())
+        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if looking.done():
+            return looking.result()
+        looking.cancel()
+        return Preflight()
+
     async def _work(self, ledger: SqliteLedger, outcome_log: OutcomeLog, seen: Preflight) -> int:
         identities = Identities(ledger)
         recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
         desk = self._desk(ledger, identities, recorder)
-        with _Signals(self._loop, self._stop):
-            recording = asyncio.create_task(self._record(recorder), name="recorder")
-            progress = asyncio.create_task(
-                Progress(self._snapshot, shown=self._settings.progress).run(), name="progress"
-            )
-            try:
-                await recorder.replay()
-                carried = await self._carry_doubts(ledger, recorder)
-                self._open_lanes(desk)
+        recording = asyncio.create_task(self._record(recorder), name="recorder")
+        progress = asyncio.create_task(Progress(self._snapshot, shown=self._settings.progress).run(), name="progress")
+        try:
+            await recorder.replay()
+            carried = await self._carry_doubts(ledger, recorder)
+            self._open_lanes(desk)
+            if not self._stopped:
                 await self.transport.warm(min(MOST_WARM, self._settings.concurrency))
-                await self._run_lanes(desk, carried, seen)
-                drained = asyncio.create_task(recorder.drain())
-                await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
-                drained.cancel()
-            except OutputError as error:
-                self._halt(error)
-            finally:
-                for task in (progress, recording):
-                    task.cancel()
-                await asyncio.gather(progress, recording, return_exceptions=True)
+            await self._run_lanes(desk, carried, seen)
+            drained = asyncio.create_task(recorder.drain())
+            await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
+        except OutputError as error:
+            self._halt(error)
+        finally:
+            for task in (progress, recording):
+                task.cancel()
+            await asyncio.gather(progress, recording, return_exceptions=True)
         return self._finish()
 
     def _open_lanes(self, desk: Desk) -> None:
@@ -177,6 +190,8 @@ class Run:
                 guard=self._guards.get(name),
                 concurrency=self._settings.concurrency,
             )
+            if self._stopped:
+                self._lanes[name].stop()
 
     async def _run_lanes(self, desk: Desk, carried: set[str], seen: Preflight) -> None:
         parser = Parser(
@@ -185,6 +200,8 @@ class Run:
         )
         check = _TemplateCheck(seen.templates)
         self._source.on_progress(self._note_place)
+        if self._stopped:
+            self._source.stop()
         async with anyio.create_task_group() as group:
             for name, lane in self._lanes.items():
                 feed = self._source.feed(name, parser.lane_of)
@@ -225,7 +242,7 @@ class Run:
 
     def _desk(self, ledger: SqliteLedger, identities: Identities, recorder: Recorder) -> Desk:
         settings = self._settings
-        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage)
+        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
         if settings.in_doubt != "hold":
             policy = replace(policy, in_doubt="resend" if settings.in_doubt == "resend" else "resend-if-absent")
         return Desk(
@@ -293,9 +310,10 @@ class Run:
             return False
         return reply.status < 500
 
-    def _stop(self, *, now: bool) -> None:
+    def stop(self, *, now: bool) -> None:
         """A signal: finish what is in hand within the grace, or let go at once."""
         self._stopped = True
+        self._stop_asked.set()
         self._source.stop()
         for lane in self._lanes.values():
             if now:

@@ -52,7 +52,9 @@ class Settings:
         lane_of="trigger",
     )
     rate_app: float = _setting(10.0, "limits", "number", "requests in any second on all other endpoints", lane_of="app")
-    concurrency: int = _setting(256, "limits", "count", "most requests under way in a lane")
+    concurrency: int = _setting(
+        256, "limits", "count", "most requests under way in a lane; 256 hold 100 a second up to 2.5 s of latency"
+    )
 
     max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")
     backoff: float = _setting(0.5, "retry", "seconds", "longest first wait before a retry, doubled each time")
@@ -96,6 +98,9 @@ class Settings:
         "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
         choices=("full", "normal", "off"),
     )  # fmt: skip
+    log_bodies: bool = _setting(
+        False, "output", "flag", "keep the API's answers to refused jobs in their outcomes; they may hold personal data"
+    )
     progress: bool = _setting(True, "output", "flag", "show progress on stderr")
     json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
     log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))

@@ -47,7 +47,7 @@ class Sandbox:
         with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=5) as answer:
             return json.load(answer)
 
-    def post(self, path: str, **document: Any) -> None:
+    def post(self, path: str, /, **document: Any) -> None:
         request = urllib.request.Request(f"{self.url}/_sandbox/{path}", json.dumps(document).encode(), method="POST")
         urllib.request.urlopen(request, timeout=5).close()
 

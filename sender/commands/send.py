@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
     """Send, and return the exit status."""
     plan = make_plan(args)
     from sender.logs import set_up
+    from sender.loop import run as run_loop
     from sender.run import send_jobs
 
     set_up(plan.settings.log_format, plan.settings.log_level)
-    return asyncio.run(send_jobs(plan))
+    return run_loop(send_jobs(plan))
 
 
 def make_plan(args: argparse.Namespace) -> SendPlan:

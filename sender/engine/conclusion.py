@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sender.masking import mask
 from sender.problem import Problem
@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from sender.engine.desk import Desk
     from sender.outcome import Outcome, Status
     from sender.verdict import Verdict
+
+MOST_SHOWN: Final = 2000
+"""Bytes of an answer that `--log-bodies` keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a job, and what it came to."""
+
+    delivery: Delivery
+    verdict: Verdict
+    latency: float | None
+    """Seconds from write to answer; None where no answer came."""
+    body: bytes | None
+    outage: bool
+    """Whether the lane's breaker was not closed when it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,42 +40,47 @@ class Conclusion:
     resendable: bool = True
 
 
-def conclude(delivery: Delivery, verdict: Verdict, latency: float | None, desk: Desk, *, outage: bool) -> Conclusion:
+def conclude(attempt: Attempt, desk: Desk) -> Conclusion:
     """Decide; counts the try on the delivery unless it fell into an outage or was a 429."""
-    if verdict.what == "sent":
-        return Conclusion(_outcome(delivery, "sent", verdict, latency, desk))
-    if verdict.what == "rejected":
-        return Conclusion(_outcome(delivery, "rejected", verdict, latency, desk))
-    if verdict.what == "accepted_id_unknown":
-        return Conclusion(_outcome(delivery, "in_doubt", verdict, latency, desk), resendable=False)
-    if verdict.what == "ambiguous" and desk.policy.in_doubt != "resend":
-        return Conclusion(_outcome(delivery, "in_doubt", verdict, latency, desk))
-    return _try_again(delivery, verdict, latency, desk, outage=outage)
+    match attempt.verdict.what:
+        case "sent":
+            return Conclusion(_outcome(attempt, "sent", desk))
+        case "rejected":
+            return Conclusion(_outcome(attempt, "rejected", desk))
+        case "accepted_id_unknown":
+            return Conclusion(_outcome(attempt, "in_doubt", desk), resendable=False)
+        case "ambiguous" if desk.policy.in_doubt != "resend":
+            return Conclusion(_outcome(attempt, "in_doubt", desk))
+        case "halt_run" | "kind_refused":
+            return Conclusion(delay=desk.backoff.delay(1, desk.random))
+    return _try_again(attempt, desk)
 
 
-def _try_again(delivery: Delivery, verdict: Verdict, latency: float | None, desk: Desk, *, outage: bool) -> Conclusion:
+def _try_again(attempt: Attempt, desk: Desk) -> Conclusion:
+    delivery, verdict = attempt.delivery, attempt.verdict
     if verdict.throttled:
         delivery.refusals += 1
         return Conclusion(delay=desk.backoff.delay(delivery.refusals, desk.random, verdict.retry_after))
-    if verdict.what in ("halt_run", "kind_refused"):
-        return Conclusion(delay=desk.backoff.delay(1, desk.random))
-    if not outage:
+    if not attempt.outage:
         delivery.tries += 1
     if delivery.tries >= desk.policy.max_attempts:
-        status: Status = "in_doubt" if verdict.what == "ambiguous" else "failed"
-        return Conclusion(_outcome(delivery, status, verdict, latency, desk))
+        return Conclusion(_outcome(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", desk))
     return Conclusion(delay=desk.backoff.delay(max(1, delivery.tries), desk.random, verdict.retry_after))
 
 
-def _outcome(delivery: Delivery, status: Status, verdict: Verdict, latency: float | None, desk: Desk) -> Outcome:
+def _outcome(attempt: Attempt, status: Status, desk: Desk) -> Outcome:
+    delivery, verdict = attempt.delivery, attempt.verdict
     problems: tuple[Problem, ...] = ()
+    result = verdict.result
     if status != "sent":
         problems = (Problem(verdict.code, verdict.field, mask(verdict.message, delivery.job.body)),)
+        if desk.policy.log_bodies and attempt.body is not None:
+            result = (*result, ("answer", attempt.body[:MOST_SHOWN].decode("utf-8", "replace")))
     return delivery.outcome(
         status,
         *problems,
         http_status=verdict.http_status,
-        result=verdict.result,
+        result=result,
         finished_at=desk.wall(),
-        latency_ms=None if latency is None else latency * 1000,
+        latency_ms=None if attempt.latency is None else attempt.latency * 1000,
     )

@@ -48,6 +48,8 @@ class Policy:
     max_outage: float = 3600.0
     """Seconds without a success after which the run halts."""
     in_doubt: InDoubt = "hold"
+    log_bodies: bool = False
+    """Whether the answer to a job that was not sent stands in its outcome."""
 
 
 @dataclass(slots=True)

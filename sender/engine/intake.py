@@ -67,8 +67,8 @@ class Intake:
         look_up = await self._desk.identities.look_up(keys)
         with look_up as standings:
             for entry in checked:
-                if self._tally.full:
-                    return
+                if self._tally.full or self._lane.stopping:
+                    return  # a lane that has stopped counts no further jobs as left
                 self._tally.read += 1
                 if isinstance(entry, Invalid):
                     self._refuse(entry)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from sender.engine.conclusion import conclude
+from sender.engine.conclusion import Attempt, conclude
 from sender.engine.delivery import Delivery
 from sender.errors import HaltError
 from sender.problem import Problem
@@ -40,6 +41,17 @@ WATCH_EVERY: Final = 0.25
 REFUSALS_OF_A_KIND: Final = 3
 STORM: Final = 3
 """429s in a row after which the lane itself waits."""
+
+
+@dataclass(slots=True)
+class Hand:
+    """A started attempt."""
+
+    delivery: Delivery
+    turn: Turn
+    started: float
+    begun: bool = False
+    """Whether its task has run at all; one that is cancelled before it has is as if it had not been started."""
 
 
 class Lane:
@@ -69,7 +81,7 @@ class Lane:
         self._ready: deque[Delivery] = deque()
         self._retries: list[tuple[float, int, Delivery]] = []
         self._order = count()
-        self._in_hand: dict[asyncio.Task[None], float] = {}
+        self._in_hand: dict[asyncio.Task[None], Hand] = {}
         self._trial: asyncio.Task[None] | None = None
         self._written_off: set[asyncio.Task[None]] = set()
         self._left: list[Delivery] = []
@@ -98,6 +110,11 @@ class Lane:
         self.stop()
         for task in tuple(self._in_hand):
             task.cancel()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing further is started."""
+        return self._stopping
 
     @property
     def halted_kinds(self) -> set[str]:
@@ -186,14 +203,17 @@ class Lane:
         """Start what is handed over, each in its slot."""
         while True:
             while not self._ready or not self._may_start():
+                if self._ready or not self.waiting:
+                    self.pacer.rest()
                 await self._wait(None)
             turn = await self.pacer.turn()
             if self._stopping or not self._ready or not self._may_start():
                 turn.give_back()
                 continue
             delivery = self._ready.popleft()
-            task = self._loop.create_task(self._attempt(delivery, turn))
-            self._in_hand[task] = self._loop.time()
+            hand = Hand(delivery, turn, self._loop.time())
+            task = self._loop.create_task(self._attempt(hand))
+            self._in_hand[task] = hand
             if self.breaker.state == "trying":
                 self._trial = task
             task.add_done_callback(self._attempt_ended)
@@ -210,20 +230,24 @@ class Lane:
         return len(self._in_hand) - len(self._written_off) >= self.breaker.most_in_hand()
 
     def _attempt_ended(self, task: asyncio.Task[None]) -> None:
-        self._in_hand.pop(task, None)
+        hand = self._in_hand.pop(task)
         self._written_off.discard(task)
+        if not hand.begun:
+            hand.turn.give_back()
+            self._ready.appendleft(hand.delivery)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._desk.halt(error if isinstance(error, HaltError) else HaltError(f"an attempt broke: {error!r}"))
 
-    async def _attempt(self, delivery: Delivery, turn: Turn) -> None:
+    async def _attempt(self, hand: Hand) -> None:
         """One try of one job, from its turn to what follows from the answer."""
+        hand.begun = True
+        delivery, turn = hand.delivery, hand.turn
         job = delivery.job
         delivery.attempts += 1
         self.attempts += 1
         if delivery.started_at is None:
             delivery.started_at = self._desk.wall()
-        started = self._loop.time()
         key_version = self._desk.key.version
         wire = Wire(on_written=turn.written)
         answer: Reply | TransportFault
@@ -236,7 +260,7 @@ class Lane:
             await asyncio.shield(self._interrupted(delivery, wire))
             raise
         turn.give_back()
-        await self._judge(delivery, answer, started, key_version)
+        await self._judge(delivery, answer, hand.started, key_version)
 
     async def _interrupted(self, delivery: Delivery, wire: Wire) -> None:
         if wire.written_at is None:
@@ -252,7 +276,9 @@ class Lane:
         verdict = judge(delivery.job.kind, answer, self._desk.rules, wall=self._desk.wall())
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._learn(verdict, latency, started)
-        conclusion = conclude(delivery, verdict, latency, self._desk, outage=self.breaker.state != "closed")
+        body = answer.body if isinstance(answer, Reply) else None
+        attempt = Attempt(delivery, verdict, latency, body, outage=self.breaker.state != "closed")
+        conclusion = conclude(attempt, self._desk)
         if conclusion.outcome is not None:
             self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
         else:
@@ -356,7 +382,7 @@ class Lane:
                 self._desk.halt(HaltError(f"the API has answered nothing in the lane {self.name} for {outage:,.0f} s"))
 
     def _stalled(self, now: float) -> bool:
-        in_hand = [start for task, start in self._in_hand.items() if task not in self._written_off]
+        in_hand = [hand.started for task, hand in self._in_hand.items() if task not in self._written_off]
         return bool(in_hand) and self.breaker.stalled(now, len(in_hand), min(in_hand))
 
     async def _wait(self, until: float | None) -> None:

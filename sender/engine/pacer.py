@@ -2,8 +2,8 @@
 
 Two rules, of which the later instant wins:
 
-* slots: request k is due at `t0 + k * step`, absolute, so lateness never adds up; after a stall at most `catch_up`
-  slots are made up at once, after idle time the schedule is anchored anew;
+* slots: request k is due at `t0 + k * step`, absolute, so lateness never adds up; after a stall of the process at most
+  `catch_up` slots are made up at once, after a `rest` none: the schedule is anchored anew;
 * window: at any instant the requests written in the last window, plus those started and not yet written, are fewer
   than the limit. A request is stamped when its write has returned, so a process that stalls between its turn and its
   write cannot break the ceiling: what is unwritten counts as if it were written now.
@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sender.engine.guard import Guard
 
-SLACK: Final = 0.001
-"""Seconds by which a window's worth of slots is wider than the window: costs 0.1 % of a per-second rate."""
-MARGIN: Final = 0.0005
+SLACK: Final = 0.0015
+"""Seconds by which a window's worth of slots is wider than the window: costs 0.15 % of a per-second rate."""
+MARGIN: Final = 0.001
 """Seconds added to the window for the difference between our stamp and the receiving kernel's."""
+CATCH_UP: Final = 25
+"""Slots: a quarter of a second of stall is made up at 100 a second; the window holds the ceiling all the same."""
 UNLIMITED: Final = 1 << 40
 
 
@@ -63,7 +65,7 @@ class Turn:
 class Pacer:
     """Keeps one lane under `rate` requests per second in any sliding window; turns are taken in the order of asking."""
 
-    def __init__(self, rate: float, *, guard: Guard | None = None, catch_up: int = 5) -> None:
+    def __init__(self, rate: float, *, guard: Guard | None = None, catch_up: int = CATCH_UP) -> None:
         self._guard = guard
         self._catch_up = catch_up
         self._loop = asyncio.get_running_loop()
@@ -71,6 +73,7 @@ class Pacer:
         self._unwritten = 0
         self._next_slot = -math.inf
         self._not_before = -math.inf
+        self._rested = True
         self._gate = asyncio.Lock()
         self._waiter: asyncio.Future[None] | None = None
         self.requests = 0
@@ -93,6 +96,10 @@ class Pacer:
         """Change the limit from now on; what was written under the old one still counts."""
         self._limit, self._window = window_of(rate)
         self._wake()
+
+    def rest(self) -> None:
+        """There is nothing to start: the time until the next turn is idle, and is not made up."""
+        self._rested = True
 
     def pause_until(self, instant: float) -> None:
         """Let nothing start before this loop time; a later pause wins."""
@@ -125,7 +132,8 @@ class Pacer:
 
     def _take(self, now: float) -> Turn:
         step = self._step
-        oldest = now if self._next_slot == -math.inf else now - self._catch_up * step
+        oldest = now if self._rested else now - self._catch_up * step
+        self._rested = False
         self._next_slot = max(self._next_slot, self._not_before, oldest) + step
         self._unwritten += 1
         return Turn(self)

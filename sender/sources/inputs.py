@@ -47,6 +47,7 @@ class Inputs:
         self._opened = opened
         self._feeds: list[InputsFeed] = []
         self._progress: Callable[[int, int | None], None] | None = None
+        self._stopped = False
 
     @property
     def files(self) -> Sequence[InputFile | StreamInput]:
@@ -66,11 +67,14 @@ class Inputs:
     def feed(self, lane: LaneName, lane_of: LaneOf) -> InputsFeed:
         """See `Source.feed`."""
         feed = InputsFeed(self._opened, lane, lane_of, self._tell)
+        if self._stopped:
+            feed.stop()
         self._feeds.append(feed)
         return feed
 
     def stop(self) -> None:
         """See `Source.stop`."""
+        self._stopped = True
         for feed in self._feeds:
             feed.stop()
         for one in self._opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -15,6 +16,8 @@ RESERVED: Final = frozenset({
     "subject", "to", "from", "cc", "bcc", "reply-to", "mime-version", "content-type", "content-transfer-encoding",
     "received", "return-path", "date",
 })  # fmt: skip
+_PLAIN: Final = re.compile(r"[!-9;-~]+:[!-~]([ -~]*[!-~])?")
+"""A name and a value with nothing to say about them, unless the name is reserved."""
 
 
 def check_headers(value: Any, report: Report) -> None:
@@ -34,14 +37,16 @@ def check_headers(value: Any, report: Report) -> None:
             "bad_header", "headers", "headers must be an object of name and value, or an array of such pairs"
         )
         return
-    for number, (name, content) in enumerate(_pairs(value)):
-        _check_pair(f"headers[{number}]", name, content, report)
+    for number, (name, content) in enumerate(value.items() if type(value) is dict else _pairs(value)):
+        if type(name) is not str or type(content) is not str or not _PLAIN.fullmatch(f"{name}:{content}"):
+            _check_pair(f"headers[{number}]", name, content, report)
+        elif name.lower() in RESERVED:
+            report.warn(
+                "reserved_header", f"headers[{number}]", f"headers[{number}] is reserved; the API sets it itself"
+            )
 
 
-def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
-    if type(value) is dict:
-        yield from value.items()
-        return
+def _pairs(value: list[Any]) -> Iterator[tuple[Any, Any]]:
     for entry in value:
         yield (entry.get("name"), entry.get("value")) if type(entry) is dict else (None, None)
 

@@ -37,6 +37,8 @@ def check_person(payload: Mapping[str, Any], report: Report, *, required: bool) 
         )
         return
     ((key, value),) = person.items()
+    if key in IDENTIFIERS and type(value) is str and value:
+        return
     if key not in IDENTIFIERS:
         report.problem(
             "bad_identifiers", "identifiers", "identifiers has an unknown key; give one of id, email, cio_id"

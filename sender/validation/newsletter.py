@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from sender.validation.headers import check_headers
 from sender.validation.report import ARRAY, FLAG, INTEGER, TEXT, Types
 from sender.validation.sends import LARGE_BODY, MOST_BODY
 
@@ -66,6 +67,8 @@ def check_content(payload: Mapping[str, Any], size: int, report: Report, now: fl
     """PUT /v1/transactional/{transactional_id}/content/{content_id}."""
     known = {name: value for name, value in payload.items() if name not in _READ_ONLY}
     report.types(_CONTENT, known)
+    if type(payload.get("headers")) is list:
+        check_headers(payload["headers"], report)
     for name in _READ_ONLY:
         if name in payload:
             report.warn("ignored_field", name, f"{name} cannot be changed here; the API ignores it")

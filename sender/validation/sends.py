@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_BODY: Final = 2**20
 LARGE_BODY: Final = 1_000_000
+PLAIN_LANGUAGES: Final = ("en", "de", "fr", "es", "pt", "it", "nl", "ja")
+"""Common codes that need no closer look."""
 
 _COMMON: Final[dict[str, Types]] = {
     "transactional_message_id": frozenset({int, str}),
@@ -51,18 +53,25 @@ _DEVICE: Final[dict[str, Types]] = {"token": TEXT, "platform": TEXT, "last_used"
 
 
 def check_email(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
-    """POST /v1/send/email."""
+    """POST /v1/send/email; what is plainly right is passed without a call."""
     report.types(EMAIL, payload)
-    report.require(payload, "to")
-    check_recipients(payload, report)
-    check_template(payload, report, required=False)
-    check_person(payload, report, required=options.require_identifiers)
-    if "transactional_message_id" not in payload:
+    to = payload.get("to")
+    if type(to) is not str or to.count("@") != 1 or "," in to or "cc" in payload or "bcc" in payload:
+        report.require(payload, "to")
+        check_recipients(payload, report)
+    template = payload.get("transactional_message_id")
+    if type(template) is not int or template <= 0 or "auto_create" in payload:
+        check_template(payload, report, required=False)
+    person = payload.get("identifiers")
+    if type(person) is not dict or len(person) != 1 or type(person.get("id")) is not str or not person["id"]:
+        check_person(payload, report, required=options.require_identifiers)
+    if template is None and "transactional_message_id" not in payload:
         _check_own_content(payload, report)
     if "plaintext_body" in payload:
         report.warn("renamed_field", "plaintext_body", "plaintext_body is an old name; today's API calls it body_plain")
-    if "headers" in payload and payload["headers"] is not None:
-        check_headers(payload["headers"], report)
+    headers = payload.get("headers")
+    if headers is not None:
+        check_headers(headers, report)
     attachments = payload.get("attachments")
     if type(attachments) is dict:
         check_attachments(attachments, report, options.risky_extensions)
@@ -159,11 +168,17 @@ def _require_template_and_person(payload: Mapping[str, Any], report: Report) -> 
 def _finish(payload: Mapping[str, Any], size: int, report: Report, now: float) -> None:
     if "send_at" in payload:
         check_timing(payload, report, now)
-    if "language" in payload:
+    language = payload.get("language")
+    if language is not None and language not in PLAIN_LANGUAGES:
         check_language(payload, report)
+    if size > LARGE_BODY:
+        _check_size(size, report)
+
+
+def _check_size(size: int, report: Report) -> None:
     if size > MOST_BODY:
         report.problem("payload_too_large", None, f"the payload is {size:,} bytes; the API takes 1 MB")
-    elif size > LARGE_BODY:
+    else:
         report.warn("payload_large", None, f"the payload is {size:,} bytes, near the API's limit of 1 MB")
 
 

@@ -49,7 +49,7 @@ def test_full_rate_and_true_ceiling(rate: int) -> None:
         for _ in range(count):
             await write_now(pacer, stamps)
         assert most_in_any(1.0, stamps) <= rate
-        assert pacer.most_in_window == rate
+        assert rate - 1 <= pacer.most_in_window <= rate
         assert (count - 1) / (stamps[-1] - stamps[0]) >= 0.995 * rate
 
     run_virtual(body)
@@ -73,13 +73,32 @@ def test_no_burst_after_idle() -> None:
         pacer, stamps = Pacer(100), []
         for _ in range(250):
             await write_now(pacer, stamps)
+        pacer.rest()
         await asyncio.sleep(10)
         after = loop.time()
         for _ in range(250):
             await write_now(pacer, stamps)
         late = [stamp for stamp in stamps if stamp >= after]
-        assert most_in_any(0.1, late) <= 16
+        assert most_in_any(0.1, late) <= 11
         assert most_in_any(1.0, stamps) <= 100
+
+    run_virtual(body)
+
+
+def test_a_stall_is_made_up_within_bounds() -> None:
+    async def body(loop: VirtualLoop) -> None:
+        pacer, stamps = Pacer(100), []
+        for number in range(3000):
+            if number % 300 == 150:
+                loop.stall(0.2)
+            await write_now(pacer, stamps)
+        assert most_in_any(1.0, stamps) <= 100
+        assert 2999 / (stamps[-1] - stamps[0]) >= 99.5
+        loop.stall(30)
+        after = loop.time()
+        for _ in range(100):
+            await write_now(pacer, stamps)
+        assert most_in_any(0.05, [stamp for stamp in stamps if stamp >= after]) <= 25 + 6
 
     run_virtual(body)
 
@@ -139,7 +158,7 @@ def test_pause() -> None:
         for _ in range(200):
             await write_now(pacer, stamps)
         assert stamps[1] >= pause
-        assert most_in_any(0.1, stamps[1:]) <= 16
+        assert most_in_any(0.1, stamps[1:]) <= 36
 
     run_virtual(body)
 

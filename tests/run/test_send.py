@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import email, outcomes, running_sandbox, sender, start_sender, write_jobs
+from tests.processes import email, environment, outcomes, running_sandbox, sender, start_sender, write_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,9 +189,51 @@ def test_nothing_personal_in_logs_outcomes_and_errors(sandbox: Sandbox, tmp_path
     write_jobs(tmp_path / "jobs.jsonl", jobs)
     _, summary, stderr = send(sandbox, tmp_path, "jobs.jsonl", "--log-level", "debug")
     assert summary["rejected"] == 3
+    assert "answer" not in outcomes(tmp_path / "jobs.jsonl.outcomes.jsonl")[-1]
     written = (tmp_path / "jobs.jsonl.outcomes.jsonl").read_bytes() + stderr + json.dumps(summary).encode()
     for word in (b"very.private", b"secret-person-4711", b"hush-hush", b"private-file", b"sandbox-key"):
         assert word not in written
+
+
+def test_answers_are_kept_on_request(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.post("faults", fault="status", status=400, count=1, body='{"meta":{"error":"not so"}}')
+    write_jobs(tmp_path / "jobs.jsonl", [email(1)])
+    send(sandbox, tmp_path, "jobs.jsonl", "--log-bodies")
+    (line,) = outcomes(tmp_path / "jobs.jsonl.outcomes.jsonl")
+    assert (line["status"], line["answer"]) == ("rejected", '{"meta":{"error":"not so"}}')
+    assert line["error"]["message"] == "the API answered 400: not so"
+
+
+def test_too_long_a_retry_after_halts(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.post("faults", fault="status", status=429, count=1, retry_after="date:5000")
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(50)])
+    status, summary, stderr = send(sandbox, tmp_path, "jobs.jsonl")
+    assert status == 3
+    assert summary["read"] == summary["sent"] + summary["not_started"]
+    assert b"longer than --max-wait" in stderr
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The ledger may not grow beyond a size here, as on a full disk."""
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(3000)])
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); "
+        "from sender.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", limited, "send", "jobs.jsonl", "--base-url", sandbox.url, *FAST]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=50, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert b"cannot be written" in done.stderr
+    before = len(sandbox.messages)
+    assert 0 < before < 3000
+    _, summary, _ = send(sandbox, tmp_path, "jobs.jsonl", "--no-reconcile")
+    accepted = sandbox.numbers()
+    assert len(accepted) == len(set(accepted))
+    assert summary["sent"] + summary["duplicate"] + summary["in_doubt"] == 3000
+    assert len(accepted) >= 3000 - summary["in_doubt"]
 
 
 def test_faults_are_judged_by_how_far_the_request_got(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -300,6 +344,18 @@ def test_second_signal_leaves_what_was_written_in_doubt(sandbox: Sandbox, tmp_pa
     assert process.returncode == 3
     summary = json.loads(out)
     assert (summary["in_doubt"], summary["read"]) == (5, 5)
+
+
+def test_a_signal_during_the_preflight_starts_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.post("faults", fault="hang_before", path="/v1/workspaces")
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(5)])
+    process = start_sender("send", "jobs.jsonl", "--base-url", sandbox.url, *FAST, cwd=tmp_path)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=5)
+    assert process.returncode == 3
+    assert json.loads(out)["attempts"] == 0
+    assert sandbox.messages == []
 
 
 def test_kill_and_go_on(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -1,0 +1,319 @@
+"""A whole lane on virtual time, against an API that does anything at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.backoff import Backoff
+from sender.engine.breaker import Breaker
+from sender.engine.desk import Desk, Policy
+from sender.engine.guard import Guard
+from sender.engine.identities import Identities
+from sender.engine.lane import Lane
+from sender.engine.pacer import Pacer
+from sender.engine.queue import JobQueue
+from sender.job import Job
+from sender.kinds import KINDS
+from sender.ledger.memory import MemoryLedger
+from sender.transport import Reply, Request, TransportFault, Wire
+from sender.verdict import Rules
+from tests.engine.test_pacer import most_in_any, run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.errors import HaltError
+    from sender.recorder import Ended
+    from tests.conftest import VirtualLoop
+
+OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
+
+
+@dataclass
+class World:
+    """A scripted API and what came of it."""
+
+    script: Any
+    """(number of the request, seconds since the start) -> (service time, answer or fault)"""
+    probe: Callable[[float], bool] = lambda now: True
+    written: list[float] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    halts: list[HaltError] = field(default_factory=list)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    key_version: int = 1
+    probes: int = 0
+
+    async def send(self, request: Request, wire: Wire | None = None) -> Reply:
+        loop = asyncio.get_running_loop()
+        number = len(self.bodies)
+        key = (request.body or b"").decode()
+        assert (await self.ledger.find([key]))[key].state == "handed_over", "not a byte before the ledger knows"
+        self.bodies.append(request.body or b"")
+        service, answer = self.script(number, loop.time() - 1000)
+        if isinstance(answer, TransportFault) and answer.reach == "unwritten":
+            await asyncio.sleep(service)
+            raise answer
+        assert wire is not None
+        wire.written_at = loop.time()
+        if wire.on_written:
+            wire.on_written()
+        self.written.append(loop.time())
+        await asyncio.sleep(service)
+        if isinstance(answer, TransportFault):
+            raise answer
+        return Reply(answer.status, answer.content_type, answer.body, answer.retry_after, wire.written_at, loop.time())
+
+    def record(self, ended: Ended) -> None:
+        self.ended.append(ended)
+        if ended.entry is not None:
+            asyncio.get_running_loop().create_task(self.ledger.settle([ended.entry]))
+
+    async def harmless(self) -> bool:
+        self.probes += 1
+        return self.probe(asyncio.get_running_loop().time() - 1000)
+
+    @property
+    def version(self) -> int:
+        return self.key_version
+
+    def reload(self) -> bool:
+        return False
+
+    async def aclose(self) -> None: ...
+
+    async def warm(self, connections: int) -> int:
+        return connections
+
+    def statuses(self) -> Counter[str]:
+        return Counter(ended.outcome.status for ended in self.ended)
+
+
+def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
+    guard = Guard()
+    pacer = Pacer(rate, guard=guard)
+    lane: Lane
+
+    def halt(error: HaltError) -> None:
+        world.halts.append(error)
+        lane.stop()
+
+    desk = Desk(
+        transport=world, ledger=world.ledger, identities=Identities(world.ledger), record=world.record, rules=Rules(),
+        backoff=Backoff(), policy=Policy(**policy), halt=halt, probe=world.harmless, key=world,
+        random=random.Random(5), wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
+    )  # fmt: skip
+    lane = Lane("send", desk, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
+    return lane
+
+
+def give(lane: Lane, count: int, **more: Any) -> None:
+    for number in range(count):
+        key = f'"{number}"'
+        lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number, **more))
+
+
+def run(world: World, count: int, *, rate: float = 100, before: Any = None, **policy: Any) -> int:
+    left: list[int] = []
+
+    async def body(loop: VirtualLoop) -> None:
+        lane = make_lane(world, rate, **policy)
+        give(lane, count)
+        lane.fed()
+        if before is not None:
+            before(loop, lane)
+        left.append(await lane.run())
+        await asyncio.sleep(0)
+
+    run_virtual(body)
+    return left[0]
+
+
+@pytest.fixture(autouse=True)
+def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies here are bare strings that name their job; there is nothing in them to keep."""
+    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self: b"{}")
+
+
+@pytest.mark.parametrize("service", [0.02, 0.3])
+def test_full_rate_whatever_the_service_time(service: float) -> None:
+    world = World(lambda number, now: (service, OK))
+    assert run(world, 2000) == 0
+    assert world.statuses() == {"sent": 2000}
+    assert most_in_any(1.0, world.written) <= 100
+    assert 1999 / (world.written[-1] - world.written[0]) >= 99.5
+
+
+def test_varying_service_times_cost_nothing() -> None:
+    chance = random.Random(3)
+    world = World(lambda number, now: (chance.uniform(0.02, 0.3), OK))
+    run(world, 3000)
+    assert most_in_any(1.0, world.written) <= 100
+    assert 2999 / (world.written[-1] - world.written[0]) >= 99
+
+
+def test_no_burst_after_idle() -> None:
+    world = World(lambda number, now: (0.05, OK))
+
+    async def body(loop: VirtualLoop) -> None:
+        lane = make_lane(world)
+        give(lane, 150)
+        running = asyncio.create_task(lane.run())
+        await asyncio.sleep(20)
+        for number in range(1000, 1300):
+            key = f'"{number}"'
+            lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
+        lane.fed()
+        await running
+
+    run_virtual(body)
+    late = [stamp for stamp in world.written if stamp >= 1019]
+    assert len(late) == 300
+    assert most_in_any(0.1, late) <= 11
+
+
+def test_jobs_start_in_order() -> None:
+    world = World(lambda number, now: (0.05, OK))
+    run(world, 300)
+    assert world.bodies == [f'"{number}"'.encode() for number in range(300)]
+
+
+def test_safe_failures_are_tried_again_and_given_up_at_last() -> None:
+    refused = TransportFault("connection_reset", "unwritten", "m")
+    world = World(lambda number, now: (0.01, refused if number % 3 == 0 and now < 50 else OK))
+    run(world, 30)
+    assert world.statuses()["sent"] == 30
+    # One job that always fails among others that do not.
+    bad = World(lambda number, now: (0.01, refused if bad.bodies[number] == b'"3"' else OK))
+    run(bad, 20, max_attempts=4)
+    failed = [ended.outcome for ended in bad.ended if ended.outcome.status == "failed"]
+    assert [(outcome.id, outcome.attempts) for outcome in failed] == [("3", 4)]
+    assert bad.statuses()["sent"] == 19
+
+
+def test_429_never_counts_and_retry_after_is_a_floor() -> None:
+    world = World(lambda number, now: (0.02, Reply(429, "", b"", "3") if number == 20 else OK))
+    run(world, 200, max_attempts=1)
+    assert world.statuses() == {"sent": 200}
+    gaps = [later - earlier for earlier, later in zip(world.written, world.written[1:], strict=False)]
+    assert max(gaps) >= 2.9
+
+
+def test_a_storm_of_429_fails_nobody() -> None:
+    world = World(lambda number, now: (0.02, Reply(429, "", b"") if now < 60 else OK))
+    run(world, 50, max_attempts=2)
+    assert world.statuses() == {"sent": 50}
+    assert len(world.bodies) < 400
+
+
+def test_too_long_a_wait_halts_and_says_until_when() -> None:
+    world = World(lambda number, now: (0.02, Reply(429, "", b"", "5000") if number == 5 else OK))
+    left = run(world, 100)
+    assert "until 2027-" in str(world.halts[0])
+    assert left + len(world.ended) == 100
+
+
+@pytest.mark.parametrize("how", ["refused", "502", "hang"])
+def test_an_outage_of_a_minute(how: str) -> None:
+    """None is lost or failed, few are in doubt, and it goes on by itself soon after the API is back."""
+
+    def script(number: int, now: float) -> tuple[float, Reply | TransportFault]:
+        if not 10 <= now < 70:
+            return 0.1, OK
+        if how == "refused":
+            return 0.001, TransportFault("connect_failed", "unwritten", "m")
+        if how == "502":
+            return 0.1, Reply(502, "", b"")
+        return 20.0, TransportFault("timeout", "written", "m")
+
+    world = World(script, probe=lambda now: not 10 <= now < 70)
+    assert run(world, 3000, max_attempts=3) == 0
+    assert world.statuses()["failed"] == 0
+    assert world.statuses()["in_doubt"] <= 10 + 2 * 10
+    assert world.statuses().total() == 3000
+    back = min(stamp for stamp in world.written if stamp >= 1070)
+    assert back <= 1080
+    after = [stamp for stamp in world.written if stamp > 1082]
+    assert len(after) / (max(after) - min(after)) > 99
+
+
+def test_a_halt_gives_the_jobs_back() -> None:
+    world = World(lambda number, now: (0.02, Reply(401, "", b"") if number == 30 else OK))
+    left = run(world, 100)
+    assert "401" in str(world.halts[0])
+    assert left + len(world.ended) == 100
+    assert world.statuses() == {"sent": len(world.ended)}
+
+
+def test_expired_jobs_are_not_requested() -> None:
+    world = World(lambda number, now: (0.02, OK))
+
+    async def body(loop: VirtualLoop) -> None:
+        lane = make_lane(world, 10)
+        give(lane, 50, expires_at=1_800_000_000 + loop.time() + 2)
+        lane.fed()
+        await lane.run()
+
+    run_virtual(body)
+    assert world.statuses()["invalid"] > 20
+    assert world.statuses().total() == 50
+    assert len(world.bodies) == world.statuses()["sent"]
+
+
+def test_at_most_50_ms_of_slots_are_handed_over_ahead() -> None:
+    world = World(lambda number, now: (0.1, OK))
+    most: list[int] = []
+
+    def watch(loop: VirtualLoop, lane: Lane) -> None:
+        def look() -> None:
+            states = Counter(row.state for row in world.ledger._rows.values())
+            most.append(states["handed_over"] - lane.in_hand)
+            loop.call_later(0.003, look)
+
+        look()
+
+    run(world, 500, before=watch)
+    # One that has just ended may not be settled yet.
+    assert max(most) <= 5 + 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 120), stop_at=st.none() | st.floats(0, 6), abort=st.booleans())
+def test_never_two_outcomes_and_the_books_balance(seed: int, count: int, stop_at: float | None, abort: bool) -> None:
+    """Any answers, any delays, stop or abort at any instant."""
+    chance = random.Random(seed)
+    faults = [
+        TransportFault("connect_failed", "unwritten", "m"), TransportFault("timeout", "written", "m"),
+        Reply(500, "", b""), Reply(503, "", b"", "0"), Reply(429, "", b""), Reply(400, "", b'{"meta":{"error":"x"}}'),
+        Reply(200, "", b"{}"),
+    ]  # fmt: skip
+    share = chance.random()
+
+    def script(number: int, now: float) -> tuple[float, Reply | TransportFault]:
+        answer = chance.choice(faults) if chance.random() < share and now < 30 else OK
+        return chance.uniform(0, 1), answer
+
+    world = World(script, probe=lambda now: chance.random() < 0.7)
+
+    def before(loop: VirtualLoop, lane: Lane) -> None:
+        if stop_at is not None:
+            loop.call_later(stop_at, lane.abort if abort else lane.stop)
+
+    left = run(world, count, before=before)
+    ids = [ended.outcome.id for ended in world.ended]
+    assert len(ids) == len(set(ids)), "one outcome for each job"
+    assert len(ids) + left == count
+    assert most_in_any(1.0, world.written) <= 100
+    accepted = Counter(world.bodies)
+    for ended in world.ended:
+        assert ended.outcome.attempts == accepted[f'"{ended.outcome.id}"'.encode()]
+    states = Counter(row.state for row in world.ledger._rows.values())
+    assert states["handed_over"] == 0, "what was not written was released"

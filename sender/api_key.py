@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sender.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MOST_KEY: Final = 4096
 
 
 class ApiKey:
@@ -55,11 +57,14 @@ class ApiKey:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii")
+        with path.open("rb") as file:
+            text = file.read(MOST_KEY + 1).decode("ascii")
     except OSError as error:
         raise UsageError(f"the key file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"the key file {path} does not hold a key: it is not ASCII text") from None
+    if len(text) > MOST_KEY:
+        raise UsageError(f"the key file {path} does not hold a key: it is longer than {MOST_KEY:,} characters")
     return _check(text, f"the key file {path}")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Final
 
 from sender.outcome import STATUSES
 
@@ -59,6 +60,10 @@ class Books:
         """Lines that are nowhere: 0, or the program is wrong."""
         return self.read - self.ended - self.not_started
 
+    def check(self) -> bool:
+        """Whether they add up, with no heading below zero."""
+        return self.balance == 0 and min((self.not_started, *self.statuses.values())) >= 0
+
     @property
     def all_sent(self) -> bool:
         """Whether every identity that was read stands as sent."""
@@ -86,33 +91,48 @@ class Books:
         }
 
 
-ADVICE = {
-    "invalid": "repair those lines and send them again: sender outcomes {outcomes} --status invalid",
+ADVICE: Final = {
+    "invalid": "to repair and send again: sender outcomes {outcomes} --status invalid",
     "rejected": "the API refused them for good: sender outcomes {outcomes} --status rejected",
     "failed": "surely not accepted; the same command tries them again",
-    "in_doubt": "may or may not have been accepted; they are not sent again by themselves",
+    "in_doubt": "may have been accepted, not sent again by itself: sender outcomes {outcomes} --status in_doubt",
     "not_started": "the same command goes on with them",
+}
+EXITS: Final = {
+    0: "every job stands as sent",
+    1: "finished, but not every job stands as sent",
+    3: "stopped before the end; the same command goes on where it stopped",
 }
 
 
-def summary_text(summary: dict[str, Any]) -> str:
-    """The summary for people."""
-    lines = [f"{'read':>12}  {summary['read']:>10,}"]
-    for name in (*STATUSES, "not_started"):
-        number = summary[name]
-        if not number and name != "sent":
-            continue
-        advice = ADVICE.get(name, "").format(outcomes=summary["outcomes"])
-        lines.append(f"{name.replace('_', ' '):>12}  {number:>10,}  {advice}".rstrip())
-    for code, number in sorted(summary["warnings"].items()):
-        lines.append(f"{'warning':>12}  {number:>10,}  {code}")
-    for name, lane in summary["lanes"].items():
-        if lane["requests"]:
-            refused = f", {lane['http_429']:,} answered 429" if lane["http_429"] else ""
-            lines.append(
-                f"{'lane ' + name:>12}  {lane['requests']:>10,}  requests at {lane['rate']:.1f}/s, "
-                f"at most {lane['max_in_1s']} in any window{refused}"
-            )
-    lines.append(f"{'time':>12}  {summary['elapsed_s']:>9,.1f}s")
-    lines.extend(f"{name:>12}  {summary[name]}" for name in ("outcomes", "ledger") if summary.get(name))
+def exit_status(books: Books, *, halted: bool, errors_late: bool) -> int:
+    """0 every identity stands as sent, 1 finished otherwise, 3 stopped by a signal, a halt or a late error."""
+    if halted or errors_late:
+        return 3
+    return 0 if books.all_sent else 1
+
+
+def summary_text(summary: dict[str, Any], status: int | None = None) -> str:
+    """The summary for people, and what the exit status means where it is known."""
+    rows = [("read", f"{summary['read']:,}", "")]
+    rows += [_status_row(name, summary) for name in (*STATUSES, "not_started") if summary[name] or name == "sent"]
+    rows += [("warning", f"{number:,}", code) for code, number in sorted(summary["warnings"].items())]
+    rows += [_lane_row(name, lane) for name, lane in summary["lanes"].items() if lane["requests"]]
+    rows.append(("time", f"{summary['elapsed_s']:,.1f}s", ""))
+    width = max(len(number) for _, number, _ in rows)
+    lines = [f"{name:>12}  {number:>{width}}  {text}".rstrip() for name, number, text in rows]
+    lines += [f"{name:>12}  {summary[name]}" for name in ("outcomes", "ledger") if summary.get(name)]
+    if status in EXITS:
+        lines.append(f"{f'exit {status}':>12}  {EXITS[status]}")
     return "\n".join(lines)
+
+
+def _status_row(name: str, summary: dict[str, Any]) -> tuple[str, str, str]:
+    advice = ADVICE.get(name, "").format(outcomes=quote(str(summary["outcomes"])))
+    return name.replace("_", " "), f"{summary[name]:,}", advice
+
+
+def _lane_row(name: str, lane: dict[str, Any]) -> tuple[str, str, str]:
+    refused = f", {lane['http_429']:,} answered 429" if lane["http_429"] else ""
+    text = f"requests at {lane['rate']:,.1f}/s, at most {lane['max_in_1s']:,} in any window{refused}"
+    return f"lane {name}", f"{lane['requests']:,}", text

@@ -11,190 +11,179 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sender.errors import UsageError
 from sender.kinds import KINDS, LANES
+from sender.setting_value import read_value
 from sender.settings import DEFAULTS, SETTINGS, Settings, option_of, variable_of
 from sender.validation.report import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-_SECONDS: Final = re.compile(r"([\d.]+)\s*(s|m|h)?")
-_UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
-RETRIED: Final = ("rejected", "in_doubt", "failed", "invalid")
 _LANE_SETTING: Final = {"send": "rate", "trigger": "rate_trigger", "app": "rate_app"}
 _OTHER_VARIABLES: Final = frozenset({"SENDER_API_KEY", "SENDER_CONFIG", "SENDER_SANDBOX_API_KEY", "SENDER_SOURCE"})
+_KUBERNETES: Final = re.compile(r"SENDER_(.*_)?(SERVICE_(HOST|PORT.*)|PORT|PORT_\d.*)")
+"""What Kubernetes puts into every container beside a Service whose name begins with `sender`."""
 
 
 def load(given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of a run; `given` holds what stands on the command line (None where nothing does)."""
     environment = os.environ if environment is None else environment
-    problems: list[str] = []
-    values: dict[str, Any] = {}
-    config = given.get("config") or environment.get("SENDER_CONFIG")
-    if config:
-        _from_file(Path(config), values, problems)
-    _from_environment(environment, values, problems)
-    _from_options(given, values, problems)
-    if problems:
-        raise UsageError("; ".join(problems))
-    settings = replace(DEFAULTS, **values)
-    _check_sense(settings, problems)
-    if problems:
-        raise UsageError("; ".join(problems))
-    return settings
+    config = _Config()
+    path = given.get("config") or environment.get("SENDER_CONFIG")
+    if path:
+        config.read_file(path)
+    config.read_environment(environment)
+    config.read_options(given)
+    return config.settings()
 
 
-def _from_file(path: Path, values: dict[str, Any], problems: list[str]) -> None:
+def told_together(problems: Sequence[str]) -> str:
+    """One sentence, or a line for each."""
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join((f"{len(problems)} things are wrong:", *problems))
+
+
+class _Config:
+    """Values as they come in, where each came from, and what is wrong."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._origins: dict[str, str] = {}
+        self._problems: list[str] = []
+
+    def settings(self) -> Settings:
+        """All of it, or a UsageError that tells every problem."""
+        settings = replace(DEFAULTS, **self._values)
+        self._check_sense(settings)
+        if self._problems:
+            raise UsageError(told_together(self._problems))
+        return settings
+
+    def read_file(self, path: str) -> None:
+        """A TOML file, one table for each part of the program."""
+        text = _text_of(path)
+        try:
+            document = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise UsageError(f"the configuration {path} is not TOML: {error}") from None
+        for table, keys in document.items():
+            where = f"{path}:{_line_number(text, table)}"
+            if not isinstance(keys, dict):
+                self._problems.append(f"{where}: {table} stands outside of any table; {_tables_hint(table)}")
+            elif table not in _tables():
+                near = nearest(table, _tables())
+                hint = f"is [{near}] meant?" if near else f"the tables are {', '.join(_tables())}"
+                self._problems.append(f"{where}: there is no table [{table}]; {hint}")
+            else:
+                for key, value in keys.items():
+                    self._set_key(table, key, value, f"{path}:{_line_number(text, table, key)}")
+
+    def _set_key(self, table: str, key: str, value: Any, where: str) -> None:
+        known = [name for name, setting in SETTINGS.items() if setting.table == table]
+        if key in known:
+            self._set(key, value, f"{where}: [{table}] {key}")
+            return
+        near = nearest(key, known)
+        hint = f"is {near} meant?" if near else _tables_hint(key) if key in SETTINGS else f"it has {', '.join(known)}"
+        self._problems.append(f"{where}: [{table}] has no key {key}; {hint}")
+
+    def read_environment(self, environment: Mapping[str, str]) -> None:
+        """`SENDER_…`; an empty variable is one that is not set."""
+        known = {variable_of(name): name for name in SETTINGS}
+        if environment.get("SENDER_API_KEY", "").strip():
+            self._values.pop("api_key_file", None)  # a key in the environment comes before a file named in a file
+        for variable, text in environment.items():
+            if not text or not variable.startswith("SENDER_") or variable in _OTHER_VARIABLES:
+                continue
+            if variable == "SENDER_RATE":
+                self._set_rates(text.split(","), variable)
+            elif variable in known:
+                self._set(known[variable], text, variable)
+            elif not _KUBERNETES.fullmatch(variable) and (near := nearest(variable[7:], SETTINGS)):
+                self._problems.append(f"there is no setting {variable}; is {variable_of(near)} meant?")
+
+    def read_options(self, given: Mapping[str, Any]) -> None:
+        """The command line."""
+        for name in SETTINGS:
+            value = given.get(name)
+            option = option_of(name) or name
+            if name == "rate":
+                self._set_rates(value or (), option)
+            elif value == "":
+                self._problems.append(f"{option}: must not be empty")
+            elif value is not None:
+                self._set(name, value, option)
+
+    def _set_rates(self, texts: Sequence[str], where: str) -> None:
+        for text in texts:
+            lane, equals, number = text.strip().rpartition("=")
+            lane = lane if equals else "send"
+            if lane in LANES:
+                self._set(_LANE_SETTING[lane], number, where)
+            else:
+                self._problems.append(f"{where}: there is no lane {lane}; the lanes are {', '.join(LANES)}")
+
+    def _set(self, name: str, value: Any, where: str) -> None:
+        try:
+            self._values[name] = read_value(SETTINGS[name], value)
+            self._origins[name] = where
+        except ValueError as error:
+            self._problems.append(f"{where}: {error}")
+
+    def _check_sense(self, settings: Settings) -> None:
+        """What no value alone can tell."""
+        if settings.kind not in KINDS:
+            near = nearest(settings.kind, KINDS)
+            hint = f"is {near} meant?" if near else f"the kinds are {', '.join(KINDS)}"
+            self._problems.append(f"{self._origin('kind')}: there is no such kind; {hint}")
+        if settings.timeout == 0:
+            self._problems.append(f"{self._origin('timeout')}: must be above 0")
+        if settings.backoff > settings.backoff_cap:
+            self._problems.append(f"{self._origin('backoff', 'backoff_cap')}: backoff must not be above backoff_cap")
+        both = set(settings.safe_statuses) & set(settings.ambiguous_statuses)
+        if both:
+            where = self._origin("safe_statuses", "ambiguous_statuses")
+            listed = ", ".join(map(str, sorted(both)))
+            self._problems.append(f"{where}: {listed} cannot be both in safe_statuses and in ambiguous_statuses")
+
+    def _origin(self, *names: str) -> str:
+        """Where a value came from; of several the one that was set."""
+        return " and ".join(self._origins[name] for name in names if name in self._origins) or names[0]
+
+
+def _text_of(path: str) -> str:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"the configuration {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the configuration {path} is not TOML: {error}") from None
-    tables = {setting.table for setting in SETTINGS.values()}
-    for table, keys in document.items():
-        if table not in tables or not isinstance(keys, dict):
-            problems.append(f"{path}: there is no table [{table}]; the tables are {', '.join(sorted(tables))}")
-            continue
-        known = [name for name, setting in SETTINGS.items() if setting.table == table]
-        for key, value in keys.items():
-            if key in known:
-                _set(key, value, f"{path}: [{table}] {key}", values, problems)
-            else:
-                near = nearest(key, known)
-                hint = f"is {near} meant?" if near else f"the keys are {', '.join(known)}"
-                problems.append(f"{path}: [{table}] has no key {key}; {hint}")
+    except ValueError:
+        raise UsageError(f"the configuration {path} is not TOML: it is not UTF-8 text") from None
 
 
-def _from_environment(environment: Mapping[str, str], values: dict[str, Any], problems: list[str]) -> None:
-    known = {variable_of(name): name for name in SETTINGS}
-    for variable, text in environment.items():
-        if not variable.startswith("SENDER_") or variable in _OTHER_VARIABLES or not text:
-            continue
-        if variable in known:
-            _set(known[variable], text, variable, values, problems)
-        elif (near := nearest(variable, known)) is not None:
-            problems.append(f"there is no setting {variable}; is {near} meant?")
+def _tables() -> list[str]:
+    return list(dict.fromkeys(setting.table for setting in SETTINGS.values()))
 
 
-def _from_options(given: Mapping[str, Any], values: dict[str, Any], problems: list[str]) -> None:
-    for name in SETTINGS:
-        value = given.get(name)
-        if value is None:
-            continue
-        if name == "rate":
-            for text in value:
-                _set_rate(text, values, problems)
-        else:
-            _set(name, value, option_of(name) or name, values, problems)
+def _tables_hint(key: str) -> str:
+    """Where a key belongs."""
+    if key in SETTINGS:
+        return f"put it under [{SETTINGS[key].table}]"
+    return f"the tables are {', '.join(_tables())}"
 
 
-def _set_rate(text: str, values: dict[str, Any], problems: list[str]) -> None:
-    lane, equals, number = text.rpartition("=")
-    lane = lane if equals else "send"
-    if lane not in LANES:
-        problems.append(f"--rate: there is no lane {lane}; the lanes are {', '.join(LANES)}")
-        return
-    _set(_LANE_SETTING[lane], number, f"--rate {lane}", values, problems)
-
-
-def _set(name: str, value: Any, where: str, values: dict[str, Any], problems: list[str]) -> None:
-    try:
-        values[name] = _convert(name, value)
-    except ValueError as error:
-        problems.append(f"{where}: {error}")
-
-
-def _convert(name: str, value: Any) -> Any:
-    setting = SETTINGS[name]
-    match setting.kind:
-        case "flag":
-            return _flag(value)
-        case "choice":
-            if value not in setting.choices:
-                raise ValueError(f"must be one of {', '.join(setting.choices)}")
-            return value
-        case "seconds":
-            return _seconds(value)
-        case "rate" | "number":
-            return _number(value)
-        case "count":
-            return _count(value)
-        case "limit":
-            return 0 if value in (0, "0") else _count(value)
-        case "statuses":
-            return tuple(_status(one) for one in _listed(value))
-        case "words":
-            return tuple(str(one).lower().lstrip(".") for one in _listed(value))
-        case _:
-            return _text(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError("must be a text")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise ValueError("must be true or false")
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
-    if isinstance(value, str) and (match := _SECONDS.fullmatch(value.strip())):
-        return float(match.group(1)) * _UNITS[match.group(2)]
-    raise ValueError("must be seconds, like 30, 30s, 5m or 1h")
-
-
-def _number(value: Any) -> float:
-    if value == "max":
-        return float("inf")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if isinstance(value, bool) or not number > 0:
-        raise ValueError("must be a number above 0")
-    return number
-
-
-def _count(value: Any) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = 0
-    if isinstance(value, bool | float) or number < 1:
-        raise ValueError("must be a whole number, 1 or more")
-    return number
-
-
-def _status(value: Any) -> int:
-    number = _count(value)
-    if not 400 <= number <= 599:
-        raise ValueError("must be HTTP statuses from 400 to 599")
-    return number
-
-
-def _listed(value: Any) -> list[Any]:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
-
-
-def _check_sense(settings: Settings, problems: list[str]) -> None:
-    if settings.kind not in KINDS:
-        near = nearest(settings.kind, KINDS)
-        hint = f"is {near} meant?" if near else f"the kinds are {', '.join(KINDS)}"
-        problems.append(f"--kind: there is no kind {settings.kind!r}; {hint}")
-    both = set(settings.safe_statuses) & set(settings.ambiguous_statuses)
-    if both:
-        problems.append(f"the statuses {', '.join(map(str, sorted(both)))} cannot be both safe and ambiguous")
-    unknown = set(settings.retry) - set(RETRIED)
-    if unknown:
-        problems.append(f"--retry: takes {', '.join(RETRIED)}, not {', '.join(sorted(unknown))}")
-    if settings.timeout == 0:
-        problems.append("--timeout: must be above 0")
+def _line_number(text: str, table: str, key: str | None = None) -> int:
+    """The line on which a table (or a key outside of any), or a table's key begins; 1 where that is not easily seen."""
+    head = re.compile(rf"\s*(\[\s*)?[\"']?{re.escape(table)}\b")
+    entry = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]") if key is not None else None
+    found = 1
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("["):
+            inside = head.match(line) is not None
+        elif entry is not None and inside and entry.match(line):
+            return number
+        if found == 1 and head.match(line):
+            found = number
+            if entry is None:
+                return number
+    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import sys
+import os
 from typing import Any, Final
 
+import orjson
 import structlog
 
 from sender.masking import mask_credentials
+from sender.screen import SCREEN
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -21,16 +24,35 @@ def set_up(form: str, level: str) -> None:
         _mask,
     ]
     if form == "json":
-        processors.append(structlog.processors.JSONRenderer())
+        processors.append(structlog.processors.JSONRenderer(_dumps))
     else:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        colors = SCREEN.is_terminal and not os.environ.get("NO_COLOR")
+        processors.append(structlog.dev.ConsoleRenderer(colors=colors))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(SCREEN),  # type: ignore[arg-type]  # write and flush are all it needs
         cache_logger_on_first_use=True,
     )
 
 
+def _dumps(event: dict[str, Any], **_: Any) -> str:
+    """One line, whatever stands in the event: a log line must never be why a run ends."""
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except TypeError:  # orjson refuses texts that are not UTF-8 and integers over 64 bits
+        return json.dumps(event, default=str)
+
+
 def _mask(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    return {key: mask_credentials(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _masked(value) for key, value in event.items()}
+
+
+def _masked(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {key: _masked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(inner) for inner in value]
+    return mask_credentials(str(value))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+
+from sender.screen import SCREEN, Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Progress:
 
     def __init__(self, look: Callable[[], Snapshot], *, stream: TextIO | None = None, shown: bool = True) -> None:
         self._look = look
-        self._stream = stream or sys.stderr
+        self._screen = SCREEN if stream is None else Screen(stream)
         self._shown = shown
         self._rate = 0.0
         self._before = 0
@@ -43,7 +43,7 @@ class Progress:
         """Draw or log, by what stderr is."""
         if not self._shown:
             return
-        if self._stream.isatty():
+        if self._screen.is_terminal:
             await self._draw()
         else:
             await self._log()
@@ -57,12 +57,9 @@ class Progress:
                 now = loop.time()
                 self._measure(self._look(), now - at)
                 at = now
-                width = shutil.get_terminal_size().columns
-                self._stream.write(f"\r\x1b[2K{self.line(self._look(), width - 1)}")
-                self._stream.flush()
+                self._screen.show(self.line(self._look(), self._screen.width))
         finally:
-            self._stream.write("\r\x1b[2K")
-            self._stream.flush()
+            self._screen.show("")
 
     async def _log(self) -> None:
         import structlog
@@ -80,16 +77,17 @@ class Progress:
         self._before = now.sent
 
     def line(self, now: Snapshot, width: int) -> str:
-        """The live line, cut to the terminal's width."""
-        share = self.share(now)
-        left = "" if share is None else f"{'━' * round(share * BAR):·<{BAR}} {share:4.0%}  "
-        eta = self.eta(now)
-        parts = [f"{left}{now.sent:,} sent  {self._rate:.0f}/s"]
-        if now.problems:
-            parts.append(f"{now.problems:,} not sent")
-        if eta is not None:
-            parts.append(f"{int(eta) // 60}:{int(eta) % 60:02d} left")
-        return "  ".join(parts)[:width]
+        """The live line; what does not fit the terminal is left out, the bar first."""
+        count = f"{now.sent:,} sent  {self._rate:.0f}/s"
+        problems = f"  {now.problems:,} not sent" if now.problems else ""
+        share, eta = self.share(now), self.eta(now)
+        rest = "" if eta is None else f"  {_clock(eta)} left"
+        percent = "" if share is None else f"{share:4.0%}  "
+        bar = "" if share is None else f"{'━' * round(share * BAR):·<{BAR}} "
+        for text in (f"{bar}{percent}{count}{problems}{rest}", f"{percent}{count}{problems}{rest}", count + problems):
+            if len(text) <= width:
+                return text
+        return count[: max(0, width)]
 
     def share(self, now: Snapshot) -> float | None:
         """Part of the work that is done, as far as the inputs' sizes tell."""
@@ -103,3 +101,9 @@ class Progress:
         if not share or self._rate < 0.1:
             return None
         return (now.ended / share - now.ended) / self._rate
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -12,11 +12,12 @@ class Setting(NamedTuple):
     table: str
     help: str
     kind: str
-    """One of text, path, number, seconds, count, limit, rate, flag, statuses, words, choice."""
+    """One of text, path, number, seconds, count, limit, size, rate, flag, statuses, words, choice."""
     choices: tuple[str, ...] = ()
-    option: str | None = None
-    """Its option on the command line where that differs from the name; "" for none."""
     metavar: str | None = None
+    """What stands for the value in `--help`, where the kind does not say it well."""
+    lane_of: str | None = None
+    """For the rate of another lane than `send`: its name in `--rate LANE=N`, which is its option."""
 
 
 def _setting(default: Any, table: str, kind: str, text: str, **more: Any) -> Any:
@@ -44,25 +45,27 @@ class Settings:
         metavar="[LANE=]N",
     )  # fmt: skip
     rate_trigger: float = _setting(
-        0.1, "limits", "number", "broadcast triggers a second; below 1 it means one in any 1/N seconds", option=""
+        0.1,
+        "limits",
+        "number",
+        "broadcast triggers a second; below 1 it means one in any 1/N seconds",
+        lane_of="trigger",
     )
-    rate_app: float = _setting(10.0, "limits", "number", "requests in any second on all other endpoints", option="")
+    rate_app: float = _setting(10.0, "limits", "number", "requests in any second on all other endpoints", lane_of="app")
     concurrency: int = _setting(
         256, "limits", "count", "most requests under way in a lane; 256 hold 100 a second up to 2.5 s of latency"
     )
 
     max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")
-    backoff: float = _setting(
-        0.5, "retry", "seconds", "longest first wait before a retry, doubled each time", option=""
-    )
-    backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds", option="")
+    backoff: float = _setting(0.5, "retry", "seconds", "longest first wait before a retry, doubled each time")
+    backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds")
     max_wait: float = _setting(900.0, "retry", "seconds", "longest Retry-After that a run waits for before it halts")
     max_outage: float = _setting(3600.0, "retry", "seconds", "seconds without a success after which a run halts")
     safe_statuses: tuple[int, ...] = _setting(
-        [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried", option=""
+        [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried"
     )
     ambiguous_statuses: tuple[int, ...] = _setting(
-        [408, 500, 502, 504], "retry", "statuses", "statuses after which a job may have been accepted", option=""
+        [408, 500, 502, 504], "retry", "statuses", "statuses after which a job may have been accepted"
     )
 
     in_doubt: str = _setting(
@@ -76,9 +79,14 @@ class Settings:
 
     kind: str = _setting("email", "run", "text", "kind of a bare payload", metavar="KIND")
     grace: float = _setting(25.0, "run", "seconds", "seconds that jobs in hand get after the first signal")
-    memory: int = _setting(64 * 2**20, "run", "count", "bytes of payload held in memory", option="")
+    memory: int = _setting(64 * 2**20, "run", "size", "payloads held in memory, whatever their number")
     retry: tuple[str, ...] = _setting(
-        [], "run", "words", "take these up again too, on your word: rejected, in_doubt", metavar="STATUS,…"
+        [],
+        "run",
+        "words",
+        "take up jobs that ended so once more, on your word",
+        metavar="STATUS,…",
+        choices=("rejected", "in_doubt", "failed", "invalid"),
     )
     limit: int = _setting(0, "run", "limit", "jobs started in this run; 0 = all", metavar="N")
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
@@ -88,7 +96,7 @@ class Settings:
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
     durability: str = _setting(
         "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
-        choices=("full", "normal", "off"), option="",
+        choices=("full", "normal", "off"),
     )  # fmt: skip
     log_bodies: bool = _setting(
         False, "output", "flag", "keep the API's answers to refused jobs in their outcomes; they may hold personal data"
@@ -101,11 +109,11 @@ class Settings:
     )
 
     require_identifiers: bool = _setting(
-        True, "validation", "flag", "refuse an email without identifiers, instead of a warning", option=""
+        True, "validation", "flag", "refuse an email without identifiers, instead of a warning"
     )
     risky_extensions: tuple[str, ...] = _setting(
         ["bat", "cmd", "com", "exe", "jar", "js", "msi", "ps1", "scr", "vbs"], "validation", "words",
-        "attachments that are warned of, by extension", option="",
+        "attachments that are warned of, by extension",
     )  # fmt: skip
 
 
@@ -113,13 +121,21 @@ SETTINGS: Final[dict[str, Setting]] = {one.name: one.metadata["setting"] for one
 DEFAULTS: Final = Settings()
 
 
-def option_of(name: str) -> str | None:
-    """The command-line option of a setting, or None where it has none."""
+def options_of(name: str) -> tuple[str, ...]:
+    """The command-line options of a setting: a flag has one to turn it on and one to turn it off."""
     setting = SETTINGS[name]
-    if setting.option == "":
-        return None
+    if setting.lane_of is not None:
+        return ()
     plain = name.replace("_", "-")
-    return f"--no-{plain}" if setting.kind == "flag" and getattr(DEFAULTS, name) else f"--{plain}"
+    return (f"--{plain}", f"--no-{plain}") if setting.kind == "flag" else (f"--{plain}",)
+
+
+def option_of(name: str) -> str | None:
+    """The option that changes a setting's default, or None where it has none of its own."""
+    options = options_of(name)
+    if not options:
+        return None
+    return options[-1] if getattr(DEFAULTS, name) is True else options[0]
 
 
 def variable_of(name: str) -> str:
@@ -137,15 +153,23 @@ def default_toml() -> str:
             parts.append(f"\n[{table}]\n")
         choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
         sentence = setting.help[0].upper() + setting.help[1:]
-        parts.append(f"# {sentence}{choices}.\n{name} = {_toml(getattr(DEFAULTS, name))}\n")
+        parts.append(f"# {sentence}{choices}.\n{name} = {_toml(setting, getattr(DEFAULTS, name))}\n")
     return "".join(parts)
 
 
-def _toml(value: Any) -> str:
+def shown(setting: Setting, value: Any) -> str:
+    """A value as people write it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, str):
-        return f'"{value}"'
+        return ",".join(map(str, value))
+    if setting.kind == "size" and value % 2**20 == 0:
+        return f"{value // 2**20}MiB"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _toml(setting: Setting, value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(setting, one) for one in value)}]"
+    text = shown(setting, value)
+    return f'"{text}"' if isinstance(value, str) or setting.kind == "size" else text

@@ -4,133 +4,181 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from sender.commands.validate import all_lines
 from sender.errors import UsageError
-from sender.kinds import SEND_KINDS
+from sender.kinds import KINDS
 from sender.outcome import STATUSES
-from sender.outcome_log import read_outcomes
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
-
-    from sender.job import Line
+    from collections.abc import Iterable, Iterator
 
 HELP: Final = """Print the outcomes that hold (the last line of each id that is not duplicate), filtered; with --jobs
-the job lines behind them, to be repaired and sent again."""
+the job lines behind them, to be repaired and sent again. Exit 1 if some of those were not found."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add = parser.add_argument
-    add("logs", metavar="OUTCOMES", nargs="+", help="an outcome log")
-    add("--status", metavar="STATUS,…", help=f"only these: {', '.join(STATUSES)}")
-    add("--code", metavar="CODE,…", help="only these error codes")
-    add("--kind", metavar="KIND,…", help="only these kinds")
-    add("--all", action="store_true", help="every line, not only those that hold")
-    add("--count", action="store_true", help="print how many there are of each status and code")
-    add("--jobs", metavar="INPUT", action="append", help="print the job lines of this input behind the outcomes")
+    parser.add_argument("logs", metavar="OUTCOMES", nargs="+", help="an outcome log")
+    which = parser.add_argument_group("which outcomes")
+    which.add_argument("--status", metavar="STATUS,…", help=f"only these: {', '.join(STATUSES)}")
+    which.add_argument("--code", metavar="CODE,…", help="only those with one of these error codes")
+    which.add_argument("--kind", metavar="KIND,…", help=f"only these kinds: {', '.join(KINDS)}")
+    lines = which.add_mutually_exclusive_group()
+    lines.add_argument("--last", action="store_true", help="only lines that hold (the default)")
+    lines.add_argument("--all", action="store_true", help="every line of the logs")
+    form = parser.add_argument_group("in which form").add_mutually_exclusive_group()
+    form.add_argument("--count", action="store_true", help="how many there are of each status and code")
+    form.add_argument(
+        "--jobs", metavar="INPUT", action="append", help="their job lines, found in this input (may be repeated)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
-    statuses, codes, kinds = (_words(getattr(args, name)) for name in ("status", "code", "kind"))
-    unknown = statuses - set(STATUSES)
-    if unknown:
-        raise UsageError(f"--status takes {', '.join(STATUSES)}, not {', '.join(sorted(unknown))}")
-    logs = [Path(name) for name in args.logs]
-    for log in logs:
-        if not log.is_file():
-            raise UsageError(f"{log} is not an outcome log: there is no such file")
-    chosen = (
-        outcome
-        for outcome in (_every(logs) if args.all else _holding(logs))
-        if (not statuses or outcome["status"] in statuses)
-        and (not kinds or outcome.get("kind") in kinds)
-        and (not codes or ((outcome.get("error") or {}).get("code") in codes))
+    wanted = _Filter(
+        _words("--status", args.status, STATUSES), _words("--code", args.code), _words("--kind", args.kind, KINDS)
     )
+    logs = [_Log(Path(name)) for name in args.logs]
+    entries = _every(logs) if args.all else _holding(logs, duplicates="duplicate" in wanted.statuses)
+    chosen = (entry for entry in entries if wanted.takes(entry.outcome))
     if args.jobs:
-        return _print_jobs(chosen, tuple(args.jobs))
+        return _print_jobs(chosen, args.jobs)
     return _print_counts(chosen) if args.count else _print_lines(chosen)
 
 
-def _words(text: str | None) -> set[str]:
-    return {word.strip() for word in text.split(",")} if text else set()
+class _Entry(NamedTuple):
+    """One line of a log, in its own bytes and as what it says."""
+
+    line: bytes
+    outcome: dict[str, Any]
 
 
-def _every(logs: list[Path]) -> Iterator[dict[str, Any]]:
-    for log in logs:
+class _Filter(NamedTuple):
+    """Empty sets take everything."""
+
+    statuses: frozenset[str]
+    codes: frozenset[str]
+    kinds: frozenset[str]
+
+    def takes(self, outcome: dict[str, Any]) -> bool:
+        """Whether the outcome was asked for."""
+        return (
+            (not self.statuses or outcome["status"] in self.statuses)
+            and (not self.kinds or outcome.get("kind") in self.kinds)
+            and (not self.codes or _code(outcome) in self.codes)
+        )
+
+
+def _words(option: str, text: str | None, known: Iterable[str] | None = None) -> frozenset[str]:
+    words = frozenset(word.strip() for word in (text or "").split(",") if word.strip())
+    if known is not None and not words <= set(known):
+        raise UsageError(f"{option} takes {', '.join(known)}, not {', '.join(sorted(words - set(known)))}")
+    if text is not None and not words:
+        raise UsageError(f"{option} must not be empty")
+    return words
+
+
+def _code(outcome: dict[str, Any]) -> str | None:
+    error = outcome.get("error")
+    return error.get("code") if isinstance(error, dict) else None
+
+
+class _Log:
+    """An outcome log as long as it was at first: it may be read twice while a run still appends to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_file():
+            raise UsageError(f"{path} is not an outcome log: there is no such file")
+        self._size = path.stat().st_size
+
+    def entries(self) -> Iterator[_Entry]:
+        """Every line; a torn last one is passed over."""
         try:
-            yield from read_outcomes(log)
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise UsageError(f"{log} is not an outcome log: {error}") from None
+            with self._path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if file.tell() > self._size:
+                        return
+                    entry = self._read(line, number)
+                    if entry is not None:
+                        yield entry
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be read: {error.strerror}") from None
+
+    def _read(self, line: bytes, number: int) -> _Entry | None:
+        whole = line.endswith(b"\n")
+        line = line.strip()
+        if not line:
+            return None
+        try:
+            outcome = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            outcome = None
+        if isinstance(outcome, dict) and outcome.get("status") in STATUSES and isinstance(outcome.get("source"), str):
+            return _Entry(line, outcome)
+        if not whole and outcome is None:
+            return None
+        raise UsageError(f"{self._path}:{number} is not a line of an outcome log")
 
 
-def _holding(logs: list[Path]) -> Iterator[dict[str, Any]]:
-    """For each id its last line that is not `duplicate`, and every line without an id or that is a duplicate."""
-    last = sqlite3.connect("")
-    last.execute("CREATE TABLE last (id TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID")
-    for number, outcome in enumerate(_every(logs)):
-        if outcome.get("id") is not None and outcome["status"] != "duplicate":
-            last.execute("INSERT OR REPLACE INTO last VALUES (?, ?)", (outcome["id"], number))
-    for number, outcome in enumerate(_every(logs)):
-        if outcome.get("id") is None or outcome["status"] == "duplicate":
-            yield outcome
-            continue
-        (newest,) = last.execute("SELECT number FROM last WHERE id = ?", (outcome["id"],)).fetchone()
-        if newest == number:
-            yield outcome
+def _every(logs: Iterable[_Log]) -> Iterator[_Entry]:
+    for log in logs:
+        yield from log.entries()
 
 
-def _print_lines(chosen: Iterator[dict[str, Any]]) -> int:
-    for outcome in chosen:
-        sys.stdout.write(orjson.dumps(outcome).decode() + "\n")
+def _holding(logs: list[_Log], *, duplicates: bool) -> Iterator[_Entry]:
+    """For each job its last line that is not `duplicate`; lines without an id are known by their place."""
+    last = sqlite3.connect("")  # an empty name is a private temporary database, on disk when it grows
+    last.execute("CREATE TABLE last (job TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID")
+    for number, (_, outcome) in enumerate(_every(logs)):
+        if outcome["status"] != "duplicate":
+            last.execute("INSERT OR REPLACE INTO last VALUES (?, ?)", (_job_of(outcome), number))
+    for number, entry in enumerate(_every(logs)):
+        if entry.outcome["status"] == "duplicate":
+            if duplicates:
+                yield entry
+        elif last.execute(
+            "SELECT 1 FROM last WHERE job = ? AND number = ?", (_job_of(entry.outcome), number)
+        ).fetchone():
+            yield entry
+
+
+def _job_of(outcome: dict[str, Any]) -> str:
+    job_id = outcome.get("id")
+    return f"id {job_id}" if job_id is not None else f"line {outcome.get('line')} of {outcome['source']}"
+
+
+def _print_lines(chosen: Iterable[_Entry]) -> int:
+    for entry in chosen:
+        sys.stdout.buffer.write(entry.line + b"\n")
     return 0
 
 
-def _print_counts(chosen: Iterator[dict[str, Any]]) -> int:
-    counts: dict[str, int] = {}
-    for outcome in chosen:
-        code = (outcome.get("error") or {}).get("code")
-        name = f"{outcome['status']} {code}" if code else outcome["status"]
-        counts[name] = counts.get(name, 0) + 1
-    for name, number in sorted(counts.items()):
-        sys.stdout.write(f"{number:>10,}  {name}\n")
+def _print_counts(chosen: Iterable[_Entry]) -> int:
+    counts = Counter((entry.outcome["status"], _code(entry.outcome) or "") for entry in chosen)
+    for (status, code), number in sorted(counts.items()):
+        sys.stdout.write(f"{number:>10,}  {status} {code}".rstrip() + "\n")
     return 0
 
 
-def _print_jobs(chosen: Iterator[dict[str, Any]], inputs: tuple[str, ...]) -> int:
-    """By id where there is one, since inputs get edited and reordered; else by the line's place."""
-    from sender.parsing import Parser
+def _print_jobs(chosen: Iterable[_Entry], inputs: list[str]) -> int:
+    from sender.job_lines import JobLines
 
-    wanted = sqlite3.connect("")
-    wanted.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
-    wanted.execute("CREATE TABLE places (source TEXT, line INTEGER, PRIMARY KEY (source, line)) WITHOUT ROWID")
-    kinds = {"email"}
-    for outcome in chosen:
-        if outcome.get("kind") in SEND_KINDS:
-            kinds.add(outcome["kind"])
-        if outcome.get("id") is not None:
-            wanted.execute("INSERT OR IGNORE INTO ids VALUES (?)", (outcome["id"],))
-        else:
-            place = (Path(outcome["source"]).name, outcome["line"])
-            wanted.execute("INSERT OR IGNORE INTO places VALUES (?, ?)", place)
-    parsers = [Parser(kind) for kind in sorted(kinds)]  # the id of a bare line depends on the kind it was sent as
-    for line in all_lines(inputs):
-        if any(_take(wanted, parser.parse(line, time.time()).id, line) for parser in parsers):
-            sys.stdout.buffer.write(line.data + b"\n")
-    return 0
-
-
-def _take(wanted: sqlite3.Connection, job_id: str | None, line: Line) -> bool:
-    """Whether the line is wanted; each id once."""
-    if job_id is None:
-        place = (Path(line.source).name, line.number)
-        return wanted.execute("SELECT 1 FROM places WHERE source = ? AND line = ?", place).fetchone() is not None
-    return wanted.execute("DELETE FROM ids WHERE id = ? RETURNING 1", (job_id,)).fetchone() is not None
+    for name in inputs:
+        if not Path(name).is_file():
+            raise UsageError(f"--jobs: {name} must be a file, since it is read twice")
+    lines = JobLines()
+    for entry in chosen:
+        lines.want(entry.outcome)
+    for line in lines.find(inputs, lambda: all_lines(tuple(inputs))):
+        sys.stdout.buffer.write(line.data + b"\n")
+    if lines.missing:
+        sys.stderr.write(f"sender: {lines.missing:,} of the job lines are not in {', '.join(inputs)}\n")
+    return 1 if lines.missing else 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -16,7 +18,6 @@ from sender.job import Invalid, Job
 from sender.parsing import Parser
 from sender.problem import Problem
 from sender.seen import Seen
-from sender.sources.files import InputFile
 from sender.sources.inputs import open_inputs
 from sender.validation import Options
 
@@ -25,51 +26,72 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sender.job import Line
+    from sender.settings import Settings
 
 HELP: Final = (
     "Check every job, send nothing, and print each problem with file, line and field; exit 1 if any is invalid."
 )
+TEXTS: Final = {
+    "json": "print one JSON object for each job with a problem or a warning",
+    "limit": "check so many jobs only; 0 = all",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file of job lines, .gz too; - is stdin")
-    add_settings(parser, ("kind", "json"))
+    add_settings(parser, ("kind", "limit", "json", "require_identifiers", "risky_extensions"), texts=TEXTS)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, and return 1 if any job is invalid."""
+    """Check, and return 1 if any job is invalid; what was read of a broken input is told before its InputError."""
     settings = load(vars(args))
-    options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
-    parser = Parser(settings.kind, options)
-    seen = Seen()
-    read = invalid = warned = duplicate = 0
-    broken: InputError | None = None
+    inputs = inputs_of(args.inputs)
     show = _show_json if settings.json else _show_text
+    counts: Counter[str] = Counter()
     try:
-        for line in all_lines(inputs_of(args.inputs)):
-            read += 1
-            found = parser.parse(line, time.time())
-            problems, repeated = _problems(found, seen)
-            invalid += bool(problems)
-            duplicate += repeated
-            warned += bool(found.warnings)
-            show(found, line, problems, repeated=repeated)
-    except InputError as error:
-        broken = error
-    sys.stderr.write(f"{read:,} jobs: {invalid:,} invalid, {duplicate:,} duplicate, {warned:,} with warnings\n")
-    if broken is not None:
-        raise broken
-    return 1 if invalid else 0
+        for checked in _check(islice(all_lines(inputs), settings.limit or None), settings):
+            counts.update(checked.headings())
+            show(checked)
+    except InputError:
+        _tell(counts)
+        raise
+    _tell(counts)
+    return 1 if counts["invalid"] else 0
 
 
 def all_lines(names: tuple[str, ...]) -> Iterator[Line]:
     """Every line of these inputs; all are opened before the first is read."""
     inputs = open_inputs(names)
-    for one in inputs.files:
-        yield from one.lines()
-        if isinstance(one, InputFile):
+    try:
+        for one in inputs.files:
+            yield from one.lines()
+    finally:
+        for one in inputs.files:
             one.close()
+
+
+class _Checked(NamedTuple):
+    """One line and what is to be said of it."""
+
+    line: Line
+    found: Job | Invalid
+    problems: tuple[Problem, ...]
+    repeated: bool
+    """It is the same as an earlier line."""
+
+    def headings(self) -> list[str]:
+        """What the line counts as."""
+        marks = {"invalid": self.problems, "duplicate": self.repeated, "warned": self.found.warnings}
+        return ["read", *(name for name, is_so in marks.items() if is_so)]
+
+
+def _check(lines: Iterator[Line], settings: Settings) -> Iterator[_Checked]:
+    parser = Parser(settings.kind, Options(settings.require_identifiers, frozenset(settings.risky_extensions)))
+    seen = Seen()
+    for line in lines:
+        found = parser.parse(line, time.time())
+        yield _Checked(line, found, *_problems(found, seen))
 
 
 def _problems(found: Job | Invalid, seen: Seen) -> tuple[tuple[Problem, ...], bool]:
@@ -84,13 +106,20 @@ def _problems(found: Job | Invalid, seen: Seen) -> tuple[tuple[Problem, ...], bo
     return (Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id"),), False
 
 
-def _show_text(found: Job | Invalid, line: Line, problems: tuple[Problem, ...], *, repeated: bool) -> None:
-    place = f"{line.source}:{line.number}"
-    for problem in problems:
+def _tell(counts: Counter[str]) -> None:
+    sys.stderr.write(
+        f"{counts['read']:,} jobs: {counts['invalid']:,} invalid, {counts['duplicate']:,} duplicate, "
+        f"{counts['warned']:,} with warnings\n"
+    )
+
+
+def _show_text(checked: _Checked) -> None:
+    place = f"{checked.line.source}:{checked.line.number}"
+    for problem in checked.problems:
         sys.stdout.write(f"{place}: {_field(problem)}{problem.message} [{problem.code}]\n")
-    for warning in found.warnings:
+    for warning in checked.found.warnings:
         sys.stdout.write(f"{place}: warning: {_field(warning)}{warning.message} [{warning.code}]\n")
-    if repeated:
+    if checked.repeated:
         sys.stdout.write(f"{place}: warning: the same job stands above; it is sent once [duplicate]\n")
 
 
@@ -98,7 +127,8 @@ def _field(problem: Problem) -> str:
     return f"{problem.field}: " if problem.field and not problem.message.startswith(problem.field) else ""
 
 
-def _show_json(found: Job | Invalid, line: Line, problems: tuple[Problem, ...], *, repeated: bool) -> None:
+def _show_json(checked: _Checked) -> None:
+    line, found, problems, repeated = checked
     if not problems and not found.warnings and not repeated:
         return
     record: dict[str, Any] = {

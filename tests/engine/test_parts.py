@@ -175,4 +175,4 @@ def test_progress_line() -> None:
     assert "390 sent  100/s" in line
     assert "10 not sent" in line
     assert "0:06 left" in line
-    assert len(progress.line(now, 20)) == 20
+    assert len(progress.line(now, 20)) <= 20

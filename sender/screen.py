@@ -1,0 +1,64 @@
+"""stderr, shared by the log and the live line of the progress: log lines go above it, and neither cuts the other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, TextIO
+
+ERASE: Final = "\r\x1b[2K"
+USUAL_WIDTH: Final = 80
+
+
+class Screen:
+    """Writes to stderr, or to another stream; a stream that breaks falls silent and never stops a run."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._given = stream
+        self._line = ""
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._given is None else self._given
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a live line can be drawn."""
+        try:
+            return self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        except (AttributeError, ValueError):
+            return False
+
+    @property
+    def width(self) -> int:
+        """Columns that a live line may take."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+        return (columns or USUAL_WIDTH) - 1
+
+    def write(self, text: str) -> int:
+        """Write whole lines; the live line stays below them."""
+        text = text.encode(errors="backslashreplace").decode()  # a name from the file system may hold anything
+        self._put(f"{ERASE}{text}{self._line}" if self._line else text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Every write is flushed."""
+
+    def show(self, line: str) -> None:
+        """Draw the live line in place of the one before; an empty one takes it away."""
+        if line or self._line:
+            self._put(f"{ERASE}{line}")
+        self._line = line
+
+    def _put(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+SCREEN: Final = Screen()

@@ -23,7 +23,7 @@ import structlog
 from aiolimiter import AsyncLimiter
 
 from sender.backoff import Backoff
-from sender.books import Books, LaneFigures, summary_text
+from sender.books import Books, LaneFigures, exit_status, summary_text
 from sender.engine.breaker import Breaker
 from sender.engine.desk import Desk, Policy
 from sender.engine.guard import Guard
@@ -33,7 +33,7 @@ from sender.engine.lane import Lane
 from sender.engine.pacer import Pacer
 from sender.engine.queue import JobQueue
 from sender.engine.tally import Tally
-from sender.errors import HaltError, InputError, OutputError, SenderError
+from sender.errors import HaltError, InputError, OutputError, SenderError, UsageError
 from sender.kinds import LANES
 from sender.ledger import Entry
 from sender.ledger.sqlite import Api, SqliteLedger
@@ -354,13 +354,14 @@ class Run:
             log.error("the books do not balance: the ledger holds the rest as handed over", lines=self.books.balance)
         for name, lane in self._lanes.items():
             self.books.lanes[name] = _figures(lane)
-        self._print()
+        if isinstance(self._late, UsageError) and not self.books.attempts:
+            raise self._late
+        stopped = self._halted is not None or self._stopped or bool(self._halted_kinds())
+        status = exit_status(self.books, halted=stopped, errors_late=self._late is not None)
+        self._print(status)
         if self._halted is not None or self._late is not None:
             sys.stderr.write(f"sender: {self._halted or self._late}\n")
-            return 3
-        if self._stopped or any(self._halted_kinds()):
-            return 3
-        return 0 if self.books.all_sent else 1
+        return status
 
     def _halted_kinds(self) -> set[str]:
         kinds = {kind for lane in self._lanes.values() for kind in lane.halted_kinds}
@@ -368,14 +369,14 @@ class Run:
             sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
         return kinds
 
-    def _print(self) -> None:
+    def _print(self, status: int) -> None:
         summary = self.books.summary(
             time.monotonic() - self._begin, outcomes=str(self._plan.outcomes), ledger=str(self._plan.ledger)
         )
         if self._settings.json:
             sys.stdout.write(orjson.dumps(summary).decode() + "\n")
         else:
-            sys.stdout.write(summary_text(summary) + "\n")
+            sys.stdout.write(summary_text(summary, status) + "\n")
 
 
 def _figures(lane: Lane) -> LaneFigures:

@@ -7,9 +7,14 @@ import selectors
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How quick the machine is says nothing about the code.
+settings.register_profile("sender", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sender")
 
 
 class _JumpingSelector(selectors.BaseSelector):

@@ -16,8 +16,8 @@ def check_base_url(url: str, *, allow_http: bool = False) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"--base-url is not a URL: {error}") from None
+    except ValueError:  # its text would repeat what stands there, and that may be a secret
+        raise UsageError("--base-url is not a URL: it must look like https://host[:port]") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError("--base-url must look like https://host[:port]")
     if parts.username is not None or parts.password is not None:

@@ -169,6 +169,13 @@ def test_usage_errors_send_nothing(
     assert sandbox.messages == []
 
 
+def test_an_array_on_stdin_is_a_usage_error(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = sender("send", "--base-url", sandbox.url, *FAST, cwd=tmp_path, stdin=json.dumps([email(1)]).encode())
+    assert done.returncode == 2
+    assert b"JSON array" in done.stderr
+    assert sandbox.messages == []
+
+
 def test_nothing_personal_in_logs_outcomes_and_errors(sandbox: Sandbox, tmp_path: Path) -> None:
     secret = {
         "to": "very.private@example.com",

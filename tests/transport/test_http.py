@@ -314,7 +314,16 @@ async def test_cancelled_before_and_after_the_write() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://x", "https://", "https://user:pw@host", "http://example.com", "https://h/?a=1", "https://h:99999", "x"],
+    [
+        "ftp://x",
+        "https://",
+        "https://user:pw@host",
+        "http://example.com",
+        "https://h/?a=1",
+        "https://h:99999",
+        "https://key:pw",
+        "x",
+    ],
 )
 def test_base_urls_that_get_no_key(url: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -10,7 +10,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "invalid_utf8": "The line is not UTF-8.",
     "invalid_json": "The line is not JSON, or torn.",
     "not_an_object": "The line is JSON, but not an object.",
-    "too_deep": "The line nests deeper than 1000 levels.",
+    "too_deep": "The line nests deeper than about 250 levels.",
     # the envelope
     "unknown_key": "The envelope has a key that does not exist.",
     "missing_payload": "There is a kind but no payload.",
@@ -48,6 +48,7 @@ PROBLEMS: Final[dict[str, str]] = {
     # broadcasts
     "two_audiences": "The broadcast has more than one audience.",
     "empty_audience": "The audience is empty.",
+    "misspelt_audience": "The audience's name is misspelt: the API would take its default audience.",
     "audience_too_large": "The audience has more than 10,000 entries.",
     "bad_entry": "An entry of the audience is not well formed.",
     "data_too_large": "data is larger than 50,000 bytes.",

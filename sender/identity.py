@@ -18,7 +18,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LONG_NUMBER: Final = re.compile(rb"[\d.]{16,}")
+_LONG_NUMBER: Final = re.compile(rb"[0-9.]{16,}|[eE][+-]?[0-9]{3,}")
+_GREAT: Final = 10**31
 
 
 def key_of_id(workspace: str | None, text: str) -> str:
@@ -42,7 +43,10 @@ def canonical(payload: Any, body: bytes) -> bytes:
     if not _has_float(payload):  # integers that need more than 64 bits are floats here
         return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
     if _LONG_NUMBER.search(body):
-        payload = json.loads(body, parse_float=Decimal)
+        try:
+            payload = json.loads(body, parse_float=Decimal)
+        except (ArithmeticError, ValueError):  # numbers of thousands of digits: only the same writing is the same job
+            return body
     return _write(payload).encode()
 
 
@@ -75,9 +79,9 @@ def _write(value: Any) -> str:
 
 def _number(value: float | Decimal) -> str:
     """Shortest exact writing: integers without a point, others as digits and exponent."""
-    if isinstance(value, int):
+    if isinstance(value, int) and -_GREAT < value < _GREAT:
         return str(value)
-    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if not exact:
         return "0"
     sign, digits, exponent = exact.as_tuple()

@@ -54,7 +54,7 @@ class Parser:
         if self._default.lane == "send" and not any(mark in data for mark in _OTHER_LANES):
             return "send"
         try:
-            document = orjson.loads(data)
+            document = orjson.loads(data.removeprefix(BOM))
         except orjson.JSONDecodeError:
             return self._default.lane
         kind = document.get("kind") if isinstance(document, dict) else None
@@ -62,7 +62,14 @@ class Parser:
         return known.lane if known is not None else self._default.lane
 
     def parse(self, line: Line, now: float) -> Job | Invalid:
-        """The line's job; `now` is unix time."""
+        """The line's job; `now` is unix time. Never raises, whatever stands in the line."""
+        try:
+            return self._parse(line, now)
+        except (orjson.JSONEncodeError, RecursionError):
+            deep = Problem("too_deep", None, "the line nests too deep; about 250 levels are taken")
+            return Invalid(None, None, line.source, line.number, (deep,))
+
+    def _parse(self, line: Line, now: float) -> Job | Invalid:
         if line.fault is not None:
             return Invalid(None, None, line.source, line.number, (line.fault,))
         document = _decode(line.data)
@@ -178,7 +185,7 @@ def _why_not_json(data: bytes, reason: str) -> Problem:
     except UnicodeDecodeError as error:
         return Problem("invalid_utf8", None, f"the line is not UTF-8 (at byte {error.start}); save the file as UTF-8")
     if "depth limit" in reason:
-        return Problem("too_deep", None, "the line nests too deep; 1000 levels are read")
+        return Problem("too_deep", None, "the line nests too deep; about 250 levels are taken")
     place = reason.rpartition(": ")[2] if ": line" in reason else "its end"
     if not data.rstrip().endswith(b"}"):
         return Problem("invalid_json", None, f"the line is not JSON ({place}); it seems to be torn")

@@ -11,7 +11,7 @@ class Problem(NamedTuple):
     code: str
     """From the closed list in `codes`."""
     field: str | None
-    """Path into the payload or envelope, `attachments["a.pdf"]`, `recipients.and[0]`; None for the whole."""
+    """Path into the payload or envelope, `attachments[0]`, `recipients.and[0]`; None for the whole."""
     message: str
     """What is wrong and what to do, without any address, identifier or text of the payload."""
 

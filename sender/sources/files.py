@@ -32,12 +32,13 @@ class InputFile:
         self.name = name
         self.size = os.fstat(handle).st_size
         self._handle = handle
+        self._start = os.lseek(handle, 0, os.SEEK_CUR)  # a shell may have read some of its stdin before us
         self._compressed = compressed
         self._most_line = most_line
 
     def chunks(self) -> ChunkReader:
         """A reader of its own from the file's beginning."""
-        raw = _Place(self._handle)
+        raw = _Place(self._handle, self._start)
         return _Gzip(raw, self.name) if self._compressed else _Plain(raw, self.name)
 
     def lines(self) -> Iterator[Line]:
@@ -118,9 +119,9 @@ class ChunkReader(Protocol):
 class _Place(io.RawIOBase):
     """A place of its own in a shared descriptor."""
 
-    def __init__(self, handle: int) -> None:
+    def __init__(self, handle: int, start: int) -> None:
         self._handle = handle
-        self.place = 0
+        self.place = start
 
     def readable(self) -> bool:
         return True

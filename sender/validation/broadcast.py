@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from sender.validation.audience_filter import check_filter
-from sender.validation.report import ARRAY, FLAG, OBJECT, TEXT, Types
+from sender.validation.report import ARRAY, FLAG, OBJECT, TEXT, Types, nearest
 from sender.validation.sends import is_web_url
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def check_broadcast(payload: Mapping[str, Any], size: int, report: Report, now: 
     """POST /v1/campaigns/{broadcast_id}/triggers."""
     report.types(FIELDS, payload)
     given = [name for name in AUDIENCES if payload.get(name) is not None]
+    _check_default_audience(payload, given, report)
     if len(given) > 1:
         report.problem("two_audiences", given[1], f"{' and '.join(given)} are two audiences; the API takes one")
     for name in given:
@@ -56,6 +57,21 @@ def check_broadcast(payload: Mapping[str, Any], size: int, report: Report, now: 
         report.problem("payload_too_large", None, f"the payload is {size:,} bytes; the API takes 25 MB")
     elif size > LARGE_BODY:
         report.warn("payload_large", None, f"the payload is {size:,} bytes, near the API's limit of 25 MB")
+
+
+def _check_default_audience(payload: Mapping[str, Any], given: list[str], report: Report) -> None:
+    """Nobody may reach the broadcast's whole audience by a slip: the API ignores what it does not know."""
+    for name in AUDIENCES:
+        if name in payload and payload[name] is None:
+            _empty(name, report)
+    if given:
+        return
+    for name in payload:
+        near = nearest(name, AUDIENCES) if name not in FIELDS else None
+        if near is not None:
+            report.problem(
+                "misspelt_audience", near, f"an audience is misspelt, is {near} meant? The API would take everybody"
+            )
 
 
 def _check_audience(name: str, value: Any, report: Report) -> None:
@@ -89,7 +105,7 @@ def _check_list(name: str, entries: list[Any], report: Report) -> None:
         )  # fmt: skip
     bad = 0
     for number, entry in enumerate(entries):
-        fault = _entry_fault(entry) if name == "per_user_data" else _member_fault(entry)
+        fault = _entry_fault(entry) if name == "per_user_data" else _member_fault(name, entry)
         if fault:
             bad += 1
             if bad <= SHOWN:
@@ -103,8 +119,10 @@ def _empty(name: str, report: Report) -> None:
     report.problem("empty_audience", name, f"{name} is empty; leave it out if the broadcast's own audience is meant")
 
 
-def _member_fault(entry: Any) -> str | None:
-    return None if type(entry) is str and entry else "must be a text that is not empty"
+def _member_fault(name: str, entry: Any) -> str | None:
+    if (type(entry) is str and entry) or (name == "ids" and type(entry) is int):
+        return None
+    return "must be a text that is not empty"
 
 
 def _entry_fault(entry: Any) -> str | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MOST_AHEAD: Final = 90 * 86400
 CLOCK_SKEW: Final = 5
 LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,4})?")
-PHONE: Final = re.compile(r"\+[1-9]\d{1,14}")
+PHONE: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 IDENTIFIERS: Final = ("id", "email", "cio_id")
 
 

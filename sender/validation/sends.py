@@ -105,8 +105,9 @@ def check_whatsapp(payload: Mapping[str, Any], size: int, report: Report, now: f
     """POST /v1/send/whatsapp."""
     report.types(SMS, payload)
     _require_template_and_person(payload, report)
-    report.require(payload, "to")
     check_phone(payload, report)
+    if not payload.get("to"):
+        report.warn("missing_to", "to", "to is missing; the template's recipient is used")
     for name in ("auto_create", "body"):
         if name in payload:
             report.warn("ignored_field", name, f"{name} has no effect on whatsapp")

@@ -113,6 +113,23 @@ def test_several_inputs_gzip_and_stdin(sandbox: Sandbox, tmp_path: Path) -> None
     assert sorted(sandbox.numbers()) == [1, 2, 3]
 
 
+def test_stdin_from_a_file_begins_where_the_shell_left_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs.jsonl", [email(1), email(2), email(3)])
+    script = f"read -r first; {sys.executable} -m sender send --base-url {sandbox.url} {' '.join(FAST)}"
+    with (tmp_path / "jobs.jsonl").open("rb") as stdin:
+        done = subprocess.run(
+            ["sh", "-c", script],
+            cwd=tmp_path,
+            env=environment(),
+            stdin=stdin,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert sandbox.numbers() == [2, 3]
+
+
 def test_a_truncated_gzip_keeps_what_was_read(sandbox: Sandbox, tmp_path: Path) -> None:
     whole = gzip.compress(b"".join(json.dumps(email(n)).encode() + b"\n" for n in range(2000)), 1)
     (tmp_path / "jobs.jsonl.gz").write_bytes(whole[: len(whole) * 3 // 4])

@@ -185,6 +185,35 @@ def test_equal_numbers_are_equal_and_others_are_not() -> None:
     assert len({key(number) for number in different}) == len(different)
 
 
+@pytest.mark.parametrize("depth", [100, 200, 253, 254, 255, 300, 500, 900, 1020, 1030, 5000])
+@pytest.mark.parametrize("place", ["payload", "meta", "message_data"])
+@pytest.mark.parametrize("number", ["1", "1.5", "12345678901234567890.5", "1e-" + "9" * 5000, "1" * 5000, "-1e999"])
+def test_no_nesting_and_no_number_breaks_the_parser(depth: int, place: str, number: str) -> None:
+    nested = '{"a":' * depth + number + "}" * depth
+    payload = json.dumps(SEND)[:-1] + (f', "message_data": {nested}}}' if place == "message_data" else "}")
+    more = f', "meta": {nested}' if place == "meta" else ""
+    line = f'{{"payload": {nested if place == "payload" else payload}{more}}}'.encode()
+    found = parse(line)
+    assert isinstance(found, Invalid | Job)
+    if depth > 1024:
+        assert isinstance(found, Invalid)
+    Parser().lane_of(line)
+
+
+def test_great_and_tiny_numbers() -> None:
+    def key(number: str) -> str:
+        line = b'{"transactional_message_id":3,"identifiers":{"id":"1"},"to":"a@b","message_data":{"n":%s}}'
+        return job(line % number.encode()).key
+
+    assert key("1e40") == key("1" + "0" * 40) == key("10e39")
+    assert len({key(number) for number in ("0", "1e-400", "1e-401", "1e-300", "1e40", "1e41")}) == 6
+
+
+def test_a_bom_does_not_change_the_lane() -> None:
+    line = json.dumps({"kind": "broadcast", "id": "a", "broadcast_id": 3, "payload": {}}).encode()
+    assert Parser().lane_of(b"\xef\xbb\xbf" + line) == "trigger"
+
+
 def test_golden_identities() -> None:
     """These never change between versions: a ledger would forget its jobs."""
     golden = json.loads(Path(__file__).with_name("golden_identities.json").read_text())

@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from sender.job import Job
     from sender.kinds import LaneName
+    from sender.ledger.sqlite import Durability
     from sender.plan import SendPlan
 
 MOST_JOBS: Final = 2000
@@ -130,7 +131,7 @@ class Run:
         ledger = await SqliteLedger.open(
             self._plan.ledger,
             Api(urlsplit(self._plan.base_url).netloc),
-            durability="full" if self._settings.durability == "full" else "normal",
+            durability=cast("Durability", self._settings.durability),
         )
         stack.push_async_callback(ledger.close)
         if seen.workspace is not None:
@@ -275,7 +276,7 @@ class Run:
 
     async def _carry_doubts(self, ledger: SqliteLedger, recorder: Recorder) -> set[str]:
         """Jobs that a killed run left handed over are in doubt from now on."""
-        carried: set[str] = set()
+        entries: list[Entry] = []
         async for doubt in ledger.doubts(earlier_runs_handed_over=True):
             detail = orjson.loads(doubt.detail)
             problem = Problem("unanswered", None, "an earlier run handed the job over and left no answer")
@@ -283,14 +284,11 @@ class Run:
                 detail.get("id"), detail.get("kind"), "in_doubt", detail.get("source", ""), detail.get("line", 0),
                 attempts=detail.get("attempts", 0) + 1, problems=(problem,), started_at=detail.get("started_at"),
             )  # fmt: skip
-            entry = Entry(doubt.key, doubt.content, "in_doubt", outcome.to_line(), detail=doubt.detail)
-            carried.add(doubt.key)
-            await self._record_now(ledger, recorder, entry)
-        return carried
-
-    async def _record_now(self, ledger: SqliteLedger, recorder: Recorder, entry: Entry) -> None:
-        await ledger.settle([entry])
-        await recorder.replay()
+            entries.append(Entry(doubt.key, doubt.content, "in_doubt", outcome.to_line(), detail=doubt.detail))
+        if entries:
+            await ledger.settle(entries)
+            await recorder.replay()
+        return {entry.key for entry in entries}
 
     async def _get(self, request: Request) -> Reply:
         """A GET of our own: in the app lane's pace, and with no more than a part of it."""

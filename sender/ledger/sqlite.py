@@ -107,6 +107,7 @@ class SqliteLedger:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: OutputError | None = None
         self._logged = 0
+        self._handed_over = False
         self.run = 0
         self.was_clean = True
         """Whether the run before this one ended in order."""
@@ -155,6 +156,7 @@ class SqliteLedger:
         """See `Ledger.hand_over`."""
         batch = orjson.dumps([(claim.key, claim.content, claim.detail.decode()) for claim in claims]).decode()
         now = repr(time.time())
+        self._handed_over = True
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(_HAND_OVER, (batch, self.run))
@@ -238,8 +240,14 @@ class SqliteLedger:
 
     async def close(self) -> None:
         """See `Ledger.close`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            _put(db, "clean", "1")
+            if self._handed_over:  # what was handed over may have been written, after a pause, up to now
+                _put(db, "last_hand_over", repr(time.time()))
+
         with suppress(OutputError):
-            await self._write(lambda db: _put(db, "clean", "1"))
+            await self._write(write)
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._connection.close()

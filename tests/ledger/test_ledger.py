@@ -115,6 +115,23 @@ async def test_next_run_finds_what_was_left_handed_over(tmp_path: Path) -> None:
     assert (tmp_path / "l").stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_clean_end_counts_as_the_last_write(tmp_path: Path) -> None:
+    """A request may be written long after its hand-over, so the next run must not reckon from the hand-over."""
+    first = await SqliteLedger.open(tmp_path / "l", API)
+    await first.hand_over([claim("a")])
+    await asyncio.sleep(0.1)
+    ended = time.time()
+    await first.close()
+    second = await SqliteLedger.open(tmp_path / "l", API)
+    assert second.last_hand_over is not None
+    assert second.last_hand_over >= ended
+    stamp = second.last_hand_over
+    await second.close()
+    third = await SqliteLedger.open(tmp_path / "l", API)
+    assert third.last_hand_over == stamp, "a run that sent nothing holds nobody up"
+    await third.close()
+
+
 async def test_it_belongs_to_one_api_one_workspace_and_one_run(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
     await ledger.bind_workspace("7")

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sender.backoff import Backoff
+    from sender.engine.delivery import Delivery
     from sender.engine.identities import Identities
     from sender.errors import HaltError
     from sender.ledger import Ledger
+    from sender.outcome import Outcome
     from sender.recorder import Ended
     from sender.transport import Transport
     from sender.verdict import Rules
@@ -26,6 +28,13 @@ class Put(Protocol):
 
     def __call__(self, ended: Ended) -> None:
         """Have it recorded."""
+
+
+class OnEnd(Protocol):
+    """Is told of every end of a started job, just after it was put on record."""
+
+    async def __call__(self, delivery: Delivery, outcome: Outcome, resendable: bool) -> None:
+        """Take note of it."""
 
 
 class Key(Protocol):
@@ -68,6 +77,7 @@ class Desk:
     probe: Callable[[], Awaitable[bool]]
     """A harmless look whether the API answers."""
     key: Key
+    on_end: OnEnd
     random: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
     refused_kinds: dict[str, int] = field(default_factory=dict)

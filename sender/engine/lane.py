@@ -11,24 +11,28 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.conclusion import Attempt, conclude
 from sender.engine.delivery import Delivery
 from sender.errors import HaltError
+from sender.masking import words_of
 from sender.problem import Problem
 from sender.recorder import Ended
 from sender.transport import Reply, Request, TransportFault, Wire
 from sender.verdict import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sender.engine.breaker import Breaker
     from sender.engine.desk import Desk
     from sender.engine.guard import Guard
     from sender.engine.pacer import Pacer, Turn
     from sender.engine.queue import JobQueue
+    from sender.engine.triggers import Triggers
     from sender.job import Job
     from sender.kinds import LaneName
     from sender.outcome import Outcome
@@ -66,6 +70,7 @@ class Lane:
         breaker: Breaker,
         *,
         guard: Guard | None = None,
+        triggers: Triggers | None = None,
         concurrency: int = 256,
     ) -> None:
         self.name = name
@@ -76,6 +81,7 @@ class Lane:
         self.attempts = 0
         self._desk = desk
         self._guard = guard
+        self._triggers = triggers
         self._concurrency = concurrency
         self._loop = asyncio.get_running_loop()
         self._ready: deque[Delivery] = deque()
@@ -89,11 +95,20 @@ class Lane:
         self._fed = False
         self._stopping = False
         self._changed = asyncio.Event()
+        if triggers is not None:
+            triggers.on_change = self._changed.set
 
     def accept(self, job: Job) -> None:
         """Take on an admitted job."""
         self.queue.put(Delivery(job))
         self._changed.set()
+
+    def take_again(self, deliveries: Iterable[Delivery]) -> None:
+        """Take up jobs that ended in doubt and surely were not accepted, for another `run` after the first."""
+        self._stopping = False
+        self._left.clear()
+        for delivery in deliveries:
+            self.queue.put(delivery)
 
     def fed(self) -> None:
         """No further job will come; `run` returns when the last one has ended."""
@@ -157,7 +172,8 @@ class Lane:
         while not self._stopping:
             batch, wait_until = self._pick()
             if batch:
-                await self._desk.ledger.hand_over([delivery.claim() for delivery in batch])
+                wall = self._desk.wall()
+                await self._desk.ledger.hand_over([delivery.claim(wall) for delivery in batch])
                 self._ready.extend(batch)
                 self._changed.set()
             elif self._fed and not self.waiting and not self._in_hand:
@@ -171,7 +187,7 @@ class Lane:
         at = self.pacer.next_at(now) - AHEAD
         ahead = min(MOST_AHEAD, max(1, int(self.pacer.rate * AHEAD)))
         room = min(ahead, self._concurrency - len(self._in_hand)) - len(self._ready)
-        if room <= 0 or len(self._ready) > ahead // 2 or (self._ready and at > now):
+        if not self._queue_open() or room <= 0 or len(self._ready) > ahead // 2 or (self._ready and at > now):
             return [], None
         if at > now:
             return [], at if at < float("inf") else None
@@ -220,11 +236,15 @@ class Lane:
             self._changed.set()
 
     def _may_start(self) -> bool:
-        if self._stopping or self.breaker.state == "open":
+        if self._stopping or self.breaker.state == "open" or not self._queue_open():
             return False
         if self.breaker.state == "trying":
             return self._trial is None or self._trial.done()
         return len(self._in_hand) < self._concurrency and not self._braked()
+
+    def _queue_open(self) -> bool:
+        """Whether the API takes another trigger into its queue; always so in the other lanes."""
+        return self._triggers is None or self._triggers.open
 
     def _braked(self) -> bool:
         return len(self._in_hand) - len(self._written_off) >= self.breaker.most_in_hand()
@@ -246,8 +266,9 @@ class Lane:
         job = delivery.job
         delivery.attempts += 1
         self.attempts += 1
+        delivery.tried_at = self._desk.wall()
         if delivery.started_at is None:
-            delivery.started_at = self._desk.wall()
+            delivery.started_at = delivery.tried_at
         key_version = self._desk.key.version
         wire = Wire(on_written=turn.written)
         answer: Reply | TransportFault
@@ -268,7 +289,7 @@ class Lane:
             self._leave(delivery)
             return
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
-        self._end(delivery, delivery.outcome("in_doubt", problem, finished_at=self._desk.wall()))
+        await self._end(delivery, delivery.outcome("in_doubt", problem, finished_at=self._desk.wall()))
 
     async def _judge(
         self, delivery: Delivery, answer: Reply | TransportFault, started: float, key_version: int
@@ -278,11 +299,28 @@ class Lane:
         self._learn(verdict, latency, started)
         body = answer.body if isinstance(answer, Reply) else None
         attempt = Attempt(delivery, verdict, latency, body, outage=self.breaker.state != "closed")
+        if self._triggers is not None and verdict.what == "rejected":
+            attempt = await self._ask_why(attempt, self._triggers)
         conclusion = conclude(attempt, self._desk)
         if conclusion.outcome is not None:
-            self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
+            await self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
         else:
             await self._again(delivery, verdict, conclusion.delay, key_version)
+
+    async def _ask_why(self, attempt: Attempt, triggers: Triggers) -> Attempt:
+        """A refused trigger: either the queue is full, which is safe, or its errors endpoint knows more."""
+        verdict = attempt.verdict
+        if verdict.queue_full and triggers.waiting:
+            triggers.told_full()
+            return replace(attempt, queue_full=True)
+        if verdict.error.trigger_id is None:
+            return attempt
+        job = attempt.delivery.job
+        try:
+            details = await triggers.errors_of(job.path.split("/")[3], verdict.error.trigger_id, words_of(job.body))
+        except asyncio.CancelledError:  # let go at once: the refusal itself is known, and has to be recorded
+            return attempt
+        return replace(attempt, details=details)
 
     async def _again(self, delivery: Delivery, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
@@ -348,11 +386,13 @@ class Lane:
             return
         self.pacer.pause_until(now + seconds)
 
-    def _end(self, delivery: Delivery, outcome: Outcome, *, resendable: bool = True) -> None:
+    async def _end(self, delivery: Delivery, outcome: Outcome, *, resendable: bool = True) -> None:
+        delivery.doubted = outcome.status == "in_doubt"
         if outcome.kind in self._desk.refused_kinds:
             self._desk.refused_kinds[outcome.kind] = 0
         self.queue.finish(delivery)
         self._desk.record(Ended(outcome, delivery.entry(outcome, resendable=resendable)))
+        await self._desk.on_end(delivery, outcome, resendable)
 
     def _end_expired(self, delivery: Delivery) -> None:
         problem = Problem(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sender.workspace import Workspace
 
 ALIVE: Final = "alive"
-SIGN_OF_LIFE: Final = 5.0
+SIGN_OF_LIFE: Final = 1.0
 """Seconds between signs of life in the ledger, which tell a later run when this one died."""
 DYING: Final = 10.0
 
@@ -45,6 +45,8 @@ class Doubts:
         self._witnesses = Witnesses()
         self._kept: dict[str, Delivery] = {}
         self._room = settings.memory
+        self.settlement = Settlement()
+        """What the last `settle` came to."""
 
     async def open(self) -> set[str]:
         """Jobs that a killed run left handed over are in doubt from now on; returns their keys."""
@@ -94,6 +96,7 @@ class Doubts:
         following = asyncio.create_task(self._follow_broadcasts())
         try:
             settlement = await self._settle_all() if self._settings.reconcile else Settlement()
+            self.settlement = settlement
             await following
         finally:
             following.cancel()

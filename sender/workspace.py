@@ -65,15 +65,19 @@ class Workspace:
         self, ledger: Ledger, identities: Identities, record: Put, halt: Callable[[HaltError], None], on_end: OnEnd
     ) -> Desk:
         """Make the lanes, which share the desk that is returned."""
+        await self.open_triggers(ledger, record)
+        desk = self._desk(ledger, identities, record, halt, on_end)
+        for name in LANES:
+            self.lanes[name] = self.new_lane(name, desk)
+        return desk
+
+    async def open_triggers(self, ledger: Ledger, record: Put) -> None:
+        """Take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
         self.triggers = Triggers(
             self.reader, ledger, record, limit=settings.trigger_queue, lag=settings.reconcile_lag, wall=self._wall,
             saved=await ledger.get_note(NOTE),
         )  # fmt: skip
-        desk = self._desk(ledger, identities, record, halt, on_end)
-        for name in LANES:
-            self.lanes[name] = self.new_lane(name, desk)
-        return desk
 
     def new_lane(self, name: LaneName, desk: Desk) -> Lane:
         """A lane under the workspace's limits, at the beginning of its work."""

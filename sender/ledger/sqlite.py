@@ -119,8 +119,11 @@ class SqliteLedger:
         """Seconds spent in commits, this run."""
 
     @classmethod
-    async def open(cls, path: Path, api: Api, *, durability: Durability = "full") -> SqliteLedger:
-        """Open or create the ledger for one run; UsageError when it cannot be used, in a sentence for the user."""
+    async def open(cls, path: Path, api: Api | None, *, durability: Durability = "full") -> SqliteLedger:
+        """Open or create the ledger for one run; UsageError when it cannot be used, in a sentence for the user.
+
+        Without an `api` it takes the one that the ledger knows.
+        """
         lock = _lock(path)
         try:
             ledger = cls(_connect(path, durability), path, lock)
@@ -253,12 +256,14 @@ class SqliteLedger:
         self._connection.close()
         os.close(self._lock)
 
-    def _begin(self, api: Api) -> None:
+    def _begin(self, api: Api | None) -> None:
         db = self._connection
         try:
             db.execute("BEGIN IMMEDIATE")
             known = _get(db, "host")
-            if known is None:
+            if api is None:
+                pass
+            elif known is None:
                 _put(db, "host", api.host)
                 if api.workspace is not None:
                     _put(db, "workspace", api.workspace)

@@ -71,10 +71,10 @@ def command(sandbox: Sandbox) -> list[str]:
 def run_and_kill(sandbox: Sandbox, cwd: Path, chance: random.Random, tally: Tally) -> bool:
     """One start, killed at some instant; whether it came to its end before."""
     arguments = [sys.executable, "-m", "sender", *command(sandbox)]
-    full = chance.random() < 0.1
+    full = chance.random() < 0.25
     if full:
         size = max((file.stat().st_size for file in cwd.iterdir()), default=0)
-        limit = str(size + chance.randrange(1, 200_000))
+        limit = str(size + chance.randrange(1, 50_000))
         arguments = [sys.executable, "-c", LIMITED, limit, *command(sandbox)]
     process = subprocess.Popen(
         arguments, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -89,7 +89,8 @@ def may_be(claimant: Claimant, sighting: Sighting, numbers: Mapping[str, int], l
 
 def is_like(claimant: Claimant, sighting: Sighting, numbers: Mapping[str, int], lag: float) -> bool:
     """Whether template, time, recipient and subject all speak for it."""
-    if not claimant.since - SKEW <= sighting.created <= claimant.likely_until + lag:
+    in_time = claimant.since - SKEW <= sighting.created <= claimant.likely_until + lag
+    if not in_time or not may_be(claimant, sighting, numbers, lag):
         return False
     number = number_of(claimant, numbers)
     if number is None or sighting.template != number:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sender.errors import StateLost, UsageError
 from sender.ledger import Doubt, Standing
+from sender.state.ending import end
 from sender.state.link import Away
 
 if TYPE_CHECKING:
@@ -175,8 +176,7 @@ class RedisLedger:
     async def close(self) -> None:
         """See `Ledger.close`; gives up after a few seconds when the server is away."""
         if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+            await end((self._beating,))
         with suppress(TimeoutError, StateLost):
             async with asyncio.timeout(CLOSING):
                 await self._link.call("outbox", self.run, self._logged)

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from sender.engine.pacer import window_of
 from sender.errors import UsageError
 from sender.state.check import ASKED, examine
 from sender.state.ledger import RedisLedger
 from sender.state.link import Link
+from sender.state.pacer import Demand, SharedPacer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.guard import Guard
     from sender.errors import StateLost
+    from sender.job import Priority
+    from sender.kinds import LaneName
 
 log = structlog.get_logger()
 
@@ -28,6 +33,7 @@ class SharedState:
         self.ledger = ledger
         self.durability = durability
         """One sentence on what the server's settings promise."""
+        self._pacers: list[SharedPacer] = []
 
     @classmethod
     async def open(
@@ -60,6 +66,40 @@ class SharedState:
         """Calls made to the server."""
         return self._link.calls
 
+    @property
+    def away_since(self) -> float | None:
+        """Loop time since when the server does not answer; None while it does."""
+        return self._link.away_since
+
+    def pacer(
+        self,
+        lane: LaneName,
+        rate: float,
+        *,
+        guard: Guard | None = None,
+        demand: Callable[[], Demand] | None = None,
+        priority: Priority = "normal",
+    ) -> SharedPacer:
+        """This replica's part of a lane's pace; a `rate` configured otherwise than before changes it for all."""
+        made = SharedPacer(
+            self._link, lambda: self.ledger.run, lane, rate, guard=guard, demand=demand, priority=priority
+        )
+        self._pacers.append(made)
+        return made
+
+    async def set_rate(self, lane: LaneName, rate: float) -> None:
+        """Change a lane's limit in all replicas; they follow within a second."""
+        limit, window = window_of(rate)
+        await self._link.call("lane", lane, "rate", limit, int(window * 1e6))
+
+    async def pause(self, lane: LaneName) -> None:
+        """Start nothing in this lane, in any replica, until `resume`."""
+        await self._link.call("lane", lane, "hold")
+
+    async def resume(self, lane: LaneName) -> None:
+        """End a `pause`; the replicas follow within a second."""
+        await self._link.call("lane", lane, "go")
+
     async def rejoin(self) -> None:
         """After StateLost: take the epoch as it is now, as a new owner; waits while the server is away."""
         await self._link.rejoin()
@@ -67,6 +107,8 @@ class SharedState:
 
     async def close(self) -> None:
         """Leave in order; what is left handed over may then be taken over at once."""
+        for pacer in self._pacers:
+            await pacer.aclose()
         await self.ledger.close()
         await self._link.close()
 

@@ -11,11 +11,12 @@ How durable it is depends on the server, see `sender.state.check`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sender.errors import StateLost, UsageError
+from sender.errors import OutputError, StateLost, UsageError
 from sender.ledger import Doubt, Standing
 from sender.state.ending import end
 from sender.state.link import Away
@@ -33,6 +34,8 @@ BEAT: Final = 4.0
 BATCH: Final = 400
 """Jobs in one script, so that the server never stands still for the others."""
 PAGE: Final = 500
+FORGETTABLE: Final = 3.0
+"""Seconds that a server with appendfsync everysec may forget."""
 MOST_REMEMBERED: Final = 100_000
 DAY: Final = 86400
 CLOSING: Final = 3.0
@@ -50,7 +53,9 @@ class RedisLedger:
         self._on_lost = on_lost
         self._logged = 0
         self._retaken: dict[str, str] = {}
-        self._beating: asyncio.Task[None] | None = None
+        self._mine: dict[str, Claim] = {}
+        self._ended: deque[tuple[float, Entry]] = deque()
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
         self.run = 0
         """This replica's number, also its name as an owner."""
 
@@ -64,8 +69,13 @@ class RedisLedger:
         """Become an owner; again after StateLost."""
         self.run = int(await self._link.call("join"))
         self._logged = 0
-        if self._beating is None or self._beating.done():
-            self._beating = asyncio.create_task(self._live(), name="state: heartbeat")
+        self._mine.clear()
+        self._ended.clear()
+        await end(self._tasks)
+        self._tasks = (
+            asyncio.create_task(self._live(), name="state: heartbeat"),
+            asyncio.create_task(self._reassure(), name="state: after a restart"),
+        )
 
     async def bind_workspace(self, name: str) -> None:
         """Say which workspace the key belongs to; UsageError when the state knows another."""
@@ -98,12 +108,16 @@ class RedisLedger:
             refused.update(_standings(await self._link.call("hand_over", self.run, *fields, lasting=True)))
         for claim in claims:
             self._retaken.pop(claim.key, None)
+            if claim.key not in refused:
+                self._mine[claim.key] = claim
         return refused
 
     async def release(self, keys: Sequence[str]) -> None:
         """See `Ledger.release`."""
         for batch in _batches(keys):
             await self._link.call("release", self.run, self._keep, *batch)
+        for key in keys:
+            self._mine.pop(key, None)
 
     async def settle(self, entries: Sequence[Entry]) -> int:
         """See `Ledger.settle`."""
@@ -112,6 +126,7 @@ class RedisLedger:
             fields = [field for entry in batch for field in _fields(entry)]
             day = int(time() // DAY)
             last = int(await self._link.call("settle", self.run, self._keep, self._logged, day, *fields, lasting=True))
+        self._note_ended(entries)
         return last
 
     async def logged(self, upto: int) -> None:
@@ -175,8 +190,7 @@ class RedisLedger:
 
     async def close(self) -> None:
         """See `Ledger.close`; gives up after a few seconds when the server is away."""
-        if self._beating is not None:
-            await end((self._beating,))
+        await end(self._tasks)
         with suppress(TimeoutError, StateLost):
             async with asyncio.timeout(CLOSING):
                 await self._link.call("outbox", self.run, self._logged)
@@ -185,6 +199,10 @@ class RedisLedger:
     async def beat(self) -> None:
         """Say that this replica lives; Away when nobody hears it."""
         await self._link.call("beat", self.run, patient=False)
+
+    async def beat_until_heard(self) -> None:
+        """Say that this replica lives, and wait until the server hears it."""
+        await self._link.call("beat", self.run)
 
     async def _live(self) -> None:
         while True:
@@ -197,6 +215,30 @@ class RedisLedger:
                 if self._on_lost is not None:
                     self._on_lost(lost)
                 return
+
+    async def _reassure(self) -> None:
+        """A restarted server may have forgotten its last moments: say again what is in hand, and what just ended."""
+        while True:
+            await self._link.restarted.wait()
+            self._link.restarted.clear()
+            with suppress(OutputError):
+                mine, ended = list(self._mine.values()), [entry for _, entry in self._ended]
+                known = await self.find([claim.key for claim in mine] + [entry.key for entry in ended])
+                lost = [claim for claim in mine if claim.key not in known and claim.key in self._mine]
+                await self.hand_over(lost)
+                await self.settle([entry for entry in ended if self._is_stale(known.get(entry.key))])
+                await self.release([claim.key for claim in lost if claim.key not in self._mine])
+
+    def _is_stale(self, standing: Standing | None) -> bool:
+        return standing is None or (standing.state == "handed_over" and standing.run == self.run)
+
+    def _note_ended(self, entries: Sequence[Entry]) -> None:
+        now = time()
+        for entry in entries:
+            self._mine.pop(entry.key, None)
+            self._ended.append((now, entry))
+        while self._ended and self._ended[0][0] < now - FORGETTABLE:
+            self._ended.popleft()
 
     def _remember(self, key: str, standing: Standing) -> None:
         if len(self._retaken) >= MOST_REMEMBERED:

@@ -56,8 +56,8 @@ class Link:
         """Round trips made."""
         self.away_since: float | None = None
         """Loop time since when the server does not answer; None while it does."""
-        self.restarts = 0
-        """How often another server was found behind the URL."""
+        self.restarted = asyncio.Event()
+        """Set when another server was found behind the URL, or the same one anew."""
         self._meta = f"sender:{{{workspace_tag}}}:meta"
         self._host = host
         self._loop = asyncio.get_running_loop()
@@ -85,6 +85,9 @@ class Link:
         except (redis_errors.RedisError, OSError) as error:
             await link.close()
             raise UsageError(f"--state {link.shown} cannot be used: {link.told(error)}") from None
+        except BaseException:
+            await link.close()
+            raise
         return link
 
     async def rejoin(self) -> None:
@@ -156,7 +159,7 @@ class Link:
         await connection.send_command("EVAL", self._sources["enter"], 1, self._meta, server, *self._entry())
         *_, other = await connection.read_response()
         if other:
-            self.restarts += 1
+            self.restarted.set()
             log.warning("the state is on another server, or it was restarted: all lanes wait", state=self.shown)
 
     async def _run(self, script: str, arguments: Sequence[Any], *, lasting: bool) -> Any:

@@ -155,7 +155,7 @@ class SqliteLedger:
             for key, state, content, run, resendable in orjson.loads(rows)
         }
 
-    async def hand_over(self, claims: Sequence[Claim]) -> None:
+    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
         """See `Ledger.hand_over`."""
         batch = orjson.dumps([(claim.key, claim.content, claim.detail.decode()) for claim in claims]).decode()
         now = repr(time.time())
@@ -166,6 +166,7 @@ class SqliteLedger:
             _put(db, "last_hand_over", now)
 
         await self._write(write)
+        return {}
 
     async def release(self, keys: Sequence[str]) -> None:
         """See `Ledger.release`."""
@@ -240,6 +241,20 @@ class SqliteLedger:
     async def put_note(self, name: str, value: bytes) -> None:
         """See `Ledger.put_note`."""
         await self._write(lambda db: _put(db, name, value.decode()))
+
+    async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
+        """See `Ledger.swap_note`."""
+
+        def write(db: sqlite3.Connection) -> bool:
+            if _get(db, name) != (None if expected is None else expected.decode()):
+                return False
+            if new is None:
+                db.execute("DELETE FROM facts WHERE name = ?", (name,))
+            else:
+                _put(db, name, new.decode())
+            return True
+
+        return bool(await self._write(write))
 
     async def close(self) -> None:
         """See `Ledger.close`."""

@@ -185,7 +185,7 @@ class HealthServer:
         try:
             return await self._route(target.partition(b"?")[0], rest)
         except Exception as error:  # noqa: BLE001 - a probe or scrape that fails must not end the server
-            log.error("the health server could not answer", error=type(error).__name__)
+            log.warning("the health server could not answer", error=type(error).__name__)
             return _plain(500)
 
     async def _route(self, path: bytes, headers: bytes) -> Answer:

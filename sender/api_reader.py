@@ -15,7 +15,7 @@ from sender.transport import Reply, Request, TransportFault, Wire
 from sender.verdict import parse_retry_after
 
 if TYPE_CHECKING:
-    from sender.engine.pacer import Pacer
+    from sender.engine.pacing import Pacing
     from sender.transport import Transport
 
 OWN_SHARE: Final = 5.0
@@ -37,19 +37,25 @@ class ReadingFailedError(Exception):
 class ApiReader:
     """Reads the API; `readable` turns false for good when the key may not."""
 
-    def __init__(self, transport: Transport, pacer: Pacer) -> None:
+    def __init__(self, transport: Transport, pacer: Pacing) -> None:
         self._transport = transport
         self._pacer = pacer
         self._share = AsyncLimiter(1, 1 / min(OWN_SHARE, max(0.1, pacer.rate / 2)))
         self.readable = True
         self.alone = False
         """Set when no job is left: then reading takes the whole rate."""
+        self.waiting = 0
+        """Requests that wait for their turn."""
 
     async def get(self, request: Request) -> Reply:
         """One attempt, whatever the answer; raises TransportFault."""
         if not self.alone:
             await self._share.acquire()
-        turn = await self._pacer.turn()
+        self.waiting += 1
+        try:
+            turn = await self._pacer.turn()
+        finally:
+            self.waiting -= 1
         try:
             return await self._transport.send(request, Wire(on_written=turn.written))
         finally:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sender.engine.desk import Desk
     from sender.engine.lane import Lane
     from sender.job import Job
+    from sender.ledger import Standing
     from sender.ledger.sqlite import Durability
     from sender.plan import SendPlan
 
@@ -127,7 +128,10 @@ class Run:
         identities = Identities(ledger)
         recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
         doubts = Doubts(self.workspace, ledger, recorder, self._settings)
-        desk = await self.workspace.open_lanes(ledger, identities, recorder.put, self._halt, doubts.note_end)
+        desk = await self.workspace.open_lanes(
+            ledger, identities, recorder.put,
+            halt=self._halt, on_end=doubts.note_end, on_refused=self._refused,
+        )  # fmt: skip
         beside = [
             asyncio.create_task(self._record(recorder), name="recorder"),
             asyncio.create_task(Progress(self._snapshot, shown=self._settings.progress).run(), name="progress"),
@@ -231,7 +235,7 @@ class Run:
     async def _run_lane(self, lane: Lane) -> None:
         try:
             left = await lane.run()
-            self._left += left
+            self._left += len(left)
         except OutputError as error:
             self._halt(error)
 
@@ -291,6 +295,13 @@ class Run:
             self._tally.ended(entry and entry.key, outcome)
             if entry is not None:
                 identities.ended(entry.key)
+
+    def _refused(self, delivery: Delivery, standing: Standing) -> None:
+        """Another replica has the job: it counts as that one leaves it, or as not started here."""
+        if standing.held or standing.state == "handed_over":
+            self._left += 1
+        else:
+            self._tally.standing(delivery.job.key, standing.state)
 
     def _note_place(self, place: int, size: int | None) -> None:
         self._bytes = (max(place, self._bytes[0]), size)

@@ -17,6 +17,7 @@ from sender.engine.pacer import Pacer
 from sender.engine.queue import JobQueue
 from sender.engine.triggers import NOTE, Triggers
 from sender.kinds import LANES
+from sender.metrics import NoMetrics
 from sender.preflight import WORKSPACES
 from sender.transport import TransportFault
 from sender.transport.http import HttpTransport
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.api_key import ApiKey
+    from sender.engine.delivery import Delivery
     from sender.engine.desk import OnEnd, Put
     from sender.engine.identities import Identities
+    from sender.engine.pacing import Pacing
     from sender.errors import HaltError
     from sender.kinds import LaneName
-    from sender.ledger import Ledger
+    from sender.ledger import Ledger, Standing
+    from sender.metrics import Observer
     from sender.settings import Settings
+    from sender.state.shared import SharedState
 
 MOST_JOBS: Final = 2000
 """Jobs that wait in a lane's memory, whatever their size."""
@@ -43,7 +48,17 @@ PROBE_TIMEOUT: Final = 5.0
 class Workspace:
     """Made with its limits; `open_lanes` puts it to work."""
 
-    def __init__(self, base_url: str, key: ApiKey, settings: Settings, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        key: ApiKey,
+        settings: Settings,
+        wall: Callable[[], float],
+        *,
+        state: SharedState | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer or NoMetrics()
         self._settings = settings
         self._key = key
         self._wall = wall
@@ -58,15 +73,53 @@ class Workspace:
         )
         rates = {"send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app}
         self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
-        self.pacers = {lane: Pacer(rates[lane], guard=self._guards.get(lane)) for lane in LANES}
+        self.pacers = {lane: self._pacer(lane, rates[lane], state) for lane in LANES}
         self.reader = ApiReader(self.transport, self.pacers["app"])
 
+    def _pacer(self, lane: LaneName, rate: float, state: SharedState | None) -> Pacing:
+        guard = self._guards.get(lane)
+        if state is None:
+            return Pacer(rate, guard=guard)
+        return state.pacer(lane, rate, guard=guard, demand=lambda: self._demand(lane))
+
+    def _demand(self, name: LaneName) -> tuple[int, int, int]:
+        """What a shared pacer reserves for: jobs, and our own reading in the app lane."""
+        lane = self.lanes.get(name)
+        high, normal, low = lane.demand if lane is not None else (0, 0, 0)
+        return high, normal + (self.reader.waiting if name == "app" else 0), low
+
     async def open_lanes(
-        self, ledger: Ledger, identities: Identities, record: Put, halt: Callable[[HaltError], None], on_end: OnEnd
+        self,
+        ledger: Ledger,
+        identities: Identities,
+        record: Put,
+        *,
+        halt: Callable[[HaltError], None],
+        on_end: OnEnd,
+        on_refused: Callable[[Delivery, Standing], None],
     ) -> Desk:
         """Make the lanes, which share the desk that is returned."""
         await self.open_triggers(ledger, record)
-        desk = self._desk(ledger, identities, record, halt, on_end)
+        settings = self._settings
+        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
+        if settings.in_doubt == "resend":
+            policy = replace(policy, in_doubt="resend")
+        desk = Desk(
+            transport=self.transport,
+            ledger=ledger,
+            identities=identities,
+            record=record,
+            rules=Rules(frozenset(settings.safe_statuses), frozenset(settings.ambiguous_statuses)),
+            backoff=Backoff(settings.backoff, settings.backoff_cap),
+            policy=policy,
+            halt=halt,
+            probe=self.probe,
+            key=self._key,
+            on_end=on_end,
+            on_refused=on_refused,
+            observer=self._observer,
+            wall=self._wall,
+        )
         for name in LANES:
             self.lanes[name] = self.new_lane(name, desk)
         return desk
@@ -121,25 +174,3 @@ class Workspace:
     def halted_kinds(self) -> set[str]:
         """Kinds that the API does not allow."""
         return {kind for lane in self.lanes.values() for kind in lane.halted_kinds}
-
-    def _desk(
-        self, ledger: Ledger, identities: Identities, record: Put, halt: Callable[[HaltError], None], on_end: OnEnd
-    ) -> Desk:
-        settings = self._settings
-        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
-        if settings.in_doubt == "resend":
-            policy = replace(policy, in_doubt="resend")
-        return Desk(
-            transport=self.transport,
-            ledger=ledger,
-            identities=identities,
-            record=record,
-            rules=Rules(frozenset(settings.safe_statuses), frozenset(settings.ambiguous_statuses)),
-            backoff=Backoff(settings.backoff, settings.backoff_cap),
-            policy=policy,
-            halt=halt,
-            probe=self.probe,
-            key=self._key,
-            on_end=on_end,
-            wall=self._wall,
-        )

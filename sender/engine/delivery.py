@@ -9,6 +9,7 @@ import orjson
 
 from sender.ledger import Claim, Entry
 from sender.outcome import Outcome
+from sender.tracing import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sender.job import Job
     from sender.outcome import Status
     from sender.problem import Problem
+    from sender.tracing import JobSpan
 
 LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
 """What reconcile recognises a delivery by (API.md section 7); kept in the ledger only while a job is in doubt."""
@@ -42,6 +44,10 @@ class Delivery:
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
     """See `template_of`; known once it was handed over."""
+    withdrawn: bool = False
+    """Whether it was given back to where it came from while it waited; it is not started any more."""
+    span: JobSpan = NOBODY
+    """Where its attempts are traced."""
     doubted: bool = False
     """Whether an attempt before this one may have been accepted."""
 

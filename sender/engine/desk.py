@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from sender.metrics import NoMetrics
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from sender.engine.delivery import Delivery
     from sender.engine.identities import Identities
     from sender.errors import HaltError
-    from sender.ledger import Ledger
+    from sender.ledger import Ledger, Standing
+    from sender.metrics import Observer
     from sender.outcome import Outcome
     from sender.recorder import Ended
     from sender.transport import Transport
@@ -78,6 +81,9 @@ class Desk:
     """A harmless look whether the API answers."""
     key: Key
     on_end: OnEnd
+    on_refused: Callable[[Delivery, Standing], None]
+    """Told of a job that another replica got before this one could hand it over, and how it stands."""
+    observer: Observer = field(default_factory=NoMetrics)
     random: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
     refused_kinds: dict[str, int] = field(default_factory=dict)

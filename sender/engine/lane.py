@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sender.engine.breaker import Breaker
     from sender.engine.desk import Desk
     from sender.engine.guard import Guard
-    from sender.engine.pacer import Pacer, Turn
+    from sender.engine.pacing import Pacing, Turn
     from sender.engine.queue import JobQueue
     from sender.engine.triggers import Triggers
     from sender.job import Job
@@ -65,7 +65,7 @@ class Lane:
         self,
         name: LaneName,
         desk: Desk,
-        pacer: Pacer,
+        pacer: Pacing,
         queue: JobQueue,
         breaker: Breaker,
         *,
@@ -146,8 +146,16 @@ class Lane:
         """Jobs taken on and not under way."""
         return len(self.queue) + len(self._ready) + len(self._retries)
 
-    async def run(self) -> int:
-        """Work until every job has ended, or `stop`; returns how many jobs were not started or went back."""
+    @property
+    def demand(self) -> tuple[int, int, int]:
+        """Jobs that could start now: high, normal, low."""
+        if self._stopping or not self._may_start():
+            return 0, 0, 0
+        high, normal, low = self.queue.ranks
+        return high, normal + len(self._ready) + len(self._retries), low
+
+    async def run(self) -> list[Delivery]:
+        """Work until every job has ended, or `stop`; returns those that were not started or went back."""
         watch = asyncio.create_task(self._watch(), name=f"{self.name}: watch")
         start = asyncio.create_task(self._start(), name=f"{self.name}: start")
         try:
@@ -160,7 +168,7 @@ class Lane:
             await asyncio.gather(watch, start, *self._in_hand, return_exceptions=True)
         left = [*self._left, *self._ready, *self.queue.drain(), *(entry[2] for entry in self._retries)]
         await self._desk.ledger.release([delivery.job.key for delivery in self._ready])
-        return len(left)
+        return left
 
     async def _settle_down(self) -> None:
         while self._in_hand or (self._ready and not self._stopping):
@@ -172,14 +180,23 @@ class Lane:
         while not self._stopping:
             batch, wait_until = self._pick()
             if batch:
-                wall = self._desk.wall()
-                await self._desk.ledger.hand_over([delivery.claim(wall) for delivery in batch])
-                self._ready.extend(batch)
+                self._ready.extend(await self._claim(batch))
                 self._changed.set()
             elif self._fed and not self.waiting and not self._in_hand:
                 return
             else:
                 await self._wait(wait_until)
+
+    async def _claim(self, batch: list[Delivery]) -> list[Delivery]:
+        """Hand these over; those that another replica got before are none of ours any more."""
+        wall = self._desk.wall()
+        refused = await self._desk.ledger.hand_over([delivery.claim(wall) for delivery in batch])
+        for delivery in batch:
+            standing = refused.get(delivery.job.key)
+            if standing is not None:
+                self.queue.finish(delivery)
+                self._desk.on_refused(delivery, standing)
+        return [delivery for delivery in batch if delivery.job.key not in refused]
 
     def _pick(self) -> tuple[list[Delivery], float | None]:
         """The jobs to hand over now; if there are none, when to look again (None: at the next change)."""
@@ -204,7 +221,9 @@ class Lane:
                 delivery = self.queue.take()
             if delivery is None:
                 return None
-            if delivery.job.kind.name in self._desk.halted_kinds:
+            if delivery.withdrawn:
+                self.queue.finish(delivery)
+            elif delivery.job.kind.name in self._desk.halted_kinds:
                 self._leave(delivery)
             elif self._expired(delivery):
                 self._end_expired(delivery)
@@ -222,7 +241,9 @@ class Lane:
                 if self._ready or not self.waiting:
                     self.pacer.rest()
                 await self._wait(None)
+            asked = self._loop.time()
             turn = await self.pacer.turn()
+            self._desk.observer.observe_turn(self.name, self._loop.time() - asked)
             if self._stopping or not self._ready or not self._may_start():
                 turn.give_back()
                 continue
@@ -281,7 +302,14 @@ class Lane:
             await asyncio.shield(self._interrupted(delivery, wire))
             raise
         turn.give_back()
+        self._observe(delivery, answer)
         await self._judge(delivery, answer, hand.started, key_version)
+
+    def _observe(self, delivery: Delivery, answer: Reply | TransportFault) -> None:
+        seconds = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
+        status = answer.status if isinstance(answer, Reply) else answer.code
+        self._desk.observer.observe_attempt(self.name, delivery.job.kind.name, status, seconds)
+        delivery.span.attempt(status, seconds)
 
     async def _interrupted(self, delivery: Delivery, wire: Wire) -> None:
         if wire.written_at is None:

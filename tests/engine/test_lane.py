@@ -111,7 +111,7 @@ def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
     desk = Desk(
         transport=world, ledger=world.ledger, identities=Identities(world.ledger), record=world.record, rules=Rules(),
         backoff=Backoff(), policy=Policy(**policy), halt=halt, probe=world.harmless, key=world,
-        on_end=world.note_end,
+        on_end=world.note_end, on_refused=lambda delivery, standing: None,
         random=random.Random(5), wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
     )  # fmt: skip
     lane = Lane("send", desk, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
@@ -133,7 +133,7 @@ def run(world: World, count: int, *, rate: float = 100, before: Any = None, **po
         lane.fed()
         if before is not None:
             before(loop, lane)
-        left.append(await lane.run())
+        left.append(len(await lane.run()))
         await asyncio.sleep(0)
 
     run_virtual(body)

@@ -13,13 +13,19 @@ import structlog
 from sender.masking import mask_credentials
 from sender.screen import SCREEN
 
-LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+OUTCOME: Final = 25
+"""The level of a consumer's line for each outcome: above info, below warning."""
+LEVELS: Final = {
+    "debug": logging.DEBUG, "info": logging.INFO, "outcome": OUTCOME, "warning": logging.WARNING,
+    "error": logging.ERROR,
+}  # fmt: skip
 
 
 def set_up(form: str, level: str) -> None:
     """Configure structlog for this process."""
     processors: list[Any] = [
         structlog.processors.add_log_level,
+        _name_outcomes,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _mask,
     ]
@@ -30,10 +36,26 @@ def set_up(form: str, level: str) -> None:
         processors.append(structlog.dev.ConsoleRenderer(colors=colors))
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=_with_outcomes(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(SCREEN),  # type: ignore[arg-type]  # write and flush are all it needs
         cache_logger_on_first_use=True,
     )
+
+
+def _with_outcomes(least: int) -> type[Any]:
+    """A logger with one more method, `outcome`, at a level of its own."""
+    filtering: type[Any] = structlog.make_filtering_bound_logger(least)
+
+    def outcome(self: Any, event: str, **facts: Any) -> Any:
+        return self._proxy_to_logger("info", event, outcome_level=True, **facts) if least <= OUTCOME else None
+
+    return type("OutcomeLogger", (filtering,), {"outcome": outcome})
+
+
+def _name_outcomes(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    if event.pop("outcome_level", False):
+        event["level"] = "outcome"
+    return event
 
 
 def _dumps(event: dict[str, Any], **_: Any) -> str:

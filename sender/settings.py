@@ -117,8 +117,9 @@ class Settings:
     json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
     log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
     log_level: str = _setting(
-        "info", "output", "choice", "least level that is logged", choices=("debug", "info", "warning", "error")
-    )
+        "info", "output", "choice", "least level that is logged",
+        choices=("debug", "info", "outcome", "warning", "error"),
+    )  # fmt: skip
 
     require_identifiers: bool = _setting(
         True, "validation", "flag", "refuse an email without identifiers, instead of a warning"

@@ -92,15 +92,21 @@ class Lane:
         self._written_off: set[asyncio.Task[None]] = set()
         self._left: list[Delivery] = []
         self._storm = 0
+        self._slowed_at = float("-inf")
         self._fed = False
         self._stopping = False
+        self._paused = False
         self._changed = asyncio.Event()
         if triggers is not None:
             triggers.on_change = self._changed.set
 
     def accept(self, job: Job) -> None:
         """Take on an admitted job."""
-        self.queue.put(Delivery(job))
+        self.accept_delivery(Delivery(job))
+
+    def accept_delivery(self, delivery: Delivery) -> None:
+        """Take on a job that is in the engine's hands already."""
+        self.queue.put(delivery)
         self._changed.set()
 
     def take_again(self, deliveries: Iterable[Delivery]) -> None:
@@ -118,6 +124,11 @@ class Lane:
     def stop(self) -> None:
         """Start nothing more; `run` returns when what is in hand has ended."""
         self._stopping = True
+        self._changed.set()
+
+    def pause(self, *, paused: bool) -> None:
+        """Start nothing until told otherwise; what is in hand goes on."""
+        self._paused = paused
         self._changed.set()
 
     def abort(self) -> None:
@@ -264,8 +275,8 @@ class Lane:
         return len(self._in_hand) < self._concurrency and not self._braked()
 
     def _queue_open(self) -> bool:
-        """Whether the API takes another trigger into its queue; always so in the other lanes."""
-        return self._triggers is None or self._triggers.open
+        """Whether nobody paused the lane, and the API takes another trigger into its queue."""
+        return not self._paused and (self._triggers is None or self._triggers.open)
 
     def _braked(self) -> bool:
         return len(self._in_hand) - len(self._written_off) >= self.breaker.most_in_hand()
@@ -378,7 +389,7 @@ class Lane:
         """What an answer tells about the lane as a whole."""
         now = self._loop.time()
         if verdict.throttled:
-            self._slow_down(verdict, now)
+            self._slow_down(verdict, now, started)
             return
         self._storm = 0
         if self._guard is not None:
@@ -390,9 +401,11 @@ class Lane:
         elif latency is not None:
             self._answered(now, latency)
 
-    def _slow_down(self, verdict: Verdict, now: float) -> None:
+    def _slow_down(self, verdict: Verdict, now: float, started: float) -> None:
         self.http_429 += 1
-        self._storm += 1
+        if started > self._slowed_at:  # those under way together are one refusal
+            self._storm += 1
+            self._slowed_at = now
         if self._guard is not None:
             self._guard.refused(now)
         self._answered(now, 0.0)

@@ -321,9 +321,12 @@ class SharedPacer:
         if len(answer) == 2:
             self._token = ""
             return
-        self._learn(sent, wants, answer)
+        if not self._learn(sent, wants, answer):
+            log.warning("a clock has jumped: the lane waits a window", lane=self._lane)
+            await self._say("distrust")
 
-    def _learn(self, sent: float, wants: Demand, answer: list[bytes]) -> None:
+    def _learn(self, sent: float, wants: Demand, answer: list[bytes]) -> bool:
+        """Take what was granted; False when it cannot be placed on the loop's clock."""
         received = self._loop.time()
         now, count, first, step, again, paused, held, limit, window = map(float, answer)
         self._trip = min(0.05, 0.8 * self._trip + 0.2 * (received - sent))
@@ -332,9 +335,7 @@ class SharedPacer:
         self._limit, self._window, self._step = int(limit), window / 1e6, step / 1e6
         if not self._clock.learn(sent, received, now / 1e6):
             self._slots.clear()
-            self._tell("distrust")
-            log.warning("a clock has jumped: the lane waits a window", lane=self._lane)
-            return
+            return False
         if paused > now:
             self._not_before = max(self._not_before, self._clock.to_loop(paused / 1e6))
         self._slots.extend(self._clock.to_loop((first + n * step) / 1e6) for n in range(int(count)))
@@ -346,6 +347,7 @@ class SharedPacer:
         if count and self.demand is None:
             self._eager = min(512, self._eager * 2)
         self._wake()
+        return True
 
     def _room(self) -> float:
         """Seconds until what is reserved runs low."""

@@ -32,6 +32,12 @@ class JobQueue:
         return sum(map(len, self._ranks.values())) + self._parked
 
     @property
+    def startable(self) -> tuple[int, int, int]:
+        """Jobs that may start now, those on a busy resource left out: high, normal, low."""
+        high, normal, low = map(len, self._ranks.values())
+        return high, normal, low
+
+    @property
     def room(self) -> tuple[int, int]:
         """(jobs, bytes) that may be added; an empty queue takes one job of any size."""
         return self._most_jobs - len(self), self._most_bytes - self._bytes

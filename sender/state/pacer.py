@@ -4,9 +4,10 @@ The server keeps one line of slots, a little wider than the window holds (`reser
 few of them ahead, as many as it has jobs for and its turn allows, and starts its jobs in them by itself. So the
 ceiling holds without asking, as long as each write falls into its slot:
 
-* a slot that is reached late is given up;
-* a write that comes late, since the connection or the process was slow, is paid for with a later slot, before the
-  late one could count in the same window as it; a turn that stays unwritten pays again and again.
+* a slot that is reached too late is given up;
+* a write that comes late, since the connection or the process was slow, is paid for: the line moves on by as much,
+  at most by a slot, before anything is granted that could count in the same window as the late one; a turn that
+  stays unwritten pays again and again.
 
 While the server is away the reserved slots are used, and then `turn` waits. Slots are never made up.
 """
@@ -46,9 +47,6 @@ UNSEEN: Final = 0.055
 """Seconds from now that `next_at` names while nothing is reserved yet: the lane looks again in 5 ms."""
 OVERDUE: Final = 0.3
 """Part of the window after which a turn that is not written pays with another slot."""
-BURNABLE: Final = 0.1
-"""Seconds: slots no longer than this are cheap enough to burn one that is reserved already."""
-
 LOOKS: Final = (("look",),) * 5
 """What a new replica asks, to know the server's clock well from its first slot on."""
 
@@ -133,7 +131,7 @@ class SharedPacer:
         self.first_written: float | None = None
         self.last_written: float | None = None
         self.given_up = 0
-        """Slots that were reached late, or paid for a late write."""
+        """Slots that were reached too late."""
         self._limit, self._window = window_of(rate)
         self._asking = asyncio.create_task(self._keep_reserved(), name=f"state: pacer {lane}")
 
@@ -234,7 +232,8 @@ class SharedPacer:
         """The next slot that can be used; those that cannot are given up."""
         if self._held:
             self._slots.clear()
-        while self._slots and (self._slots[0] + self._late < now or self._slots[0] < self._not_before):
+        good = self._late + min(self._step, OVERDUE * self._window)  # up to a slot too late it is cheaper to pay
+        while self._slots and (self._slots[0] + good < now or self._slots[0] < self._not_before):
             self._slots.popleft()
             self.given_up += 1
         return self._slots[0] if self._slots else None
@@ -252,14 +251,10 @@ class SharedPacer:
         turn.timer = self._loop.call_at(now + OVERDUE * self._window, self._overdue, turn)
 
     def _pay(self, turn: SharedTurn, now: float) -> None:
-        """Give up a slot for a write that comes later than its own, or have the line moved on."""
-        if self._step <= BURNABLE and self._slots and now < self._slots[0] < turn.slot + self._window:
-            self._slots.popleft()
-            self.given_up += 1
-        else:
-            self._owed += min(now - turn.slot, self._step)
-            self._nudged.set()
+        """Have the line moved on for a write that comes later than its slot."""
+        self._owed += min(max(0.0, now - turn.slot - self._late), self._step)
         turn.slot = now
+        self._nudged.set()
 
     def _wants(self) -> Demand | None:
         """For how many jobs to reserve now; None when enough is reserved or nothing wanted."""
@@ -268,9 +263,11 @@ class SharedPacer:
             return None
         if self.demand is None:
             jobs = [0, 0, 0]
-            jobs[self._rank] = self._eager if self._turning or self._eager > 1 else 0
+            jobs[self._rank] = self._eager if self._eager > 1 else 0
         else:
             jobs = list(self.demand())
+        if self._turning and not any(jobs):
+            jobs[self._rank] = 1
         covered = len(self._slots)
         for rank, number in enumerate(jobs):
             jobs[rank] = max(0, number - covered)
@@ -316,6 +313,10 @@ class SharedPacer:
             )  # fmt: skip
         except (Away, StateLost) as trouble:
             self._owed += owed
+            while self._owed > 0 and self._slots:  # what cannot be said has to be paid from what is here
+                self._slots.pop()
+                self._owed -= self._step
+            self._owed = max(0.0, self._owed)
             await self._trouble(trouble)
             return
         if len(answer) == 2:

@@ -108,7 +108,7 @@ async def replica(name: str, port: int, start: float, seconds: float) -> None:
     before = 0
     while (now := loop.time()) < start + seconds:
         await acquire()
-        if loop.time() >= start:
+        if start <= loop.time() < start + seconds:
             before = before or trips()
             stamps.append(loop.time())
         elif now < start:

@@ -162,7 +162,7 @@ class Lane:
         """Jobs that could start now: high, normal, low."""
         if self._stopping or not self._may_start():
             return 0, 0, 0
-        high, normal, low = self.queue.ranks
+        high, normal, low = self.queue.startable
         return high, normal + len(self._ready) + len(self._retries), low
 
     async def run(self) -> list[Delivery]:

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test crash check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ demo: $(READY)  ## Start the sandbox and send examples/receipts.jsonl to it at 1
 
 test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest -q
+
+crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
+	@$(BIN)/python -m tests.crash --kills 200
 
 check: $(READY)  ## Lint and check types
 	$(BIN)/ruff check .

@@ -50,12 +50,13 @@ def write_emails(path: Path, count: int) -> None:
             file.write(json.dumps({"id": f"r-{number}", "kind": "email", "payload": payload}) + "\n")
 
 
-def send(path: Path, url: str, *arguments: str) -> tuple[dict[str, Any], int]:
+def send(
+    path: Path, url: str, *arguments: str, program: tuple[str, str] = ("-m", "sender")
+) -> tuple[dict[str, Any], int]:
     """(summary, peak resident bytes) of one `sender send`."""
     command = [
         sys.executable,
-        "-m",
-        "sender",
+        *program,
         "send",
         path.name,
         "--base-url",

@@ -45,10 +45,10 @@ class Books:
         self.attempts += outcome.attempts
         self.warnings.update(warning.code for warning in outcome.warnings)
 
-    def move(self, before: Status, after: Status) -> None:
-        """A line that was counted so has changed its fate."""
-        self.statuses[before] -= 1
-        self.statuses[after] += 1
+    def move(self, before: Status, after: Status, lines: int = 1) -> None:
+        """Lines that were counted so have changed their fate."""
+        self.statuses[before] -= lines
+        self.statuses[after] += lines
 
     @property
     def ended(self) -> int:
@@ -66,8 +66,11 @@ class Books:
 
     @property
     def all_sent(self) -> bool:
-        """Whether every identity that was read stands as sent."""
-        return self.not_started == 0 and self.ended == self.statuses["sent"] + self.statuses["duplicate"]
+        """Whether every identity that was read stands as sent, and no broadcast met errors later."""
+        troubled = self.warnings["broadcast_error"]
+        return (
+            not troubled and self.not_started == 0 and self.ended == self.statuses["sent"] + self.statuses["duplicate"]
+        )
 
     def summary(self, elapsed: float, **paths: str | None) -> dict[str, Any]:
         """The summary as `--json` prints it (CONTRACT section 4)."""

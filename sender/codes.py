@@ -73,6 +73,9 @@ PROBLEMS: Final[dict[str, str]] = {
     "kind_refused": "The API refuses jobs of this kind.",
     "accepted_id_unknown": "The API accepted the job, its id is not known.",
     "interrupted": "The run was stopped before the answer came.",
+    "absent": "The API surely did not accept the job; a later run tries it anew.",
+    "settled_by_hand": "Somebody closed the job with sender reconcile --settle failed.",
+    "broadcast_error": "The API accepted the broadcast and met errors while it processed it.",
     "unanswered": "An earlier run handed the job over and left no answer.",
 }
 

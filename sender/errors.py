@@ -19,3 +19,7 @@ class OutputError(HaltError):
 
 class InputError(HaltError):
     """An input broke while it was read; what was read before stands."""
+
+
+class StateLost(OutputError):  # noqa: N818 - it says what happened
+    """The shared state was lost, or took this replica for dead: stop the lanes, `rejoin`, start anew."""

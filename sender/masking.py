@@ -6,6 +6,7 @@ import html
 import re
 from typing import Any, Final
 from urllib.parse import quote
+from zlib import crc32
 
 import orjson
 
@@ -16,16 +17,40 @@ CHOSEN: Final = ("attachments", "headers", "message_data", "custom_data", "data"
 _ADDRESS: Final = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _NUMBER: Final = re.compile(r"\+?\d(?:[\d\s().-]{3,}\d|\d{3,})")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_WORD: Final = re.compile(r"\S+")
+_EDGES: Final = "\"'`.,;:()[]{}<>=!?"
 _BEARER: Final = re.compile(r"(?i)\bbearer\s+\S+")
 
 
 def mask(text: str, body: bytes | None = None) -> str:
     """`text` without any string of the payload in `body`, and without what looks like an address, key or number."""
     text = _BEARER.sub(MASK, mask_credentials(text))
+    lowered = text.lower()
     for secret in _secrets(body):
-        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
+        if secret.lower() in lowered:
+            text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
     text = _ADDRESS.sub(MASK, text)
     return _NUMBER.sub(MASK, text)
+
+
+def words_of(body: bytes) -> bytes:
+    """Checksums of every word of the payload, for `mask_words` when the payload itself is gone; 4 bytes each."""
+    words = {crc32(word) for value in _values(orjson.loads(body)) for word in _words(value)}
+    return b"".join(word.to_bytes(4, "big") for word in sorted(words))
+
+
+def mask_words(text: str, words: bytes) -> str:
+    """`text` without the words whose checksums `words_of` told, nor what looks like an address, key or number."""
+    known = {words[place : place + 4] for place in range(0, len(words), 4)}
+
+    def masked(found: re.Match[str]) -> str:
+        return MASK if any(crc32(word).to_bytes(4, "big") in known for word in _words(found[0])) else found[0]
+
+    return mask(_WORD.sub(masked, text))
+
+
+def _words(text: str) -> list[bytes]:
+    return [word.strip(_EDGES).lower().encode("utf-8", "replace") for word in text.split() if len(word) >= SHORTEST]
 
 
 def mask_credentials(text: str) -> str:

@@ -25,6 +25,8 @@ class Ended(NamedTuple):
     outcome: Outcome
     entry: Entry | None
     """None where nothing is to be remembered (`invalid`, `duplicate`): such a line goes to the log alone."""
+    later: bool = False
+    """Whether it changes the fate of a job that ended before: settled from doubt, or errors that came late."""
 
 
 class Recorder:

@@ -20,50 +20,35 @@ from urllib.parse import urlsplit
 import anyio
 import orjson
 import structlog
-from aiolimiter import AsyncLimiter
 
-from sender.backoff import Backoff
-from sender.books import Books, LaneFigures, exit_status, summary_text
-from sender.engine.breaker import Breaker
-from sender.engine.desk import Desk, Policy
-from sender.engine.guard import Guard
+from sender.books import Books, exit_status, summary_text
+from sender.doubts import Doubts
 from sender.engine.identities import Identities
 from sender.engine.intake import Intake
-from sender.engine.lane import Lane
-from sender.engine.pacer import Pacer
-from sender.engine.queue import JobQueue
 from sender.engine.tally import Tally
 from sender.errors import HaltError, InputError, OutputError, SenderError, UsageError
-from sender.kinds import LANES
-from sender.ledger import Entry
 from sender.ledger.sqlite import Api, SqliteLedger
-from sender.outcome import Outcome
 from sender.outcome_log import OutcomeLog
 from sender.parsing import Parser
-from sender.preflight import WORKSPACES, Preflight, look_ahead
+from sender.preflight import Preflight, look_ahead
 from sender.problem import Problem
 from sender.progress import Progress, Snapshot
 from sender.recorder import Ended, Recorder
 from sender.sources.inputs import Inputs, open_inputs
-from sender.transport import Reply, Request, TransportFault, Wire
-from sender.transport.http import HttpTransport
 from sender.validation import Options
-from sender.verdict import Rules
+from sender.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
+    from sender.engine.delivery import Delivery
+    from sender.engine.desk import Desk
+    from sender.engine.lane import Lane
     from sender.job import Job
-    from sender.kinds import LaneName
+    from sender.ledger import Standing
     from sender.ledger.sqlite import Durability
     from sender.plan import SendPlan
 
-MOST_JOBS: Final = 2000
-"""Jobs that wait in a lane's memory, whatever their size."""
-SPARE_CONNECTIONS: Final = 16
-MOST_WARM: Final = 20
-OWN_GETS: Final = 5.0
-"""Requests a second that our own reading takes of the app lane's ten: jobs there must not starve."""
 UNCLEAN_WAIT: Final = 60.0
 """Seconds after which a run that was killed can no longer count towards the limit."""
 
@@ -80,7 +65,7 @@ async def send_jobs(plan: SendPlan) -> int:
         source = open_inputs(plan.inputs)
         stack.push_async_callback(source.aclose)
         run = Run(plan, source)
-        stack.push_async_callback(run.transport.aclose)
+        stack.push_async_callback(run.workspace.transport.aclose)
         stack.enter_context(_Signals(asyncio.get_running_loop(), run.stop))
         return await run.execute(stack)
 
@@ -93,7 +78,6 @@ class Run:
         if plan.api_key is None:
             raise ValueError("a run needs a key")
         self._plan = plan
-        self._key = plan.api_key
         self._source = source
         self._settings = settings
         self._begin = time.monotonic()
@@ -105,23 +89,8 @@ class Run:
         self._bytes = (0, source.size)
         self.books = Books()
         self._tally = Tally(self.books, settings.limit or None)
-        self._lanes: dict[LaneName, Lane] = {}
         self._left = 0
-        self.transport = HttpTransport(
-            plan.base_url,
-            self._key,
-            timeout=settings.timeout,
-            keep_alive=settings.keep_alive,
-            connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
-        )
-        self._rates: dict[LaneName, float] = {
-            "send": settings.rate,
-            "trigger": settings.rate_trigger,
-            "app": settings.rate_app,
-        }
-        self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
-        self._pacers = {lane: Pacer(self._rates[lane], guard=self._guards.get(lane)) for lane in LANES}
-        self._own_gets = AsyncLimiter(1, 1 / min(OWN_GETS, max(0.1, settings.rate_app / 2)))
+        self.workspace = Workspace(plan.base_url, plan.api_key, settings, time.time)
 
     async def execute(self, stack: AsyncExitStack) -> int:
         """From the preflight to the exit status."""
@@ -146,7 +115,7 @@ class Run:
         """The preflight, which a signal cuts short."""
         if not self._settings.preflight:
             return Preflight()
-        looking = asyncio.create_task(look_ahead(self._get, self._plan.base_url))
+        looking = asyncio.create_task(look_ahead(self.workspace.reader.get, self._plan.base_url))
         stopping = asyncio.create_task(self._stop_asked.wait())
         await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -158,41 +127,76 @@ class Run:
     async def _work(self, ledger: SqliteLedger, outcome_log: OutcomeLog, seen: Preflight) -> int:
         identities = Identities(ledger)
         recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
-        desk = self._desk(ledger, identities, recorder)
-        recording = asyncio.create_task(self._record(recorder), name="recorder")
-        progress = asyncio.create_task(Progress(self._snapshot, shown=self._settings.progress).run(), name="progress")
+        doubts = Doubts(self.workspace, ledger, recorder, self._settings)
+        desk = await self.workspace.open_lanes(
+            ledger, identities, recorder.put,
+            halt=self._halt, on_end=doubts.note_end, on_refused=self._refused,
+        )  # fmt: skip
+        beside = [
+            asyncio.create_task(self._record(recorder), name="recorder"),
+            asyncio.create_task(Progress(self._snapshot, shown=self._settings.progress).run(), name="progress"),
+        ]
         try:
             await recorder.replay()
-            carried = await self._carry_doubts(ledger, recorder)
-            self._open_lanes(desk)
-            if not self._stopped:
-                await self.transport.warm(min(MOST_WARM, self._settings.concurrency))
+            carried = await doubts.open()
+            beside.append(asyncio.create_task(self._guard(doubts.keep_notes()), name="notes"))
+            self.workspace.reader.readable = seen.readable
+            beside.append(asyncio.create_task(self._guard(self.workspace.follow_triggers()), name="triggers"))
+            if self._stopped:
+                self._stop_lanes()
+            else:
+                await self.workspace.warm()
             await self._run_lanes(desk, carried, seen)
-            drained = asyncio.create_task(recorder.drain())
-            await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
-            drained.cancel()
+            await self._drain(recorder, beside[0])
+            await self._settle(doubts, recorder, beside[0])
         except OutputError as error:
             self._halt(error)
         finally:
-            for task in (progress, recording):
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(progress, recording, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
         return self._finish()
 
-    def _open_lanes(self, desk: Desk) -> None:
-        share = self._settings.memory // len(LANES)
-        for name in LANES:
-            self._lanes[name] = Lane(
-                name,
-                desk,
-                self._pacers[name],
-                JobQueue(MOST_JOBS, share),
-                Breaker(self._pacers[name].rate),
-                guard=self._guards.get(name),
-                concurrency=self._settings.concurrency,
-            )
-            if self._stopped:
-                self._lanes[name].stop()
+    async def _settle(self, doubts: Doubts, recorder: Recorder, recording: asyncio.Task[None]) -> None:
+        """Settle what is in doubt, and send again what surely was not accepted, until nothing changes; or a signal."""
+        while not self._stopped and self._halted is None:
+            settling = asyncio.create_task(doubts.settle())
+            stopping = asyncio.create_task(self._stop_asked.wait())
+            await asyncio.wait({settling, stopping, recording}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not settling.done():
+                settling.cancel()
+                await asyncio.gather(settling, return_exceptions=True)
+                break
+            again = settling.result()
+            if again:
+                await self._send_again(again)
+            await self._drain(recorder, recording)
+            if not again:
+                break
+        await doubts.save()
+        await self._drain(recorder, recording)
+
+    async def _send_again(self, deliveries: list[Delivery]) -> None:
+        async with anyio.create_task_group() as group:
+            for lane in self.workspace.lanes.values():
+                mine = [delivery for delivery in deliveries if delivery.job.kind.lane == lane.name]
+                if mine:
+                    lane.take_again(mine)
+                    group.start_soon(self._guard, lane.run())
+
+    async def _drain(self, recorder: Recorder, recording: asyncio.Task[None]) -> None:
+        """Everything that ended is on disk, or the recorder has failed."""
+        drained = asyncio.create_task(recorder.drain())
+        await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+
+    async def _guard(self, work: Awaitable[object]) -> None:
+        """A ledger or log that cannot be written ends the run."""
+        try:
+            await work
+        except OutputError as error:
+            self._halt(error)
 
     async def _run_lanes(self, desk: Desk, carried: set[str], seen: Preflight) -> None:
         parser = Parser(
@@ -204,7 +208,7 @@ class Run:
         if self._stopped:
             self._source.stop()
         async with anyio.create_task_group() as group:
-            for name, lane in self._lanes.items():
+            for name, lane in self.workspace.lanes.items():
                 feed = self._source.feed(name, parser.lane_of)
                 intake = Intake(
                     feed, lane, parser, desk, self._tally,
@@ -231,7 +235,7 @@ class Run:
     async def _run_lane(self, lane: Lane) -> None:
         try:
             left = await lane.run()
-            self._left += left
+            self._left += len(left)
         except OutputError as error:
             self._halt(error)
 
@@ -240,24 +244,6 @@ class Run:
             await recorder.run()
         except OutputError as error:
             self._halt(error)
-
-    def _desk(self, ledger: SqliteLedger, identities: Identities, recorder: Recorder) -> Desk:
-        settings = self._settings
-        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
-        if settings.in_doubt != "hold":
-            policy = replace(policy, in_doubt="resend" if settings.in_doubt == "resend" else "resend-if-absent")
-        return Desk(
-            transport=self.transport,
-            ledger=ledger,
-            identities=identities,
-            record=recorder.put,
-            rules=Rules(frozenset(settings.safe_statuses), frozenset(settings.ambiguous_statuses)),
-            backoff=Backoff(settings.backoff, settings.backoff_cap),
-            policy=policy,
-            halt=self._halt,
-            probe=self._probe,
-            key=self._key,
-        )
 
     async def _announce(self, ledger: SqliteLedger) -> None:
         counts = await ledger.count()
@@ -269,51 +255,21 @@ class Run:
         if ledger.last_hand_over is None:
             return
         since = time.time() - ledger.last_hand_over
-        for pacer in self._pacers.values():
+        for pacer in self.workspace.pacers.values():
             if pacer.window + (0 if ledger.was_clean else UNCLEAN_WAIT) > since > -UNCLEAN_WAIT:
                 rest = pacer.window if pacer.window <= 1 else min(pacer.window, max(0.0, pacer.window - since) + 1)
                 pacer.pause_until(self._loop.time() + rest)
 
-    async def _carry_doubts(self, ledger: SqliteLedger, recorder: Recorder) -> set[str]:
-        """Jobs that a killed run left handed over are in doubt from now on."""
-        entries: list[Entry] = []
-        async for doubt in ledger.doubts(earlier_runs_handed_over=True):
-            detail = orjson.loads(doubt.detail)
-            problem = Problem("unanswered", None, "an earlier run handed the job over and left no answer")
-            outcome = Outcome(
-                detail.get("id"), detail.get("kind"), "in_doubt", detail.get("source", ""), detail.get("line", 0),
-                attempts=detail.get("attempts", 0) + 1, problems=(problem,), started_at=detail.get("started_at"),
-            )  # fmt: skip
-            entries.append(Entry(doubt.key, doubt.content, "in_doubt", outcome.to_line(), detail=doubt.detail))
-        if entries:
-            await ledger.settle(entries)
-            await recorder.replay()
-        return {entry.key for entry in entries}
-
-    async def _get(self, request: Request) -> Reply:
-        """A GET of our own: in the app lane's pace, and with no more than a part of it."""
-        async with self._own_gets:
-            turn = await self._pacers["app"].turn()
-            try:
-                return await self.transport.send(request, Wire(on_written=turn.written))
-            finally:
-                turn.give_back()
-
-    async def _probe(self) -> bool:
-        """Whether the API answers at all."""
-        try:
-            async with asyncio.timeout(5):
-                reply = await self._get(WORKSPACES)
-        except (TransportFault, TimeoutError):
-            return False
-        return reply.status < 500
+    def _stop_lanes(self) -> None:
+        for lane in self.workspace.lanes.values():
+            lane.stop()
 
     def stop(self, *, now: bool) -> None:
         """A signal: finish what is in hand within the grace, or let go at once."""
         self._stopped = True
         self._stop_asked.set()
         self._source.stop()
-        for lane in self._lanes.values():
+        for lane in self.workspace.lanes.values():
             if now:
                 lane.abort()
             else:
@@ -325,17 +281,27 @@ class Run:
         if self._halted is None:
             self._halted = error
         self._source.stop()
-        for lane in self._lanes.values():
+        for lane in self.workspace.lanes.values():
             if isinstance(error, OutputError):
                 lane.abort()
             else:
                 lane.stop()
 
     def _count(self, batch: Sequence[Ended], identities: Identities) -> None:
-        for outcome, entry in batch:
-            self.books.enter(outcome)
+        for outcome, entry, later in batch:
+            if later and entry is not None:
+                self._tally.settled(entry.key, outcome)
+                continue
+            self._tally.ended(entry and entry.key, outcome)
             if entry is not None:
                 identities.ended(entry.key)
+
+    def _refused(self, delivery: Delivery, standing: Standing) -> None:
+        """Another replica has the job: it counts as that one leaves it, or as not started here."""
+        if standing.held or standing.state == "handed_over":
+            self._left += 1
+        else:
+            self._tally.standing(delivery.job.key, standing.state)
 
     def _note_place(self, place: int, size: int | None) -> None:
         self._bytes = (max(place, self._bytes[0]), size)
@@ -350,8 +316,8 @@ class Run:
         if self.books.balance:
             # Only ends that could not be written are missing here: they are handed over, and in doubt for the next run.
             log.error("the books do not balance: the ledger holds the rest as handed over", lines=self.books.balance)
-        for name, lane in self._lanes.items():
-            self.books.lanes[name] = _figures(lane)
+        for name in self.workspace.lanes:
+            self.books.lanes[name] = self.workspace.figures(name)
         if isinstance(self._late, UsageError) and not self.books.attempts:
             raise self._late
         stopped = self._halted is not None or self._stopped or bool(self._halted_kinds())
@@ -362,7 +328,7 @@ class Run:
         return status
 
     def _halted_kinds(self) -> set[str]:
-        kinds = {kind for lane in self._lanes.values() for kind in lane.halted_kinds}
+        kinds = self.workspace.halted_kinds()
         for kind in sorted(kinds):
             sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
         return kinds
@@ -375,13 +341,6 @@ class Run:
             sys.stdout.write(orjson.dumps(summary).decode() + "\n")
         else:
             sys.stdout.write(summary_text(summary, status) + "\n")
-
-
-def _figures(lane: Lane) -> LaneFigures:
-    pacer = lane.pacer
-    span = (pacer.last_written or 0.0) - (pacer.first_written or 0.0)
-    rate = (pacer.requests - 1) / span if span > 0 else float(pacer.requests)
-    return LaneFigures(pacer.requests, rate, pacer.most_in_window, lane.http_429)
 
 
 class _TemplateCheck:

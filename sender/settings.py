@@ -56,6 +56,8 @@ class Settings:
         256, "limits", "count", "most requests under way in a lane; 256 hold 100 a second up to 2.5 s of latency"
     )
 
+    trigger_queue: int = _setting(5, "limits", "count", "broadcast triggers that may wait at the API to be processed")
+
     max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")
     backoff: float = _setting(0.5, "retry", "seconds", "longest first wait before a retry, doubled each time")
     backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds")
@@ -75,6 +77,9 @@ class Settings:
     reconcile: bool = _setting(True, "doubt", "flag", "settle jobs in doubt by reading the API at the end of a run")
     reconcile_lag: float = _setting(
         60.0, "doubt", "seconds", "seconds after which the API's lists show what it accepted"
+    )
+    broadcast_wait: float = _setting(
+        60.0, "doubt", "seconds", "longest time that a run waits at its end for broadcasts to be processed"
     )
 
     kind: str = _setting("email", "run", "text", "kind of a bare payload", metavar="KIND")

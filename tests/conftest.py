@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers import pytest_terminal_summary
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["pytest_terminal_summary"]
 
 # How quick the machine is says nothing about the code.
 settings.register_profile("sender", deadline=None, suppress_health_check=[HealthCheck.too_slow])

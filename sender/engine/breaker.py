@@ -11,6 +11,7 @@ before the first of them times out. Pure: the caller passes loop times, in secon
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Final, Literal
 
 BreakerState = Literal["closed", "open", "trying"]
@@ -20,12 +21,14 @@ FIRST_WAIT: Final = 1.0
 PROBE_EVERY: Final = 5.0
 """Longest time between harmless probes, so that a lane goes on within 10 s of the API's return."""
 MOST_WAIT: Final = 60.0
-SPARE: Final = 10
+SPARE: Final = 8
 """Requests in hand that need no explanation."""
 UNKNOWN_LATENCY: Final = 0.3
 STALL: Final = 1.0
 """Seconds without any answer, above three times the usual latency, after which a full lane is stalled."""
 REMEMBERED: Final = 200
+RECENT: Final = 20
+"""Answers after which a changed latency is believed."""
 
 
 class Breaker:
@@ -40,6 +43,7 @@ class Breaker:
         self._bad_in_a_row = 0
         self._latencies: deque[float] = deque(maxlen=REMEMBERED)
         self._slowest = UNKNOWN_LATENCY
+        self._usual = UNKNOWN_LATENCY
         self._last_answer = float("-inf")
         self.opened = 0
         """How often it opened."""
@@ -77,7 +81,7 @@ class Breaker:
 
     def most_in_hand(self) -> int:
         """Requests that may be in hand at once: twice what the latency explains, and a few."""
-        return SPARE + round(2 * self._rate * self._slowest)
+        return SPARE + round(2 * self._rate * self._usual)
 
     def stalled(self, now: float, in_hand: int, oldest_start: float) -> bool:
         """Whether answers have stopped coming; trips the breaker if so."""
@@ -93,6 +97,9 @@ class Breaker:
         self._latencies.append(latency)
         if latency >= self._slowest or leaving >= self._slowest or len(self._latencies) == REMEMBERED // 4:
             self._slowest = max(self._latencies)
+        if len(self._latencies) >= RECENT:
+            recent = sum(islice(reversed(self._latencies), RECENT)) / RECENT
+            self._usual = max(recent, sum(self._latencies) / len(self._latencies))
 
     def _open(self, now: float, wait: float) -> None:
         if self.state == "closed":

@@ -29,6 +29,10 @@ class Attempt:
     body: bytes | None
     outage: bool
     """Whether the lane's breaker was not closed when it ended."""
+    details: tuple[Problem, ...] = ()
+    """What the API tells of a refused broadcast elsewhere."""
+    queue_full: bool = False
+    """A refused trigger that only has to wait until others are processed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,15 @@ def conclude(attempt: Attempt, desk: Desk) -> Conclusion:
     match attempt.verdict.what:
         case "sent":
             return Conclusion(_outcome(attempt, "sent", desk))
+        case "rejected" if attempt.queue_full:
+            return _try_again(attempt, desk)
+        case "rejected" if _was_sent_before(attempt):
+            return Conclusion(_outcome(attempt, "sent", desk))
         case "rejected":
             return Conclusion(_outcome(attempt, "rejected", desk))
         case "accepted_id_unknown":
             return Conclusion(_outcome(attempt, "in_doubt", desk), resendable=False)
-        case "ambiguous" if desk.policy.in_doubt != "resend":
+        case "ambiguous" if desk.policy.in_doubt != "resend" or attempt.delivery.job.kind.lane != "send":
             return Conclusion(_outcome(attempt, "in_doubt", desk))
         case "halt_run" | "kind_refused":
             return Conclusion(delay=desk.backoff.delay(1, desk.random))
@@ -58,7 +66,7 @@ def conclude(attempt: Attempt, desk: Desk) -> Conclusion:
 
 def _try_again(attempt: Attempt, desk: Desk) -> Conclusion:
     delivery, verdict = attempt.delivery, attempt.verdict
-    if verdict.throttled:
+    if verdict.throttled or attempt.queue_full:
         delivery.refusals += 1
         return Conclusion(delay=desk.backoff.delay(delivery.refusals, desk.random, verdict.retry_after))
     if not attempt.outage:
@@ -68,12 +76,21 @@ def _try_again(attempt: Attempt, desk: Desk) -> Conclusion:
     return Conclusion(delay=desk.backoff.delay(max(1, delivery.tries), desk.random, verdict.retry_after))
 
 
+def _was_sent_before(attempt: Attempt) -> bool:
+    """A newsletter goes out once: `already sent` after a doubtful try of ours means that this one was it."""
+    delivery, verdict = attempt.delivery, attempt.verdict
+    said = delivery.job.kind.name == "newsletter_send" and verdict.http_status == 400
+    return said and delivery.doubted and "already" in verdict.message and "sent" in verdict.message
+
+
 def _outcome(attempt: Attempt, status: Status, desk: Desk) -> Outcome:
     delivery, verdict = attempt.delivery, attempt.verdict
     problems: tuple[Problem, ...] = ()
     result = verdict.result
+    if delivery.job.kind.name == "newsletter_send" and status == "sent" and not result:
+        result = (("newsletter_id", int(delivery.job.path.split("/")[3])),)
     if status != "sent":
-        problems = (Problem(verdict.code, verdict.field, mask(verdict.message, delivery.job.body)),)
+        problems = (Problem(verdict.code, verdict.field, mask(verdict.message, delivery.job.body)), *attempt.details)
         if desk.policy.log_bodies and attempt.body is not None:
             result = (*result, ("answer", attempt.body[:MOST_SHOWN].decode("utf-8", "replace")))
     return delivery.outcome(

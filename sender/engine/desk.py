@@ -7,13 +7,18 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from sender.metrics import NoMetrics
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sender.backoff import Backoff
+    from sender.engine.delivery import Delivery
     from sender.engine.identities import Identities
     from sender.errors import HaltError
-    from sender.ledger import Ledger
+    from sender.ledger import Ledger, Standing
+    from sender.metrics import Observer
+    from sender.outcome import Outcome
     from sender.recorder import Ended
     from sender.transport import Transport
     from sender.verdict import Rules
@@ -26,6 +31,13 @@ class Put(Protocol):
 
     def __call__(self, ended: Ended) -> None:
         """Have it recorded."""
+
+
+class OnEnd(Protocol):
+    """Is told of every end of a started job, just after it was put on record."""
+
+    async def __call__(self, delivery: Delivery, outcome: Outcome, resendable: bool) -> None:
+        """Take note of it."""
 
 
 class Key(Protocol):
@@ -68,6 +80,10 @@ class Desk:
     probe: Callable[[], Awaitable[bool]]
     """A harmless look whether the API answers."""
     key: Key
+    on_end: OnEnd
+    on_refused: Callable[[Delivery, Standing], None]
+    """Told of a job that another replica got before this one could hand it over, and how it stands."""
+    observer: Observer = field(default_factory=NoMetrics)
     random: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
     refused_kinds: dict[str, int] = field(default_factory=dict)

@@ -84,7 +84,7 @@ class Intake:
             identities.hold(job.key, job.content)
             self._lane.accept(self._check(job))
         elif admission == "standing" and standing is not None:
-            self._tally.standing(standing.state)
+            self._tally.standing(job.key, standing.state)
         elif admission == "duplicate":
             self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))
         else:

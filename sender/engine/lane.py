@@ -11,24 +11,28 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.conclusion import Attempt, conclude
 from sender.engine.delivery import Delivery
 from sender.errors import HaltError
+from sender.masking import words_of
 from sender.problem import Problem
 from sender.recorder import Ended
 from sender.transport import Reply, Request, TransportFault, Wire
 from sender.verdict import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sender.engine.breaker import Breaker
     from sender.engine.desk import Desk
     from sender.engine.guard import Guard
-    from sender.engine.pacer import Pacer, Turn
+    from sender.engine.pacing import Pacing, Turn
     from sender.engine.queue import JobQueue
+    from sender.engine.triggers import Triggers
     from sender.job import Job
     from sender.kinds import LaneName
     from sender.outcome import Outcome
@@ -61,11 +65,12 @@ class Lane:
         self,
         name: LaneName,
         desk: Desk,
-        pacer: Pacer,
+        pacer: Pacing,
         queue: JobQueue,
         breaker: Breaker,
         *,
         guard: Guard | None = None,
+        triggers: Triggers | None = None,
         concurrency: int = 256,
     ) -> None:
         self.name = name
@@ -76,6 +81,7 @@ class Lane:
         self.attempts = 0
         self._desk = desk
         self._guard = guard
+        self._triggers = triggers
         self._concurrency = concurrency
         self._loop = asyncio.get_running_loop()
         self._ready: deque[Delivery] = deque()
@@ -89,11 +95,20 @@ class Lane:
         self._fed = False
         self._stopping = False
         self._changed = asyncio.Event()
+        if triggers is not None:
+            triggers.on_change = self._changed.set
 
     def accept(self, job: Job) -> None:
         """Take on an admitted job."""
         self.queue.put(Delivery(job))
         self._changed.set()
+
+    def take_again(self, deliveries: Iterable[Delivery]) -> None:
+        """Take up jobs that ended in doubt and surely were not accepted, for another `run` after the first."""
+        self._stopping = False
+        self._left.clear()
+        for delivery in deliveries:
+            self.queue.put(delivery)
 
     def fed(self) -> None:
         """No further job will come; `run` returns when the last one has ended."""
@@ -131,8 +146,16 @@ class Lane:
         """Jobs taken on and not under way."""
         return len(self.queue) + len(self._ready) + len(self._retries)
 
-    async def run(self) -> int:
-        """Work until every job has ended, or `stop`; returns how many jobs were not started or went back."""
+    @property
+    def demand(self) -> tuple[int, int, int]:
+        """Jobs that could start now: high, normal, low."""
+        if self._stopping or not self._may_start():
+            return 0, 0, 0
+        high, normal, low = self.queue.ranks
+        return high, normal + len(self._ready) + len(self._retries), low
+
+    async def run(self) -> list[Delivery]:
+        """Work until every job has ended, or `stop`; returns those that were not started or went back."""
         watch = asyncio.create_task(self._watch(), name=f"{self.name}: watch")
         start = asyncio.create_task(self._start(), name=f"{self.name}: start")
         try:
@@ -145,7 +168,7 @@ class Lane:
             await asyncio.gather(watch, start, *self._in_hand, return_exceptions=True)
         left = [*self._left, *self._ready, *self.queue.drain(), *(entry[2] for entry in self._retries)]
         await self._desk.ledger.release([delivery.job.key for delivery in self._ready])
-        return len(left)
+        return left
 
     async def _settle_down(self) -> None:
         while self._in_hand or (self._ready and not self._stopping):
@@ -157,13 +180,23 @@ class Lane:
         while not self._stopping:
             batch, wait_until = self._pick()
             if batch:
-                await self._desk.ledger.hand_over([delivery.claim() for delivery in batch])
-                self._ready.extend(batch)
+                self._ready.extend(await self._claim(batch))
                 self._changed.set()
             elif self._fed and not self.waiting and not self._in_hand:
                 return
             else:
                 await self._wait(wait_until)
+
+    async def _claim(self, batch: list[Delivery]) -> list[Delivery]:
+        """Hand these over; those that another replica got before are none of ours any more."""
+        wall = self._desk.wall()
+        refused = await self._desk.ledger.hand_over([delivery.claim(wall) for delivery in batch])
+        for delivery in batch:
+            standing = refused.get(delivery.job.key)
+            if standing is not None:
+                self.queue.finish(delivery)
+                self._desk.on_refused(delivery, standing)
+        return [delivery for delivery in batch if delivery.job.key not in refused]
 
     def _pick(self) -> tuple[list[Delivery], float | None]:
         """The jobs to hand over now; if there are none, when to look again (None: at the next change)."""
@@ -171,7 +204,7 @@ class Lane:
         at = self.pacer.next_at(now) - AHEAD
         ahead = min(MOST_AHEAD, max(1, int(self.pacer.rate * AHEAD)))
         room = min(ahead, self._concurrency - len(self._in_hand)) - len(self._ready)
-        if room <= 0 or len(self._ready) > ahead // 2 or (self._ready and at > now):
+        if not self._queue_open() or room <= 0 or len(self._ready) > ahead // 2 or (self._ready and at > now):
             return [], None
         if at > now:
             return [], at if at < float("inf") else None
@@ -188,7 +221,9 @@ class Lane:
                 delivery = self.queue.take()
             if delivery is None:
                 return None
-            if delivery.job.kind.name in self._desk.halted_kinds:
+            if delivery.withdrawn:
+                self.queue.finish(delivery)
+            elif delivery.job.kind.name in self._desk.halted_kinds:
                 self._leave(delivery)
             elif self._expired(delivery):
                 self._end_expired(delivery)
@@ -206,7 +241,9 @@ class Lane:
                 if self._ready or not self.waiting:
                     self.pacer.rest()
                 await self._wait(None)
+            asked = self._loop.time()
             turn = await self.pacer.turn()
+            self._desk.observer.observe_turn(self.name, self._loop.time() - asked)
             if self._stopping or not self._ready or not self._may_start():
                 turn.give_back()
                 continue
@@ -220,11 +257,15 @@ class Lane:
             self._changed.set()
 
     def _may_start(self) -> bool:
-        if self._stopping or self.breaker.state == "open":
+        if self._stopping or self.breaker.state == "open" or not self._queue_open():
             return False
         if self.breaker.state == "trying":
             return self._trial is None or self._trial.done()
         return len(self._in_hand) < self._concurrency and not self._braked()
+
+    def _queue_open(self) -> bool:
+        """Whether the API takes another trigger into its queue; always so in the other lanes."""
+        return self._triggers is None or self._triggers.open
 
     def _braked(self) -> bool:
         return len(self._in_hand) - len(self._written_off) >= self.breaker.most_in_hand()
@@ -246,8 +287,9 @@ class Lane:
         job = delivery.job
         delivery.attempts += 1
         self.attempts += 1
+        delivery.tried_at = self._desk.wall()
         if delivery.started_at is None:
-            delivery.started_at = self._desk.wall()
+            delivery.started_at = delivery.tried_at
         key_version = self._desk.key.version
         wire = Wire(on_written=turn.written)
         answer: Reply | TransportFault
@@ -260,7 +302,14 @@ class Lane:
             await asyncio.shield(self._interrupted(delivery, wire))
             raise
         turn.give_back()
+        self._observe(delivery, answer)
         await self._judge(delivery, answer, hand.started, key_version)
+
+    def _observe(self, delivery: Delivery, answer: Reply | TransportFault) -> None:
+        seconds = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
+        status = answer.status if isinstance(answer, Reply) else answer.code
+        self._desk.observer.observe_attempt(self.name, delivery.job.kind.name, status, seconds)
+        delivery.span.attempt(status, seconds)
 
     async def _interrupted(self, delivery: Delivery, wire: Wire) -> None:
         if wire.written_at is None:
@@ -268,7 +317,7 @@ class Lane:
             self._leave(delivery)
             return
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
-        self._end(delivery, delivery.outcome("in_doubt", problem, finished_at=self._desk.wall()))
+        await self._end(delivery, delivery.outcome("in_doubt", problem, finished_at=self._desk.wall()))
 
     async def _judge(
         self, delivery: Delivery, answer: Reply | TransportFault, started: float, key_version: int
@@ -278,11 +327,28 @@ class Lane:
         self._learn(verdict, latency, started)
         body = answer.body if isinstance(answer, Reply) else None
         attempt = Attempt(delivery, verdict, latency, body, outage=self.breaker.state != "closed")
+        if self._triggers is not None and verdict.what == "rejected":
+            attempt = await self._ask_why(attempt, self._triggers)
         conclusion = conclude(attempt, self._desk)
         if conclusion.outcome is not None:
-            self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
+            await self._end(delivery, conclusion.outcome, resendable=conclusion.resendable)
         else:
             await self._again(delivery, verdict, conclusion.delay, key_version)
+
+    async def _ask_why(self, attempt: Attempt, triggers: Triggers) -> Attempt:
+        """A refused trigger: either the queue is full, which is safe, or its errors endpoint knows more."""
+        verdict = attempt.verdict
+        if verdict.queue_full and triggers.waiting:
+            triggers.told_full()
+            return replace(attempt, queue_full=True)
+        if verdict.error.trigger_id is None:
+            return attempt
+        job = attempt.delivery.job
+        try:
+            details = await triggers.errors_of(job.path.split("/")[3], verdict.error.trigger_id, words_of(job.body))
+        except asyncio.CancelledError:  # let go at once: the refusal itself is known, and has to be recorded
+            return attempt
+        return replace(attempt, details=details)
 
     async def _again(self, delivery: Delivery, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
@@ -348,11 +414,13 @@ class Lane:
             return
         self.pacer.pause_until(now + seconds)
 
-    def _end(self, delivery: Delivery, outcome: Outcome, *, resendable: bool = True) -> None:
+    async def _end(self, delivery: Delivery, outcome: Outcome, *, resendable: bool = True) -> None:
+        delivery.doubted = outcome.status == "in_doubt"
         if outcome.kind in self._desk.refused_kinds:
             self._desk.refused_kinds[outcome.kind] = 0
         self.queue.finish(delivery)
         self._desk.record(Ended(outcome, delivery.entry(outcome, resendable=resendable)))
+        await self._desk.on_end(delivery, outcome, resendable)
 
     def _end_expired(self, delivery: Delivery) -> None:
         problem = Problem(

@@ -32,6 +32,11 @@ class JobQueue:
         return sum(map(len, self._ranks.values())) + self._parked
 
     @property
+    def ranks(self) -> tuple[int, int, int]:
+        """Jobs that wait: high, normal, low."""
+        return len(self._ranks["high"]), len(self._ranks["normal"]), len(self._ranks["low"])
+
+    @property
     def room(self) -> tuple[int, int]:
         """(jobs, bytes) that may be added; an empty queue takes one job of any size."""
         return self._most_jobs - len(self), self._most_bytes - self._bytes

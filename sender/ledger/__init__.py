@@ -30,6 +30,8 @@ class Standing(NamedTuple):
     """The run that wrote this state; compare with `Ledger.run`."""
     resendable: bool = True
     """False for a job whose acceptance is known though its id is not: no policy ever sends it again."""
+    held: bool = False
+    """True while another replica that lives has it handed over: it is not to be judged, only to be asked again."""
 
 
 class Claim(NamedTuple):
@@ -75,8 +77,12 @@ class Ledger(Protocol):
     async def find(self, keys: Sequence[str]) -> dict[str, Standing]:
         """What is known of these identities; the unknown ones are left out."""
 
-    async def hand_over(self, claims: Sequence[Claim]) -> None:
-        """Durably mark these as handed over; only then may their requests be written."""
+    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
+        """Durably mark these as handed over; only then may their requests be written.
+
+        Returns those that were refused and how they stand: another replica holds or has ended them since they were
+        looked up. A ledger that one run has for itself refuses none.
+        """
 
     async def release(self, keys: Sequence[str]) -> None:
         """Take back a hand-over of which surely nothing was accepted: the state before it stands again."""
@@ -107,6 +113,9 @@ class Ledger(Protocol):
 
     async def put_note(self, name: str, value: bytes) -> None:
         """Durably keep a small named value."""
+
+    async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
+        """Replace a note if it still has the expected value (None: there is none); whether it was replaced."""
 
     async def close(self) -> None:
         """Mark the run as cleanly ended and let go of the file."""

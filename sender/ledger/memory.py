@@ -39,7 +39,7 @@ class MemoryLedger:
         rows = {key: self._rows[key] for key in keys if key in self._rows}
         return {key: Standing(row.state, row.content, row.run, row.resendable) for key, row in rows.items()}
 
-    async def hand_over(self, claims: Sequence[Claim]) -> None:
+    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
         """See `Ledger.hand_over`."""
         for claim in claims:
             before = self._rows.get(claim.key)
@@ -51,6 +51,7 @@ class MemoryLedger:
                 detail=claim.detail,
                 before=before,
             )
+        return {}
 
     async def release(self, keys: Sequence[str]) -> None:
         """See `Ledger.release`."""
@@ -108,6 +109,16 @@ class MemoryLedger:
     async def put_note(self, name: str, value: bytes) -> None:
         """See `Ledger.put_note`."""
         self._notes[name] = value
+
+    async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
+        """See `Ledger.swap_note`."""
+        if self._notes.get(name) != expected:
+            return False
+        if new is None:
+            self._notes.pop(name, None)
+        else:
+            self._notes[name] = new
+        return True
 
     async def close(self) -> None:
         """See `Ledger.close`."""

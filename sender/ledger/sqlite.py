@@ -119,8 +119,11 @@ class SqliteLedger:
         """Seconds spent in commits, this run."""
 
     @classmethod
-    async def open(cls, path: Path, api: Api, *, durability: Durability = "full") -> SqliteLedger:
-        """Open or create the ledger for one run; UsageError when it cannot be used, in a sentence for the user."""
+    async def open(cls, path: Path, api: Api | None, *, durability: Durability = "full") -> SqliteLedger:
+        """Open or create the ledger for one run; UsageError when it cannot be used, in a sentence for the user.
+
+        Without an `api` it takes the one that the ledger knows.
+        """
         lock = _lock(path)
         try:
             ledger = cls(_connect(path, durability), path, lock)
@@ -152,7 +155,7 @@ class SqliteLedger:
             for key, state, content, run, resendable in orjson.loads(rows)
         }
 
-    async def hand_over(self, claims: Sequence[Claim]) -> None:
+    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
         """See `Ledger.hand_over`."""
         batch = orjson.dumps([(claim.key, claim.content, claim.detail.decode()) for claim in claims]).decode()
         now = repr(time.time())
@@ -163,6 +166,7 @@ class SqliteLedger:
             _put(db, "last_hand_over", now)
 
         await self._write(write)
+        return {}
 
     async def release(self, keys: Sequence[str]) -> None:
         """See `Ledger.release`."""
@@ -238,6 +242,20 @@ class SqliteLedger:
         """See `Ledger.put_note`."""
         await self._write(lambda db: _put(db, name, value.decode()))
 
+    async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
+        """See `Ledger.swap_note`."""
+
+        def write(db: sqlite3.Connection) -> bool:
+            if _get(db, name) != (None if expected is None else expected.decode()):
+                return False
+            if new is None:
+                db.execute("DELETE FROM facts WHERE name = ?", (name,))
+            else:
+                _put(db, name, new.decode())
+            return True
+
+        return bool(await self._write(write))
+
     async def close(self) -> None:
         """See `Ledger.close`."""
 
@@ -253,12 +271,14 @@ class SqliteLedger:
         self._connection.close()
         os.close(self._lock)
 
-    def _begin(self, api: Api) -> None:
+    def _begin(self, api: Api | None) -> None:
         db = self._connection
         try:
             db.execute("BEGIN IMMEDIATE")
             known = _get(db, "host")
-            if known is None:
+            if api is None:
+                pass
+            elif known is None:
                 _put(db, "host", api.host)
                 if api.workspace is not None:
                     _put(db, "workspace", api.workspace)

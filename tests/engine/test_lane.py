@@ -81,6 +81,8 @@ class World:
         self.probes += 1
         return self.probe(asyncio.get_running_loop().time() - 1000)
 
+    async def note_end(self, delivery: Any, outcome: Any, resendable: bool) -> None: ...
+
     @property
     def version(self) -> int:
         return self.key_version
@@ -109,6 +111,7 @@ def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
     desk = Desk(
         transport=world, ledger=world.ledger, identities=Identities(world.ledger), record=world.record, rules=Rules(),
         backoff=Backoff(), policy=Policy(**policy), halt=halt, probe=world.harmless, key=world,
+        on_end=world.note_end, on_refused=lambda delivery, standing: None,
         random=random.Random(5), wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
     )  # fmt: skip
     lane = Lane("send", desk, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
@@ -130,7 +133,7 @@ def run(world: World, count: int, *, rate: float = 100, before: Any = None, **po
         lane.fed()
         if before is not None:
             before(loop, lane)
-        left.append(await lane.run())
+        left.append(len(await lane.run()))
         await asyncio.sleep(0)
 
     run_virtual(body)
@@ -140,7 +143,7 @@ def run(world: World, count: int, *, rate: float = 100, before: Any = None, **po
 @pytest.fixture(autouse=True)
 def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies here are bare strings that name their job; there is nothing in them to keep."""
-    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self: b"{}")
+    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self, **_: b"{}")
 
 
 @pytest.mark.parametrize("service", [0.02, 0.3])

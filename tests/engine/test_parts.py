@@ -140,10 +140,10 @@ def test_stall_brake() -> None:
     breaker = Breaker(100)
     for number in range(300):
         breaker.good(number * 0.01, 0.02)
-    assert breaker.most_in_hand() == 14
-    assert not breaker.stalled(3.0, 14, 2.9)
-    assert not breaker.stalled(5.0, 13, 3.0)
-    assert breaker.stalled(5.0, 14, 3.0)
+    assert breaker.most_in_hand() == 12
+    assert not breaker.stalled(3.0, 12, 2.9)
+    assert not breaker.stalled(5.0, 11, 3.0)
+    assert breaker.stalled(5.0, 12, 3.0)
     assert breaker.state == "open"
     slow = Breaker(100)
     for number in range(300):

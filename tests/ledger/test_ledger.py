@@ -22,6 +22,7 @@ from sender.errors import OutputError, UsageError
 from sender.ledger import Claim, Entry
 from sender.ledger.memory import MemoryLedger
 from sender.ledger.sqlite import Api, SqliteLedger
+from sender.state.urls import open_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,8 +38,13 @@ def entry(key: str, state: Any = "sent", content: str = "c", **more: Any) -> Ent
     return Entry(key, content, state, b'{"id":"%s"}\n' % key.encode(), **more)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "redis"])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+    if request.param == "redis":
+        state = await open_state(request.getfixturevalue("redis_server").url, host=API.host)
+        yield state.ledger
+        await state.close()
+        return
     opened: Any = MemoryLedger() if request.param == "memory" else await SqliteLedger.open(tmp_path / "l", API)
     yield opened
     await opened.close()
@@ -93,6 +99,29 @@ async def test_notes(ledger: Any) -> None:
     await ledger.put_note("x", b"1")
     await ledger.put_note("x", b"2")
     assert await ledger.get_note("x") == b"2"
+
+
+async def test_a_note_is_swapped_only_for_what_was_expected(ledger: Any) -> None:
+    assert not await ledger.swap_note("x", b"1", b"2")
+    assert await ledger.swap_note("x", None, b"1")
+    assert not await ledger.swap_note("x", None, b"2")
+    assert await ledger.swap_note("x", b"1", b"2")
+    assert await ledger.get_note("x") == b"2"
+    assert await ledger.swap_note("x", b"2", None)
+    assert await ledger.get_note("x") is None
+
+
+async def test_a_handed_over_job_keeps_its_known_result(ledger: Any) -> None:
+    await ledger.settle([entry("a", "in_doubt", result="d1", detail=b"{}")])
+    await ledger.settle([entry("a", "sent")])
+    assert await ledger.known_results(["d1"]) == {"d1"}
+
+
+async def test_a_run_alone_is_refused_nothing(ledger: Any) -> None:
+    await ledger.settle([entry("a", "failed"), entry("b", "rejected"), entry("c", "in_doubt", detail=b"{}")])
+    assert set(await ledger.find(["a", "b", "c"])) == {"a", "b", "c"}
+    assert await ledger.hand_over([claim("a"), claim("b"), claim("c"), claim("d")]) == {}
+    assert await ledger.count() == {"handed_over": 4}
 
 
 async def test_many_doubts_come_in_pages(ledger: Any) -> None:

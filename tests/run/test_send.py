@@ -35,7 +35,7 @@ def sandbox(shared: Sandbox) -> Sandbox:
     return shared
 
 
-FAST = ("--rate", "5000", "--rate", "app=100", "--rate", "trigger=2", "--no-progress", "--json")
+FAST = ("--rate", "5000", "--rate", "app=100", "--rate", "trigger=2", "--no-progress", "--json", "--no-reconcile")
 
 
 def send(sandbox: Sandbox, cwd: Path, *arguments: str, **more: object) -> tuple[int, dict, bytes]:  # type: ignore[type-arg]

@@ -1,0 +1,140 @@
+"""What stands in a queue's URL, checked before anything is connected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from sender.errors import UsageError
+from sender.masking import MASK
+from sender.validation.report import nearest
+
+if TYPE_CHECKING:
+    from sender.queues import Priority
+
+SCHEMES: Final = {
+    "redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp", "nats": "nats", "tls": "nats", "sqs": "sqs",
+}  # fmt: skip
+_READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
+_WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
+_MORE: Final = {"redis": (), "amqp": (), "nats": (), "sqs": ("endpoint",)}
+_LOOKS: Final = {
+    "redis": "redis://HOST/DB?stream=jobs&group=senders",
+    "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
+    "nats": "nats://HOST?stream=JOBS&consumer=senders",
+    "sqs": "sqs://REGION/QUEUE",
+}
+PRIORITIES: Final = ("high", "normal", "low")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One queue: its broker, how to reach it, and the parameters of its URL."""
+
+    broker: str
+    url: str
+    """For the client: with credentials, without our parameters."""
+    shown: str
+    """For people: without credentials."""
+    host: str
+    path: str
+    """Decoded, without the leading slash."""
+    parameters: dict[str, str]
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Address {self.shown}>"
+
+    @property
+    def priority(self) -> Priority | None:
+        """The priority for jobs of this queue that name none."""
+        return cast("Priority | None", self.parameters.get("priority"))
+
+    def hide(self, text: str) -> str:
+        """`text` without the credentials of this address."""
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+
+def shown(url: str) -> str:
+    """The URL with user and password masked, whatever it looks like."""
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return MASK
+    return f"{scheme}://{MASK}@{rest.rpartition('@')[2]}" if "@" in rest else url
+
+
+def parse(url: str, *, writes: bool = False) -> Address:
+    """The address behind a queue's URL; UsageError says what is wrong with it, without repeating a secret."""
+    parts = _split(url)
+    broker = SCHEMES[parts.scheme]
+    needed = (_WRITE if writes else _READ)[broker]
+    parameters = _parameters(parts, needed, (*_MORE[broker], *(() if writes else ("priority",))), broker)
+    _check(parts, parameters, broker)
+    plain = parts._replace(query="", fragment="").geturl()
+    secrets = {text for text in (parts.password, unquote(parts.password or "")) if text}
+    return Address(
+        broker=broker, url=plain, shown=shown(url), host=parts.hostname or "", path=unquote(parts.path.lstrip("/")),
+        parameters=parameters, secrets=tuple(sorted(secrets, key=len, reverse=True)),
+    )  # fmt: skip
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise UsageError(
+            f"{url.partition(':')[0][:10]}: this is not a URL; encode special characters of a password as %XX"
+        ) from None
+    if parts.scheme not in SCHEMES:
+        near = nearest(parts.scheme, SCHEMES)
+        hint = f"is {near}:// meant?" if near else f"a queue is one of {', '.join(_LOOKS.values())}"
+        raise UsageError(f"{parts.scheme[:10] or 'this'} is no queue URL: {hint}")
+    if not parts.hostname:
+        raise UsageError(f"{shown(url)}: it must look like {_LOOKS[SCHEMES[parts.scheme]]}")
+    return parts
+
+
+def _parameters(parts: SplitResult, needed: tuple[str, ...], more: tuple[str, ...], broker: str) -> dict[str, str]:
+    """Each known parameter once, none unknown, none missing."""
+    known, found = (*needed, *more), {}
+    name = f"{parts.scheme}://{parts.hostname}"
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"is {near} meant?" if near else f"there are {', '.join(known) or 'none'}"
+            raise UsageError(f"{name} has no parameter {key[:40]}: {hint}")
+        if key in found or not value:
+            raise UsageError(f"{name}: {key} must be given once, with a value")
+        found[key] = value
+    missing = [key for key in needed if key not in found]
+    if missing:
+        raise UsageError(f"{name} lacks {' and '.join(missing)}: it must look like {_LOOKS[broker]}")
+    return found
+
+
+def _check(parts: SplitResult, parameters: dict[str, str], broker: str) -> None:
+    if parts.fragment:
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: a URL of a queue has no #; encode it as %23")
+    if parameters.get("priority", "normal") not in PRIORITIES:
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: priority is one of {', '.join(PRIORITIES)}")
+    database = parts.path.strip("/")
+    if broker == "redis" and database and not (database.isascii() and database.isdigit()):
+        raise UsageError(f"redis://{parts.hostname}: the database is a number, like /0")
+    if broker == "nats" and parts.path.strip("/"):
+        raise UsageError(f"nats://{parts.hostname}: there is no path in {_LOOKS['nats']}")
+    if broker == "sqs":
+        _check_sqs(parts, parameters)
+
+
+def _check_sqs(parts: SplitResult, parameters: dict[str, str]) -> None:
+    if "@" in parts.netloc:
+        raise UsageError("sqs:// must not hold a user or password; credentials come as for every AWS tool")
+    if not parts.path.strip("/"):
+        raise UsageError(f"sqs://{parts.hostname} lacks the queue: it must look like {_LOOKS['sqs']}")
+    endpoint = parameters.get("endpoint", "http://local")
+    if not endpoint.startswith(("http://", "https://")) or "@" in endpoint:
+        raise UsageError("sqs:// has an endpoint that is not http://HOST:PORT or https://HOST:PORT")

@@ -1,0 +1,192 @@
+"""What all queues have in common: messages in hand, acknowledgements that are repeated, reads that lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+
+from sender.queues import Message, QueueLost
+from sender.queues.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sender.queues import GiveBacks
+    from sender.queues.address import Address
+
+WAIT: Final = 1.0
+"""Seconds that a read waits for its first message."""
+FULL: Final = 0.05
+"""Seconds that a read waits when all places in hand are taken."""
+
+C = TypeVar("C")
+
+
+class BrokerQueue(ABC, Generic[C]):
+    """A Queue, but for what is said to the broker itself."""
+
+    keep_every: float | None = None
+    hold_limit: float | None = None
+    handles_outlive_connection: ClassVar[bool] = True
+
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: GiveBacks | None) -> None:
+        self.address = address
+        self.source = address.shown
+        self.return_after = return_after
+        self.given_back = given_back
+        self._limit = in_hand
+        self._held: dict[str, Message] = {}
+        self._done: dict[str, Message] = {}
+        self._flushing = asyncio.Lock()
+        self._reading: asyncio.Task[list[Message]] | None = None
+        self._link: Link[C] = Link(address, self._connect, self._disconnect, self._is_lost)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the broker answered the last call."""
+        return self._link.alive
+
+    async def open(self) -> None:
+        """Connect and check that the queue is there."""
+        await self._link.run(self._check)
+
+    async def read(self, most: int) -> Sequence[Message]:
+        """Up to `most` messages, waiting about a second for the first."""
+        if self._reading is None:
+            room = min(most, self._limit - len(self._held))
+            if room <= 0:
+                await asyncio.sleep(FULL)
+                return []
+            self._reading = asyncio.create_task(self._read_on(room))
+        reading = self._reading
+        await asyncio.wait([reading])  # a cancelled read leaves the task, and the next read its messages
+        return self._collect(reading, most)
+
+    async def ack(self, messages: Iterable[Message]) -> None:
+        """Take these out of the queue, now or when the broker is back."""
+        self._done.update((message.id, message) for message in messages if self._holds(message))
+        try:
+            await self._link.run(self._flush)
+        except QueueLost:
+            self._forget_dead_handles()
+
+    async def give_back(self, messages: Iterable[Message]) -> None:
+        """Let other readers have these at once, uncounted."""
+        batch = [message for message in messages if self._holds(message) and message.id not in self._done]
+        await self._unless_lost(self._give_back, batch)
+        self._release(batch)
+
+    async def keep(self, messages: Iterable[Message]) -> None:
+        """The time until these return to the queue begins anew."""
+        await self._unless_lost(self._keep, [message for message in messages if self._holds(message)])
+
+    async def lag(self) -> int | None:
+        """How many messages wait to be read, where the broker tells."""
+        return await self._link.run(self._lag)
+
+    async def aclose(self) -> None:
+        """Finish a read that was cancelled, repeat open acknowledgements once, disconnect."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+            if self._reading.exception() is None:
+                await self.give_back(self._collect(self._reading, None))
+        if self._done:
+            await self.ack(())
+        if self._link.alive:
+            await self._unless_lost(self._leave, [])
+        await self._link.aclose()
+
+    async def _read_on(self, room: int) -> list[Message]:
+        async def work(client: C) -> list[Message]:
+            await self._flush(client)
+            return await self._read(client, room)
+
+        try:
+            return self._take(await self._link.run(work))
+        except QueueLost:
+            self._forget_dead_handles()
+            raise
+
+    def _collect(self, reading: asyncio.Task[list[Message]], most: int | None) -> list[Message]:
+        """Up to `most` of what was read; the rest stays for the next read."""
+        self._reading = None
+        got = reading.result()
+        if most is not None and len(got) > most:
+            rest = asyncio.get_running_loop().create_task(_ready(got[most:]))
+            self._reading = rest
+            return got[:most]
+        return got
+
+    def _take(self, messages: Iterable[Message]) -> list[Message]:
+        """Those that are new; of one in hand already only the newer handle is kept."""
+        new = []
+        for message in messages:
+            held = self._held.setdefault(message.id, message)
+            if held is message:
+                new.append(message)
+            else:
+                held.handle, held.link = message.handle, message.link
+        return new
+
+    def _holds(self, message: Message) -> bool:
+        return self._held.get(message.id) is message
+
+    def _release(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if self._holds(message):
+                del self._held[message.id]
+                self._done.pop(message.id, None)
+
+    def _forget_dead_handles(self) -> None:
+        if not self.handles_outlive_connection:
+            self._release([message for message in self._held.values() if not self._link.is_current(message.link)])
+
+    async def _flush(self, client: C) -> None:
+        async with self._flushing:
+            batch = list(self._done.values())
+            if batch:
+                await self._ack(client, batch)
+                self._release(batch)
+
+    async def _unless_lost(self, act: Any, batch: list[Message]) -> None:
+        if not batch and act != self._leave:
+            return
+        try:
+            await self._link.run(lambda client: act(client, batch))
+        except QueueLost:
+            self._forget_dead_handles()
+
+    async def _leave(self, client: C, batch: list[Message]) -> None:
+        """Say good-bye to the broker."""
+
+    @abstractmethod
+    async def _connect(self) -> C: ...
+
+    @abstractmethod
+    async def _disconnect(self, client: C) -> None: ...
+
+    @abstractmethod
+    def _is_lost(self, error: Exception) -> bool | None: ...
+
+    @abstractmethod
+    async def _check(self, client: C) -> None: ...
+
+    @abstractmethod
+    async def _read(self, client: C, room: int) -> list[Message]: ...
+
+    @abstractmethod
+    async def _ack(self, client: C, batch: list[Message]) -> None: ...
+
+    @abstractmethod
+    async def _give_back(self, client: C, batch: list[Message]) -> None: ...
+
+    @abstractmethod
+    async def _keep(self, client: C, batch: list[Message]) -> None: ...
+
+    @abstractmethod
+    async def _lag(self, client: C) -> int | None: ...
+
+
+async def _ready(messages: list[Message]) -> list[Message]:
+    return messages

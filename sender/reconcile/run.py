@@ -1,0 +1,128 @@
+"""One run of `sender reconcile`: settle the doubts of a ledger by reading the API, or one by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import orjson
+
+from sender.doubts import Doubts, carry
+from sender.errors import UsageError
+from sender.ledger.sqlite import Api, SqliteLedger
+from sender.outcome_log import OutcomeLog
+from sender.preflight import look_ahead
+from sender.problem import Problem
+from sender.reconcile.claimant import Claimant
+from sender.reconcile.settler import settled
+from sender.recorder import Ended, Recorder
+from sender.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender.ledger.sqlite import Durability
+    from sender.outcome import Outcome
+    from sender.plan import SendPlan
+
+BY_HAND = Problem("settled_by_hand", None, "closed by sender reconcile --settle failed; a later run tries it anew")
+
+
+async def reconcile(plan: SendPlan) -> int:
+    """Read the API for every job in doubt; 0 when none is left."""
+    if plan.api_key is None:
+        raise ValueError("reading the API needs a key")
+    async with AsyncExitStack() as stack:
+        workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time)
+        stack.push_async_callback(workspace.transport.aclose)
+        seen = await look_ahead(workspace.reader.get, plan.base_url)
+        workspace.reader.readable = seen.readable
+        ledger, recorder = await _open(plan, Api(urlsplit(plan.base_url).netloc), stack)
+        if seen.workspace is not None:
+            await ledger.bind_workspace(seen.workspace)
+        await workspace.open_triggers(ledger, recorder.put)
+        doubts = Doubts(workspace, ledger, recorder, plan.settings)
+        await doubts.open()
+        await doubts.settle()
+        await recorder.drain()
+        settlement = doubts.settlement
+        why = {claimant.key: reason for claimant, reason in settlement.still_open}
+        return await _tell(plan, ledger, settlement.settled, why)
+
+
+async def settle_by_hand(plan: SendPlan, status: str, ids: Sequence[str]) -> int:
+    """Close these jobs as somebody found them; UsageError, and nothing changed, when one is not in doubt."""
+    async with AsyncExitStack() as stack:
+        ledger, recorder = await _open(plan, None, stack)
+        await carry(ledger, 0.0)
+        await recorder.replay()
+        found = {one.id: one for one in await _claimants(ledger) if one.id in ids}
+        _check(found, status, ids)
+        outcomes = []
+        for one in found.values():
+            problems = () if status == "sent" else (BY_HAND,)
+            outcome = one.outcome("sent" if status == "sent" else "failed", *problems, finished_at=time.time())
+            recorder.put(Ended(outcome, settled(one, outcome), later=True))
+            outcomes.append(outcome)
+        await recorder.drain()
+        return await _tell(plan, ledger, outcomes, {})
+
+
+async def _open(plan: SendPlan, api: Api | None, stack: AsyncExitStack) -> tuple[SqliteLedger, Recorder]:
+    if not plan.ledger.exists():
+        raise UsageError(f"there is no ledger {plan.ledger}: name the INPUT that was sent, or its --ledger")
+    ledger = await SqliteLedger.open(plan.ledger, api, durability=cast("Durability", plan.settings.durability))
+    stack.push_async_callback(ledger.close)
+    outcome_log = OutcomeLog.open(plan.outcomes)
+    stack.callback(outcome_log.close)
+    recorder = Recorder(ledger, outcome_log, lambda _: None)
+    await recorder.replay()
+    recording = asyncio.create_task(recorder.run(), name="recorder")
+    stack.callback(recording.cancel)
+    return ledger, recorder
+
+
+async def _claimants(ledger: SqliteLedger) -> list[Claimant]:
+    now = time.time()
+    return [Claimant.of(doubt, now) async for doubt in ledger.doubts()]
+
+
+def _check(found: dict[str | None, Claimant], status: str, ids: Sequence[str]) -> None:
+    missing = [one for one in ids if one not in found]
+    if missing:
+        raise UsageError(f"not in doubt in this ledger: {', '.join(missing)}; nothing was changed")
+    accepted = [str(one.id) for one in found.values() if not one.resendable]
+    if status == "failed" and accepted:
+        raise UsageError(
+            f"the API accepted {', '.join(accepted)}, only the delivery's id is not known: "
+            "settle as sent; nothing was changed"
+        )
+
+
+async def _tell(plan: SendPlan, ledger: SqliteLedger, changed: Sequence[Outcome], why: dict[str, str]) -> int:
+    left = await _claimants(ledger)
+    jobs: list[dict[str, Any]] = [
+        {"id": outcome.id, "status": outcome.status, **dict(outcome.result)} for outcome in changed
+    ]
+    jobs += [{"id": one.id, "status": "in_doubt", **_because(why.get(one.key))} for one in left]
+    document = {"settled": len(changed), "in_doubt": len(left), "jobs": jobs,
+                "outcomes": str(plan.outcomes), "ledger": str(plan.ledger)}  # fmt: skip
+    if plan.settings.json:
+        sys.stdout.write(orjson.dumps(document).decode() + "\n")
+    else:
+        sys.stdout.writelines(_line(job) for job in jobs)
+        sys.stdout.write(f"{len(changed):,} settled, {len(left):,} still in doubt\n")
+    return 1 if left else 0
+
+
+def _because(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"because": reason}
+
+
+def _line(job: dict[str, Any]) -> str:
+    known = next((f"{name} {job[name]}" for name in ("delivery_id", "trigger_id", "newsletter_id") if name in job), "")
+    return f"{job['status']:<9} {job['id']}  {known or job.get('because', '')}".rstrip() + "\n"

@@ -1,0 +1,41 @@
+"""The ServerClock: what the server's clock says in terms of the loop's, and how far that may be wrong.
+
+Each answer carries the server's time, and it was read there between our sending and our receiving: so the difference
+of the two clocks lies between two bounds, and many answers narrow them. Pure; all in seconds.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+DRIFT: Final = 50e-6
+"""Seconds by which two clocks may part in a second."""
+
+
+class ServerClock:
+    """Learns from answers; `to_loop` is good within `error`."""
+
+    def __init__(self) -> None:
+        self._least = -inf
+        self._most = inf
+        self._at = 0.0
+
+    @property
+    def error(self) -> float:
+        """Half of what is not known; infinite before the first answer."""
+        return (self._most - self._least) / 2
+
+    def learn(self, sent: float, received: float, server: float) -> bool:
+        """Take an answer; False when one of the clocks has jumped, and only this answer counts."""
+        apart = max(0.0, received - self._at) * DRIFT
+        self._at = received
+        least = max(self._least - apart, server - received)
+        most = min(self._most + apart, server - sent)
+        agree = least <= most
+        self._least, self._most = (least, most) if agree else (server - received, server - sent)
+        return agree
+
+    def to_loop(self, server: float) -> float:
+        """The loop's time at that instant of the server."""
+        return server - (self._least + self._most) / 2

@@ -1,0 +1,27 @@
+-- On every new connection: find or found the epoch; notice a server that was restarted or replaced.
+-- ARGV: server's run id (empty: not asked), a token for a new epoch, host of the API. Returns token, born, host, run ids differ.
+local meta = KEYS[1]
+local prefix = string.sub(meta, 1, -5)
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local function whole(number) return string.format('%.0f', number) end
+if redis.call('HSETNX', meta, 'token', ARGV[2]) == 1 then
+  redis.call('HSET', meta, 'born', whole(now), 'server', ARGV[1], 'host', ARGV[3], 'beat', whole(now))
+end
+local other = ARGV[1] ~= '' and redis.call('HGET', meta, 'server') ~= ARGV[1]
+if other then
+  redis.call('HSET', meta, 'server', ARGV[1])
+  -- What was granted or recorded in its last moments may be forgotten: nothing starts before all of it is past.
+  for _, lane in ipairs(redis.call('SMEMBERS', prefix .. 'lanes')) do
+    local window = tonumber(redis.call('HGET', prefix .. 'lane:' .. lane, 'window') or 0)
+    redis.call('HSET', prefix .. 'lane:' .. lane, 'floor', whole(now + window + 700000))
+  end
+  local owners = redis.call('HGETALL', prefix .. 'owners')
+  for n = 1, #owners, 2 do
+    if tonumber(owners[n + 1]) > 0 then
+      redis.call('HSET', prefix .. 'owners', owners[n], whole(now + 30000000))
+    end
+  end
+end
+return {redis.call('HGET', meta, 'token'), redis.call('HGET', meta, 'born'), redis.call('HGET', meta, 'host') or '',
+        other and 1 or 0}

@@ -1,0 +1,74 @@
+-- ARGV: run, lane, jobs wanted of high, normal, low, microseconds by which the window is widened, share of the limit,
+-- lead (how soon a slot can be reached), owed (by how much writes came late).
+-- Returns now, slots granted, the first, the step between them, when to ask again, paused until, held, limit, window.
+--
+-- Slots follow each other on one line; `limit` of them take the widened window. A replica gets a run of them, as long
+-- as all active replicas together reserve FILL ahead, so that they come round in turn. Nothing is reserved further
+-- ahead than FAR (high) or NEAR; while a higher class is hungry, a lower one gets every 20th slot.
+local FILL, NEAR, FAR = 420000, 500000, 600000
+local ACTIVE, HUNGRY, SHARE = 1500000, 300000, 20
+
+local run, lane = ARGV[2], prefix .. 'lane:' .. ARGV[3]
+local refused = require_alive(run)
+if refused then return refused end
+local h, flat = {}, redis.call('HGETALL', lane)
+for n = 1, #flat, 2 do h[flat[n]] = flat[n + 1] end
+if not h.limit then return {whole(now), '-1'} end
+local function field(name) return tonumber(h[name] or 0) end
+
+local limit, window, last, floor = field('limit'), field('window'), field('last'), field('floor')
+if last > now + 2000000 + 2 * window then  -- the server's clock was set back
+  last, floor = 0, now + window + 700000
+  h.hungry1, h.hungry2, h.share2, h.share3, h.span_at, h.paused = 0, 0, 0, 0, 0, 0
+end
+
+local span = (window + tonumber(ARGV[7])) / tonumber(ARGV[8])  -- the most careful replica of the last 3 s decides
+if span < field('span') and now - field('span_at') < 3000000 then
+  span = field('span')
+else
+  redis.call('HSET', lane, 'span', span, 'span_at', whole(now))
+end
+local step = span / limit
+
+local active = lane .. ':active'
+redis.call('ZADD', active, now, run)
+redis.call('ZREMRANGEBYSCORE', active, '-inf', now - ACTIVE)
+local batch = math.max(1, math.min(500, math.floor(FILL / (redis.call('ZCARD', active) * step))))
+
+last = last + tonumber(ARGV[10])
+local first = math.max(last + step, floor, field('paused'), now + tonumber(ARGV[9]))
+local granted, again = 0, now + 500000
+
+local function pressed(class)
+  for above = 1, class - 1 do
+    if field('hungry' .. above) > now and h['by' .. above] ~= run then return true end
+  end
+end
+
+local function grant(class, want)
+  local n, horizon = math.min(want, batch - granted), class == 1 and FAR or NEAR
+  local share
+  if pressed(class) then
+    share = math.max(field('share' .. class), now - 1000000)
+    n, horizon = math.min(n, math.floor((now - share) / (SHARE * step)) + 1), FAR
+    again = math.min(again, math.max(share, now + 20000))
+  end
+  n = math.max(0, math.min(n, math.floor((now + horizon - first - granted * step) / step) + 1))
+  if share and n > 0 then redis.call('HSET', lane, 'share' .. class, whole(share + n * SHARE * step)) end
+  if class < 3 and want > n then
+    redis.call('HSET', lane, 'hungry' .. class, whole(now + HUNGRY), 'by' .. class, run)
+  elseif class < 3 and h['by' .. class] == run then
+    redis.call('HDEL', lane, 'hungry' .. class, 'by' .. class)
+  end
+  granted = granted + n
+end
+
+if h.held ~= '1' then
+  for class = 1, 3 do grant(class, tonumber(ARGV[3 + class])) end
+  local line = first + granted * step
+  if line > now + FILL then again = math.max(line - FILL, now) end
+end
+if granted > 0 then last = first + (granted - 1) * step end
+redis.call('HSET', lane, 'last', string.format('%.3f', last), 'floor', whole(floor), 'paused', whole(field('paused')))
+return {whole(now), whole(granted), string.format('%.3f', first), string.format('%.3f', step), whole(again),
+        whole(field('paused')), h.held or '0', whole(limit), whole(window)}

@@ -1,0 +1,209 @@
+"""The queue of five at the API: kept over restarts, polled gently, and late errors told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.api_reader import ApiReader
+from sender.engine.delivery import Delivery
+from sender.engine.pacer import Pacer
+from sender.engine.triggers import NOTE, Triggers
+from sender.job import Job
+from sender.kinds import KINDS
+from sender.ledger.memory import MemoryLedger
+from sender.masking import mask_words, words_of
+from tests.engine.test_pacer import run_virtual
+from tests.reconcile.test_reconciler import Api
+
+if TYPE_CHECKING:
+    from sender.recorder import Ended
+
+BODY = b'{"ids":["cust-17","ada"],"data":{"note":"Dear Ada Lovelace"}}'
+
+
+def delivery(number: int, body: bytes = BODY) -> Delivery:
+    job = Job(f"b{number}", f"k{number}", "c", KINDS["broadcast"], "/v1/campaigns/12/triggers", body, "f", number)
+    return Delivery(job, attempts=1, started_at=1000.0, tried_at=1000.0)
+
+
+class Server:
+    """A broadcast's list and errors endpoint."""
+
+    def __init__(self) -> None:
+        self.processed: dict[int, bool] = {}
+        self.errors: dict[int, list[str]] = {}
+        self.api = Api(**{"/v1/broadcasts/12/triggers": self.listed, **{
+            f"/v1/campaigns/12/triggers/{n}/errors": (lambda query, n=n: {"errors": self.errors.get(n), "next": 0})
+            for n in range(20)
+        }})  # fmt: skip
+
+    def listed(self, _query: Any) -> dict[str, Any]:
+        return {"triggers": [
+            {"id": n, "created_at": 1000, "processed_at": 1001 if done else None} for n, done in self.processed.items()
+        ]}  # fmt: skip
+
+
+def play(body: Any) -> None:
+    """`body(triggers, server, ended, ledger, loop)` on virtual time."""
+
+    async def whole(loop: Any) -> None:
+        server, ended, ledger = Server(), [], MemoryLedger()
+        reader = ApiReader(server.api, Pacer(10))
+        triggers = Triggers(reader, ledger, ended.append, limit=5, lag=60, wall=loop.time)
+        await body(triggers, server, ended, ledger, loop)
+
+    run_virtual(whole)
+
+
+async def accept(triggers: Triggers, server: Server, *numbers: int, body: bytes = BODY) -> None:
+    for number in numbers:
+        server.processed[number] = False
+        one = delivery(number, body)
+        await triggers.ended(one, one.outcome("sent", result=(("trigger_id", number),)))
+
+
+def test_the_sixth_waits_until_one_is_processed() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        await accept(triggers, server, 1, 2, 3, 4)
+        await asyncio.sleep(30)
+        assert triggers.open
+        assert not server.api.asked, "nothing is asked while fewer than five wait"
+        changed: list[float] = []
+        triggers.on_change = lambda: changed.append(loop.time())
+        await accept(triggers, server, 5)
+        assert not triggers.open
+        await asyncio.sleep(30)
+        assert 10 < len(server.api.asked) <= 31, "at most one request a second"
+        assert not changed
+        server.processed[2] = True
+        await asyncio.sleep(5)
+        assert triggers.open
+        assert changed
+        assert triggers.waiting == 4
+        asked = len(server.api.asked)
+        await asyncio.sleep(30)
+        assert len(server.api.asked) == asked
+        following.cancel()
+
+    play(body)
+
+
+def test_what_waits_is_kept_over_a_restart() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        await accept(triggers, server, 1, 2, 3)
+        doubtful = delivery(4)
+        await triggers.ended(doubtful, doubtful.outcome("in_doubt"))
+        again = Triggers(
+            ApiReader(server.api, Pacer(10)), ledger, ended.append, limit=4, lag=60, wall=loop.time,
+            saved=await ledger.get_note(NOTE),
+        )  # fmt: skip
+        assert again.waiting == 4
+        assert not again.open
+
+    play(body)
+
+
+def test_late_errors_change_the_outcome_and_name_nobody() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        await accept(triggers, server, 1, 2)
+        server.processed.update({1: True, 2: True})
+        server.errors[2] = ["line 1: no customer with id cust-17", 'line 2: "ada" is unsubscribed, bob@example.com']
+        await triggers.finish()
+        assert triggers.waiting == 0
+        (late,) = ended
+        assert late.later
+        line = json.loads(late.outcome.to_line())
+        assert (line["id"], line["status"], line["trigger_id"], line["line"]) == ("b2", "sent", 2, 2)
+        assert line["error"]["code"] == "broadcast_error"
+        told = json.dumps(line)
+        assert "line 1: no customer with id" in told
+        for secret in ("cust-17", "ada", "bob@"):
+            assert secret not in told
+        assert json.loads(await ledger.get_note(NOTE)) == []
+
+    play(body)
+
+
+def test_a_doubtful_trigger_counts_until_it_can_appear_no_more() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        one = delivery(9)
+        await triggers.ended(one, one.outcome("in_doubt"))
+        finishing = asyncio.create_task(triggers.finish())
+        await asyncio.sleep(50)
+        assert triggers.waiting == 1
+        await asyncio.sleep(30)
+        assert triggers.waiting == 0
+        await finishing
+
+    play(body)
+
+
+def test_a_doubtful_trigger_that_shows_up_waits_to_be_processed() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        one = delivery(9)
+        await triggers.ended(one, one.outcome("in_doubt"))
+        server.processed[7] = False
+        finishing = asyncio.create_task(triggers.finish())
+        await asyncio.sleep(200)
+        assert triggers.waiting == 1
+        triggers.settled("k9", 7)
+        server.processed[7] = True
+        await finishing
+        assert triggers.waiting == 0
+
+    play(body)
+
+
+def test_a_full_queue_of_others_is_waited_for() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        triggers.told_full()
+        assert not triggers.open
+        await asyncio.sleep(11)
+        assert triggers.open
+        following.cancel()
+
+    play(body)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_without_the_right_to_read_the_lane_goes_on(status: int) -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        server.api.documents["/v1/broadcasts/12/triggers"] = status
+        await accept(triggers, server, 1, 2, 3, 4, 5, 6)
+        await asyncio.sleep(5)
+        assert triggers.open
+        assert len(server.api.asked) == 1
+        await triggers.finish()
+        following.cancel()
+
+    play(body)
+
+
+def test_an_api_that_is_down_keeps_the_queue_closed() -> None:
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        server.api.documents["/v1/broadcasts/12/triggers"] = 502
+        await accept(triggers, server, 1, 2, 3, 4, 5)
+        await asyncio.sleep(60)
+        assert not triggers.open
+        assert len(server.api.asked) <= 60
+        server.api.documents["/v1/broadcasts/12/triggers"] = server.listed
+        server.processed = dict.fromkeys(server.processed, True)
+        await asyncio.sleep(10)
+        assert triggers.open
+        following.cancel()
+
+    play(body)
+
+
+def test_words_of_a_payload_are_masked_without_it() -> None:
+    words = words_of(BODY)
+    assert mask_words('line 3: person "cust-17" (Ada) not found', words) == "line 3: person *** *** not found"
+    assert mask_words("line 3: nothing of it", words) == "line 3: nothing of it"

@@ -1,0 +1,267 @@
+"""The four brokers as the tests use them: make a queue, put messages in, look at a dead letter, cut the line."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from abc import ABC, abstractmethod
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import aio_pika
+import nats
+import redis.asyncio
+from aiobotocore.session import get_session
+from nats.js.api import StreamConfig
+
+from sender.queues.urls import open_publisher, open_queue
+from tests.servers import Proxy, SqsServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from sender.queues import Queue
+    from sender.queues.publisher import Publisher
+    from tests.servers import Server
+
+RETURN_AFTER = 1.0
+BIG = 26 << 20
+
+
+class Broker(ABC):
+    """One broker with one fresh queue, reached through a line that can be cut."""
+
+    ordered: ClassVar[bool] = True
+    """Whether messages of one queue come in the order in which they were put in."""
+    returns_with_connection: ClassVar[bool] = False
+    """Whether what a reader holds returns when its connection ends, and only then."""
+    big: ClassVar[int] = BIG
+    garbage: ClassVar[bytes] = bytes(range(256)) + b"\xff\xfe\r\n\0"
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.name = f"jobs-{secrets.token_hex(4)}"
+        self.proxy = Proxy(server.port)
+        self._open: list[Any] = []
+
+    @abstractmethod
+    def url(self, *, port: int | None = None, credentials: str = "", more: str = "") -> str: ...
+
+    @abstractmethod
+    def sink_url(self, *, name: str = "") -> str: ...
+
+    @abstractmethod
+    async def make(self) -> None: ...
+
+    @abstractmethod
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None: ...
+
+    @abstractmethod
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        """The bodies and reasons in the dead letter queue, oldest first."""
+
+    async def restart(self) -> None:
+        """The broker goes and comes back with what it had."""
+        self.server.restart()
+
+    def queue(self, **options: Any) -> Queue:
+        queue = open_queue(self.url(), **({"return_after": RETURN_AFTER} | options))
+        self._open.append(queue)
+        return queue
+
+    def sink(self, name: str = "") -> Publisher[Any]:
+        sink = open_publisher(self.sink_url(name=name))
+        self._open.append(sink)
+        return sink
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[Broker]:
+        await self.proxy.mend()
+        await self.make()
+        try:
+            yield self
+        finally:
+            for one in self._open:
+                await one.aclose()
+            await self.proxy.cut()
+
+
+class Redis(Broker):
+    def url(self, *, port: int | None = None, credentials: str = "", more: str = "") -> str:
+        host = f"{credentials}127.0.0.1:{port or self.proxy.port}"
+        return f"redis://{host}/0?stream={self.name}&group=senders{more}"
+
+    def sink_url(self, *, name: str = "") -> str:
+        return f"redis://127.0.0.1:{self.proxy.port}/0?stream={name or self.name + '-dead'}"
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[redis.asyncio.Redis]:
+        async with redis.asyncio.Redis(port=self.server.port) as client:
+            yield client
+
+    async def make(self) -> None:
+        """The group makes itself."""
+
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        async with self.client() as client:
+            pipe = client.pipeline(transaction=False)
+            for body in bodies:
+                fields: dict[Any, Any] = {"job": body, **(headers or {})}
+                pipe.xadd(self.name, fields)
+            await pipe.execute()
+
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        async with self.client() as client:
+            entries: Any = await client.xrange(f"{self.name}-dead")
+        return [
+            (fields.get(b"job") or fields[b"outcome"], json.loads(fields.get(b"reason", b"null")))
+            for _, fields in entries
+        ]
+
+
+class Rabbit(Broker):
+    returns_with_connection = True
+    kind: ClassVar[str] = "classic"
+
+    def url(self, *, port: int | None = None, credentials: str = "guest:guest@", more: str = "") -> str:
+        return f"amqp://{credentials}127.0.0.1:{port or self.proxy.port}/%2F?queue={self.name}{more}"
+
+    def sink_url(self, *, name: str = "") -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.proxy.port}/%2F?queue={name or self.name + '-dead'}"
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[Any]:
+        url = f"amqp://guest:guest@127.0.0.1:{self.server.port}/%2F"
+        async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+            yield channel
+
+    async def make(self) -> None:
+        async with self.channel() as channel:
+            kind = {"x-queue-type": self.kind}
+            await channel.declare_queue(self.name, durable=True, arguments=kind)
+            await channel.declare_queue(f"{self.name}-dead", durable=True, arguments=kind)
+
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        async with self.channel() as channel:
+            for body in bodies:
+                message = aio_pika.Message(
+                    body, headers=dict(headers or {}), message_id=secrets.token_hex(8), delivery_mode=2
+                )
+                await channel.default_exchange.publish(message, routing_key=self.name)
+
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        found = []
+        async with self.channel() as channel:
+            queue = await channel.get_queue(f"{self.name}-dead")
+            while message := await queue.get(no_ack=True, fail=False):
+                assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+                found.append((message.body, json.loads(message.headers.get("x-sender-reason", "null"))))
+        return found
+
+
+class Quorum(Rabbit):
+    kind = "quorum"
+
+
+class Nats(Broker):
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self.name = self.name.upper()
+
+    def url(self, *, port: int | None = None, credentials: str = "", more: str = "") -> str:
+        host = f"{credentials}127.0.0.1:{port or self.proxy.port}"
+        return f"nats://{host}?stream={self.name}&consumer=senders{more}"
+
+    def sink_url(self, *, name: str = "") -> str:
+        return f"nats://127.0.0.1:{self.proxy.port}?stream={name or self.name + '-DEAD'}"
+
+    @asynccontextmanager
+    async def jetstream(self) -> AsyncIterator[Any]:
+        client = await nats.connect(f"nats://127.0.0.1:{self.server.port}")
+        try:
+            yield client.jetstream(timeout=10)
+        finally:
+            await client.close()
+
+    async def make(self) -> None:
+        async with self.jetstream() as jetstream:
+            for name in (self.name, f"{self.name}-DEAD"):
+                await jetstream.add_stream(StreamConfig(name=name, subjects=[f"{name}.in", f"{name}.more.*"]))
+
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        async with self.jetstream() as jetstream:
+            for body in bodies:
+                await jetstream.publish(f"{self.name}.in", body, headers=headers)
+
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        name, found = f"{self.name}-DEAD", []
+        async with self.jetstream() as jetstream:
+            for number in range((await jetstream.stream_info(name)).state.messages):
+                message = await jetstream.get_msg(name, seq=number + 1)
+                found.append((message.data, json.loads((message.headers or {}).get("Sender-Reason", "null"))))
+        return found
+
+
+class Sqs(Broker):
+    ordered = False
+    big = 1 << 20
+    garbage = "not json \t\r\n\u00e9\U0001f600 {[".encode()
+    suffix: ClassVar[str] = ""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self.name += self.suffix
+        self.dead = f"dead-{self.name}"
+
+    def url(self, *, port: int | None = None, credentials: str = "", more: str = "") -> str:
+        endpoint = f"http://127.0.0.1:{port or self.proxy.port}"
+        return f"sqs://{credentials}eu-west-1/{self.name}?endpoint={endpoint}{more}"
+
+    def sink_url(self, *, name: str = "") -> str:
+        return f"sqs://eu-west-1/{name or self.dead}?endpoint=http://127.0.0.1:{self.proxy.port}"
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        async with AsyncExitStack() as stack:
+            yield await stack.enter_async_context(
+                get_session().create_client("sqs", region_name="eu-west-1", endpoint_url=self.server.url)  # type: ignore[attr-defined]
+            )
+
+    async def make(self) -> None:
+        async with self.client() as client:
+            more = {"FifoQueue": "true"} if self.suffix else {}
+            for name in (self.name, self.dead):
+                await client.create_queue(QueueName=name, Attributes=more)
+
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None, groups: Iterable[str] = ()) -> None:
+        attributes = {name: {"DataType": "String", "StringValue": value} for name, value in (headers or {}).items()}
+        named = list(groups) or ["one"] * len(bodies)
+        async with self.client() as client:
+            url = (await client.get_queue_url(QueueName=self.name))["QueueUrl"]
+            for body, group in zip(bodies, named, strict=True):
+                fifo = {"MessageGroupId": group, "MessageDeduplicationId": secrets.token_hex(8)} if self.suffix else {}
+                await client.send_message(
+                    QueueUrl=url, MessageBody=body.decode(), MessageAttributes=attributes, **fifo
+                )
+
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        found = []
+        async with self.client() as client:
+            url = (await client.get_queue_url(QueueName=self.dead))["QueueUrl"]
+            while got := (await client.receive_message(QueueUrl=url, MessageAttributeNames=["All"])).get("Messages"):
+                for one in got:
+                    reason = one.get("MessageAttributes", {}).get("reason", {}).get("StringValue", "null")
+                    found.append((one["Body"].encode(), json.loads(reason)))
+                    await client.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
+        return found
+
+    async def restart(self) -> None:
+        """The service never loses what it has; what is seen of its trouble is a line that breaks."""
+        assert isinstance(self.server, SqsServer)
+        await self.proxy.cut()
+        await self.proxy.mend()
+
+
+class SqsFifo(Sqs):
+    suffix = ".fifo"
+    ordered = True

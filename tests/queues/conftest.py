@@ -1,0 +1,44 @@
+"""One running server of each kind for the session, one fresh queue for each test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.queues import brokers
+from tests.servers import NatsServer, RabbitServer, RedisServer, SqsServer, server_fixture
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+redis_server = server_fixture(RedisServer, "redis_server")
+nats_server = server_fixture(NatsServer, "nats_server")
+rabbit_server = server_fixture(RabbitServer, "rabbit_server")
+sqs_server = server_fixture(SqsServer, "sqs_server")
+
+KINDS = {
+    "redis": (brokers.Redis, "redis_server"),
+    "rabbit-classic": (brokers.Rabbit, "rabbit_server"),
+    "rabbit-quorum": (brokers.Quorum, "rabbit_server"),
+    "jetstream": (brokers.Nats, "nats_server"),
+    "sqs": (brokers.Sqs, "sqs_server"),
+    "sqs-fifo": (brokers.SqsFifo, "sqs_server"),
+}
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that mean nothing, and no others by accident."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+
+
+@pytest.fixture
+async def broker(request: pytest.FixtureRequest, aws: None) -> AsyncIterator[Any]:
+    """The broker named by the test's parameter."""
+    kind, server = KINDS[request.param]
+    async with kind(request.getfixturevalue(server)).ready() as ready:
+        yield ready

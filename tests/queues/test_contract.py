@@ -1,0 +1,326 @@
+"""What every queue promises, on its real server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.queues import QueueError, QueueLost
+from sender.queues.urls import open_publisher, open_queue
+from tests.queues.brokers import RETURN_AFTER, Sqs, SqsFifo
+from tests.queues.conftest import KINDS
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from sender.queues import Message, Queue
+    from tests.queues.brokers import Broker
+
+pytestmark = pytest.mark.parametrize("broker", list(KINDS), indirect=True)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def lines(count: int) -> list[bytes]:
+    return [b'{"id": "job-%d"}' % number for number in range(count)]
+
+
+async def read(queue: Queue, count: int, *, within: float = 15.0) -> list[Message]:
+    """Read on until there are so many; fewer when nothing more comes."""
+    found: list[Message] = []
+    ends = time.monotonic() + within
+    while len(found) < count and time.monotonic() < ends:
+        try:
+            found += await queue.read(count - len(found))
+        except QueueLost:
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def drain(queue: Queue, count: int) -> list[Message]:
+    """Read and acknowledge one after the other: also a FIFO group goes on then."""
+    found: list[Message] = []
+    while len(found) < count and (got := await read(queue, 1, within=5)):
+        found += got
+        await queue.ack(got)
+    return found
+
+
+async def stays_empty(queue: Queue, seconds: float = RETURN_AFTER + 0.5) -> None:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        assert list(await queue.read(10)) == []
+
+
+async def die(queue: Any) -> None:
+    """The process is gone: its connections break, and nothing is said to the broker."""
+    await queue._link.aclose()
+
+
+async def test_read_and_acknowledge(broker: Broker) -> None:
+    queue = broker.queue()
+    await queue.open()
+    assert queue.alive
+    assert list(await queue.read(5)) == []
+    await broker.put(*lines(5))
+    found = await drain(queue, 5)
+    assert sorted(message.data for message in found) == lines(5)
+    assert len({message.id for message in found}) == 5
+    assert {message.deliveries for message in found} == {1}
+    assert "guest" not in found[0].source
+    await queue.ack(found)
+    await stays_empty(queue)
+
+
+async def test_order(broker: Broker) -> None:
+    await broker.put(*lines(12))
+    found = [message.data for message in await drain(broker.queue(), 12)]
+    assert (found if broker.ordered else sorted(found, key=lines(12).index)) == lines(12)
+
+
+async def test_never_more_than_asked_for_or_allowed_in_hand(broker: Broker) -> None:
+    groups: Any = {"groups": [str(number) for number in range(9)]} if isinstance(broker, SqsFifo) else {}
+    await broker.put(*lines(9), **groups)
+    queue = broker.queue(in_hand=4, return_after=30.0)
+    first = await read(queue, 3)
+    assert len(first) == 3
+    assert len(await queue.read(5)) == 1
+    assert list(await queue.read(5)) == []
+    await queue.ack(first)
+    assert len(await queue.read(5)) == 3
+
+
+async def test_what_a_dead_reader_held_comes_back_counted(broker: Broker) -> None:
+    await broker.put(*lines(1))
+    for deliveries in (1, 2, 3, 4):
+        reader = broker.queue()
+        found = await read(reader, 1)
+        assert [message.deliveries for message in found] == [deliveries]
+        if deliveries < 4:
+            await die(reader)
+    await reader.ack(found)
+    await stays_empty(broker.queue())
+
+
+async def test_give_back_is_at_once_and_not_counted(broker: Broker) -> None:
+    shared = _Remembered()
+    more: Any = {"given_back": shared} if isinstance(broker, Sqs) else {}
+    await broker.put(*lines(1), headers={"traceparent": TRACE})
+    first, second = (broker.queue(return_after=30.0, **more) for _ in range(2))
+    ids = set()
+    for reader in (first, second, first, first, second):
+        found = await read(reader, 1, within=5)
+        assert [message.deliveries for message in found] == [1]
+        assert found[0].headers == {"traceparent": TRACE}
+        assert found[0].data == lines(1)[0]
+        ids.add(found[0].id)
+        await reader.give_back(found)
+        await reader.ack(found)  # given away: no longer ours to acknowledge
+    assert len(ids) == 1
+    assert len(await drain(second, 1)) == 1
+
+
+async def test_deliveries_and_give_backs_together(broker: Broker) -> None:
+    shared = _Remembered()
+    more: Any = {"given_back": shared} if isinstance(broker, Sqs) else {}
+    await broker.put(*lines(1))
+    for number, (action, deliveries) in enumerate((("die", 1), ("back", 2), ("die", 2), ("back", 3), ("ack", 3))):
+        reader = broker.queue(**more)
+        found = await read(reader, 1)
+        assert [message.deliveries for message in found] == [deliveries], number
+        if action == "die":
+            await die(reader)
+        else:
+            await (reader.give_back(found) if action == "back" else reader.ack(found))
+            await reader.aclose()
+
+
+async def test_keep_prevents_redelivery(broker: Broker) -> None:
+    await broker.put(*lines(2))
+    holder, other = broker.queue(), broker.queue()
+    held = await read(holder, 1)
+    ends = time.monotonic() + 2.5 * RETURN_AFTER
+    taken: list[Message] = []
+    while time.monotonic() < ends:
+        await holder.keep(held)
+        await asyncio.sleep(min(0.3, holder.keep_every or 0.3))
+        taken += await asyncio.wait_for(other.read(5), 5) if not taken and not isinstance(broker, SqsFifo) else []
+        await other.keep(taken)
+    await holder.ack(held)
+    await other.ack(taken)
+    assert held[0].id not in {message.id for message in taken}
+    if isinstance(broker, SqsFifo):
+        assert len(await drain(other, 1)) == 1
+    await stays_empty(other)
+
+
+async def test_readers_share(broker: Broker) -> None:
+    groups: Any = {"groups": [str(number) for number in range(60)]} if isinstance(broker, SqsFifo) else {}
+    await broker.put(*lines(60), **groups)
+    seen: list[bytes] = []
+
+    async def reader() -> None:
+        queue = broker.queue(return_after=30.0)
+        while len(seen) < 60:
+            got = await queue.read(7)
+            seen.extend(message.data for message in got)
+            await queue.ack(got)
+
+    await asyncio.wait_for(asyncio.gather(*(reader() for _ in range(4))), 30)
+    assert sorted(seen) == sorted(lines(60))
+
+
+async def test_bodies_that_are_no_jobs(broker: Broker) -> None:
+    queue = broker.queue(return_after=30.0)
+    bodies = [broker.garbage, b"[" * 100_000, b'{"id": "' + b"x" * (broker.big - 10) + b'"}']
+    for body in bodies:
+        await broker.put(body)
+        (found,) = await drain(queue, 1)
+        assert found.data == body
+
+
+async def test_priority_and_headers(broker: Broker) -> None:
+    await broker.put(*lines(1), headers={"traceparent": TRACE, "secret": "x"})
+    queue = open_queue(broker.url(more="&priority=low"))
+    (found,) = await drain(queue, 1)
+    assert (found.priority, found.headers) == ("low", {"traceparent": TRACE})
+    await queue.aclose()
+
+
+async def test_lag(broker: Broker) -> None:
+    queue = broker.queue(return_after=30.0)
+    assert await queue.lag() == 0
+    await broker.put(*lines(7))
+    assert await _settled(queue, 7) == 7
+    await drain(queue, 3)
+    assert await _settled(queue, 4) == 4
+
+
+async def _settled(queue: Queue, expected: int) -> int | None:
+    """Brokers count now and then."""
+    for _ in range(60):
+        if (lag := await queue.lag()) == expected:
+            break
+        await asyncio.sleep(0.1)
+    return lag
+
+
+async def test_restart_of_the_broker(broker: Broker) -> None:
+    await broker.put(*lines(6))
+    queue = broker.queue()
+    done = await drain(queue, 2)
+    held = await read(queue, 1)
+    await broker.restart()
+    await queue.ack(held)
+    ids = {message.data for message in (*done, *held)}
+    ends = time.monotonic() + 25
+    while len(ids) < 6 and time.monotonic() < ends:
+        got = await read(queue, 1, within=5)
+        ids |= {message.data for message in got}
+        await queue.ack(got)
+    assert ids == set(lines(6))
+    await stays_empty(queue)
+    assert queue.alive
+
+
+async def test_lost_connection(broker: Broker) -> None:
+    await broker.put(*lines(3))
+    queue = broker.queue()
+    held = await read(queue, 1)
+    await broker.proxy.cut()
+    await queue.ack(held)
+    await queue.keep(held)
+    with pytest.raises(QueueLost) as caught:
+        await queue.read(1)
+    assert "guest" not in str(caught.value)
+    assert not queue.alive
+    await broker.proxy.mend()
+    found = await drain(queue, 3)
+    again = [message for message in found if message.id == held[0].id]
+    assert {message.data for message in (*held, *found)} == set(lines(3))
+    assert bool(again) == broker.returns_with_connection
+    await stays_empty(queue)
+
+
+async def test_a_cancelled_read_loses_nothing(broker: Broker) -> None:
+    queue = broker.queue(return_after=30.0)
+    await queue.open()
+    waiting = asyncio.create_task(queue.read(5))  # type: ignore[arg-type, var-annotated]
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await broker.put(*lines(1))
+    (found,) = await read(queue, 1, within=5)
+    assert (found.data, found.deliveries) == (lines(1)[0], 1)
+
+
+async def test_a_cancelled_read_is_given_back_at_the_end(broker: Broker) -> None:
+    queue = broker.queue(return_after=30.0)
+    await queue.open()
+    waiting = asyncio.create_task(queue.read(5))  # type: ignore[arg-type, var-annotated]
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    await broker.put(*lines(1))
+    await queue.aclose()
+    (found,) = await read(broker.queue(), 1, within=5)
+    assert found.data == lines(1)[0]
+
+
+async def test_dead_letter_keeps_line_and_reason(broker: Broker) -> None:
+    sink = broker.sink()
+    await sink.open()
+    reason = {"code": "rejected", "message": "no “such” template\nat all", "deliveries": 5}
+    await sink.put(b'{"id": "poison"}', reason)
+    await sink.append([b'{"status": "sent"}', b'{"status": "failed"}'])
+    assert await broker.letters() == [
+        (b'{"id": "poison"}', reason), (b'{"status": "sent"}', None), (b'{"status": "failed"}', None)
+    ]  # fmt: skip
+
+
+async def test_dead_letter_survives_a_restart_and_a_cut_line(broker: Broker) -> None:
+    sink = broker.sink()
+    await sink.put(b"first", {"code": "one"})
+    await broker.restart()
+    await broker.proxy.cut()
+    with pytest.raises(QueueLost):
+        await sink.put(b"second", {"code": "two"})
+    await broker.proxy.mend()
+    await sink.put(b"second", {"code": "two"})
+    assert [body for body, _ in await broker.letters()] == [b"first", b"second"]
+
+
+async def test_no_error_tells_a_password(broker: Broker) -> None:
+    port = free_port()
+    if isinstance(broker, Sqs):
+        url = broker.url(port=port)
+    else:
+        url = broker.url(port=port, credentials="someone:s3cret%21@")
+    for opened in (open_queue(url), open_publisher(_sink_of(url))):
+        with pytest.raises(QueueError) as caught:
+            await opened.open()
+        told = f"{caught.value} {caught.value!r} {caught.value.__cause__} {caught.value.__context__ is None}"
+        assert "s3cret" not in told
+        assert "someone" not in told
+        await opened.aclose()
+
+
+def _sink_of(url: str) -> str:
+    return url.replace("&group=senders", "").replace("&consumer=senders", "")
+
+
+class _Remembered:
+    """Give-backs that two readers share, as a state store would."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    async def add(self, ids: Any) -> None:
+        self.counts.update({one: self.counts.get(one, 0) + 1 for one in ids})
+
+    async def find(self, ids: Any) -> dict[str, int]:
+        return {one: self.counts[one] for one in ids if one in self.counts}
+
+    async def forget(self, ids: Any) -> None:
+        for one in ids:
+            self.counts.pop(one, None)

@@ -1,0 +1,85 @@
+"""A replica in a process of its own: takes turns and tells the instants (CLOCK_MONOTONIC, one for all processes).
+
+python -m tests.state.replica URL '{"rate": 100, "seconds": 5, ...}'; prints one JSON object at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from typing import Any
+
+from sender.state.urls import open_state
+
+
+async def replicate(
+    url: str,
+    *,
+    rate: float = 100,
+    seconds: float = 5,
+    lane: Any = "send",
+    rank: int = 1,
+    start: float = 0.0,
+    jobs: int = 1_000_000,
+    every: float = 0.0,
+    slow: float = 0.0,
+) -> dict[str, Any]:
+    """Write `jobs` (all at once, or one in `every` seconds) for so long; `slow` is the part of them that stalls."""
+    loop = asyncio.get_running_loop()
+    state = await open_state(url, host="api")
+    await asyncio.sleep(max(0.0, start - loop.time()))
+    begin = loop.time()
+    left, waits, due = jobs, [], begin
+
+    def demand() -> tuple[int, int, int]:
+        number = min(left, 200) if not every else int(loop.time() >= due)
+        return (number if rank == 0 else 0, number if rank == 1 else 0, number if rank == 2 else 0)
+
+    pacer = state.pacer(lane, rate, demand=demand)
+    stamps: list[float] = []
+    chance = random.Random(7)
+    try:
+        async with asyncio.timeout(seconds):
+            while left:
+                if every:
+                    due = max(due, begin) + every
+                    await asyncio.sleep(due - loop.time())
+                asked = loop.time()
+                turn = await pacer.turn()
+                if chance.random() < slow:
+                    await asyncio.sleep(chance.uniform(0, 0.3))
+                turn.written()
+                stamps.append(loop.time())
+                waits.append(loop.time() - asked)
+                left -= 1
+    except TimeoutError:
+        pass
+    figures = {"stamps": stamps, "waits": waits, "given_up": pacer.given_up, "calls": state.round_trips}
+    await state.close()
+    return figures
+
+
+def start_replicas(url: str, *each: dict[str, Any]) -> list[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.state.replica", url]
+    return [subprocess.Popen([*command, json.dumps(one)], stdout=subprocess.PIPE) for one in each]
+
+
+def results(processes: list[subprocess.Popen[bytes]], timeout: float = 40) -> list[dict[str, Any]]:
+    return [json.loads(process.communicate(timeout=timeout)[0].splitlines()[-1]) for process in processes]
+
+
+def most_in_any(window: float, stamps: list[float]) -> int:
+    stamps = sorted(stamps)
+    most = first = 0
+    for last, stamp in enumerate(stamps):
+        while stamps[first] <= stamp - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(replicate(sys.argv[1], **json.loads(sys.argv[2])))))

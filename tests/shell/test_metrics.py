@@ -20,10 +20,11 @@ from sender.engine.pacer import Pacer
 from sender.kinds import KINDS, LANES
 from sender.ledger.memory import MemoryLedger
 from sender.metrics import NoMetrics
-from sender.metrics.figures import HTTP_STATUSES, LATENCY, Figures
+from sender.metrics.figures import Figures
 from sender.metrics.histogram import Histogram
 from sender.metrics.prometheus import Exposition
 from sender.metrics.rate import RecentRate
+from sender.metrics.workspace import HTTP_STATUSES, LATENCY
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -38,7 +39,9 @@ async def scrape(figures: Figures) -> Samples:
 
 
 def one(samples: Samples, name: str, **labels: str) -> float:
-    return samples[name, tuple(sorted(labels.items()))]
+    """A sample, of the default workspace where it is one of a workspace."""
+    found = samples.get((name, tuple(sorted(labels.items()))))
+    return samples[name, tuple(sorted({"workspace": "default", **labels}.items()))] if found is None else found
 
 
 def lane(pacer: Any, **more: Any) -> Any:
@@ -118,6 +121,40 @@ async def test_queues_state_and_conditions() -> None:
     assert one(samples, "sender_condition", condition="state") == 0
 
 
+async def test_a_lag_is_asked_of_the_broker_and_absent_when_it_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.metrics.figures.ASK_EVERY", 0)
+    lags: list[int | Exception | None] = [7, None, OSError("gone")]
+
+    async def ask() -> int | None:
+        lag = lags.pop(0)
+        if isinstance(lag, Exception):
+            raise lag
+        return lag
+
+    figures = Figures()
+    figures.ask_queue("jobs", ask)
+    assert one(await scrape(figures), "sender_queue_lag_jobs", queue="jobs") == 7
+    for _ in range(2):
+        assert "sender_queue_lag_jobs" not in {name for name, _ in await scrape(figures)}
+    assert not lags
+
+
+async def test_workspaces_are_kept_apart() -> None:
+    figures = Figures()
+    figures.of("eu").observe_attempt("send", "email", 200, 0.1)
+    figures.of("eu").observe_attempt("send", "email", 200, 0.1)
+    figures.of(None).observe_attempt("send", "email", 200, 0.1)
+    figures.of("eu").watch_lane("send", lane(Pacer(50.0)))
+    samples = await scrape(figures)
+    same = {"lane": "send", "kind": "email", "status": "200"}
+    assert one(samples, "sender_requests_total", **same, workspace="eu") == 2
+    assert one(samples, "sender_requests_total", **same, workspace="default") == 1
+    assert one(samples, "sender_rate_limit", lane="send", workspace="eu") == 50
+    for number in range(500):
+        figures.of(f"w{number}").observe_outcome("sent")
+    assert len(figures.workspaces) < 150
+
+
 class CountingLedger(MemoryLedger):
     asked = 0
     broken = False
@@ -137,7 +174,7 @@ async def test_doubts_are_asked_of_the_ledger_once_for_many_scrapes(monkeypatch:
     assert one(samples, "sender_ledger_jobs", state="in_doubt") == 4
     assert one(samples, "sender_ledger_jobs", state="handed_over") == 0
     assert ledger.asked == 1
-    monkeypatch.setattr("sender.metrics.figures.COUNT_EVERY", 0)
+    monkeypatch.setattr("sender.metrics.figures.ASK_EVERY", 0)
     ledger.broken = True
     samples = await scrape(figures)
     assert "sender_ledger_jobs" not in {name for name, _ in samples}, "an old number would be taken for a new one"
@@ -149,7 +186,7 @@ async def test_a_ledger_that_hangs_does_not_hang_the_scrape(monkeypatch: pytest.
             await asyncio.Event().wait()
             raise AssertionError
 
-    monkeypatch.setattr("sender.metrics.figures.COUNT_WITHIN", 0.01)
+    monkeypatch.setattr("sender.metrics.answer.WITHIN", 0.01)
     figures = Figures()
     figures.watch_ledger(Hanging())
     assert ("sender_ready", ()) in await scrape(figures)

@@ -23,6 +23,10 @@ class Line(NamedTuple):
     """Empty when the line was too long to be held; `fault` then says so."""
     fault: Problem | None = None
     """What was wrong with the line before anyone looked into it (too long, torn)."""
+    identity: tuple[str, str] | None = None
+    """What identifies a job that names no id: the id to show, and the text that no other queue has."""
+    priority: Priority = "normal"
+    """Of a job that names none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from sender.validation import Options, check
 from sender.validation.report import Report, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from sender.job import Priority
     from sender.kinds import LaneName
 
@@ -45,9 +47,13 @@ class Envelope(NamedTuple):
 class Parser:
     """Parses the lines of one run."""
 
-    def __init__(self, default_kind: str = "email", options: Options | None = None) -> None:
+    def __init__(
+        self, default_kind: str = "email", options: Options | None = None, workspaces: Container[str] | None = None
+    ) -> None:
         self._default = KINDS[default_kind]
         self._options = options or Options()
+        self._workspaces = workspaces
+        """Names that a job may give; None where a run has one key and takes no notice."""
 
     def lane_of(self, data: bytes) -> LaneName:
         """The lane of a raw line; one that cannot be read belongs to the default kind's."""
@@ -76,7 +82,7 @@ class Parser:
         if isinstance(document, Problem):
             return Invalid(None, None, line.source, line.number, (document,))
         report = Report()
-        envelope = self._open(document, line.data, report)
+        envelope = self._open(document, line, report)
         if envelope.kind is not None and isinstance(envelope.payload, dict) and envelope.body:
             problems, warnings = check(envelope.kind, envelope.payload, len(envelope.body), now, self._options)
         else:
@@ -94,20 +100,20 @@ class Parser:
                            (late,), warnings, envelope.meta)  # fmt: skip
         return _job(envelope, line, warnings)
 
-    def _open(self, document: dict[str, Any], data: bytes, report: Report) -> Envelope:
+    def _open(self, document: dict[str, Any], line: Line, report: Report) -> Envelope:
         if "payload" in document:
-            return self._open_envelope(document, data, report)
+            return self._open_envelope(document, line, report)
         if MARKS.isdisjoint(document):
-            return self._open_bare(document, data, report)
+            return self._open_bare(document, line, report)
         return self._refuse_mixed(document, report)
 
-    def _open_bare(self, document: dict[str, Any], data: bytes, report: Report) -> Envelope:
+    def _open_bare(self, document: dict[str, Any], line: Line, report: Report) -> Envelope:
         kind = self._default
         if kind.name not in SEND_KINDS:
             report.problem(
                 "bare_kind", None, f'a {kind.name} needs an envelope: {{"kind": "{kind.name}", "payload": …}}'
             )
-        return Envelope(None, kind, (), document, data.removeprefix(BOM).strip(), "normal", None, None, None)
+        return Envelope(None, kind, (), document, line.data.removeprefix(BOM).strip(), line.priority, None, None, None)
 
     def _refuse_mixed(self, document: dict[str, Any], report: Report) -> Envelope:
         """Keys of an envelope, and no payload."""
@@ -127,7 +133,7 @@ class Parser:
         job_id = _read_id(document.get("id"))
         return Envelope(job_id, self._kind_of(document), (), None, b"", "normal", None, None, None)
 
-    def _open_envelope(self, document: dict[str, Any], data: bytes, report: Report) -> Envelope:
+    def _open_envelope(self, document: dict[str, Any], line: Line, report: Report) -> Envelope:
         for name in document:
             if name not in ENVELOPE:
                 near = nearest(name, ENVELOPE)
@@ -143,15 +149,15 @@ class Parser:
             report.problem(
                 "wrong_type", "payload", "payload must be an object, the API's own body; use {} if it is empty"
             )
-        body = payload_bytes(data, document) if isinstance(payload, dict) else b""
+        body = payload_bytes(line.data, document) if isinstance(payload, dict) else b""
         return Envelope(
-            _check_id(document, kind, report),
+            _check_id(document, kind, report, needed=line.identity is None),
             kind,
             _check_path_ids(document, kind, report),
             payload,
             body,
-            _check_priority(document, report),
-            _check_workspace(document, report),
+            _check_priority(document, report, line.priority),
+            _check_workspace(document, report, self._workspaces),
             _check_expiry(document, report),
             _check_meta(document, report),
         )
@@ -196,13 +202,17 @@ def _job(envelope: Envelope, line: Line, warnings: tuple[Problem, ...]) -> Job:
     kind = envelope.kind
     assert kind is not None  # noqa: S101 - an unknown kind is a problem, and problems make no job
     content = content_of(kind.name, envelope.path_ids, envelope.payload, envelope.body)
-    if envelope.id is None:
-        key = key_of_content(envelope.workspace, content)
+    shown = envelope.id
+    if shown is not None:
+        key = key_of_id(envelope.workspace, shown)
+    elif line.identity is not None:
+        shown, text = line.identity
+        key = key_of_id(envelope.workspace, text)
     else:
-        key = key_of_id(envelope.workspace, envelope.id)
+        shown = key = key_of_content(envelope.workspace, content)
     path = kind.path.format(**dict(zip(kind.path_ids, envelope.path_ids, strict=True))) if kind.path_ids else kind.path
     return Job(
-        key if envelope.id is None else envelope.id,
+        shown,
         key,
         content,
         kind,
@@ -224,9 +234,9 @@ def _read_id(value: Any) -> str | None:
     return str(value) if type(value) is int else None
 
 
-def _check_id(document: dict[str, Any], kind: Kind | None, report: Report) -> str | None:
+def _check_id(document: dict[str, Any], kind: Kind | None, report: Report, *, needed: bool) -> str | None:
     if "id" not in document:
-        if kind is not None and kind.needs_id:
+        if kind is not None and kind.needs_id and needed:
             report.problem("missing_id", "id", f"a {kind.name} needs an id, since sending the same again can be meant")
         return None
     job_id = _read_id(document["id"])
@@ -253,19 +263,19 @@ def _check_path_ids(document: dict[str, Any], kind: Kind | None, report: Report)
     return tuple(found)
 
 
-def _check_priority(document: dict[str, Any], report: Report) -> Priority:
-    value = document.get("priority", "normal")
+def _check_priority(document: dict[str, Any], report: Report, default: Priority) -> Priority:
+    value = document.get("priority", default)
     if value in ("high", "normal", "low"):
         return value  # type: ignore[no-any-return]
     report.problem("bad_priority", "priority", "priority must be high, normal or low")
     return "normal"
 
 
-def _check_workspace(document: dict[str, Any], report: Report) -> str | None:
+def _check_workspace(document: dict[str, Any], report: Report, known: Container[str] | None) -> str | None:
     value = document.get("workspace")
-    if value is None:
-        return None
-    if type(value) is str and 0 < len(value) <= 100:
+    if value is None or (type(value) is str and known is not None and value in known):
+        return value
+    if type(value) is str and 0 < len(value) <= 100 and known is None:
         report.warn("other_workspace", "workspace", "the job names a workspace; it is sent with this run's one key")
         return value
     report.problem("bad_workspace", "workspace", "workspace must be a name from the configuration")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sender.ledger import Entry, Ledger
     from sender.outcome import Outcome
-    from sender.outcome_log import OutcomeLog
 
 BATCH: Final = 1000
 FEW: Final = 100
@@ -25,14 +24,23 @@ class Ended(NamedTuple):
     outcome: Outcome
     entry: Entry | None
     """None where nothing is to be remembered (`invalid`, `duplicate`): such a line goes to the log alone."""
+    key: str | None = None
+    """What the end is asked for by, where there is no entry."""
     later: bool = False
     """Whether it changes the fate of a job that ended before: settled from doubt, or errors that came late."""
+
+
+class Log(Protocol):
+    """Where outcome lines go."""
+
+    async def append(self, lines: Sequence[bytes]) -> None:
+        """Durably add these lines; raises OutputError when that cannot be done."""
 
 
 class Recorder:
     """Takes ends as they come, and writes all that wait in one go while the next ones gather."""
 
-    def __init__(self, ledger: Ledger, log: OutcomeLog, on_recorded: Callable[[Sequence[Ended]], None]) -> None:
+    def __init__(self, ledger: Ledger, log: Log, on_recorded: Callable[[Sequence[Ended]], None]) -> None:
         self._ledger = ledger
         self._log = log
         self._on_recorded = on_recorded

@@ -288,13 +288,14 @@ class Run:
                 lane.stop()
 
     def _count(self, batch: Sequence[Ended], identities: Identities) -> None:
-        for outcome, entry, later in batch:
-            if later and entry is not None:
-                self._tally.settled(entry.key, outcome)
+        for ended in batch:
+            key = ended.entry.key if ended.entry is not None else None
+            if ended.later and key is not None:
+                self._tally.settled(key, ended.outcome)
                 continue
-            self._tally.ended(entry and entry.key, outcome)
-            if entry is not None:
-                identities.ended(entry.key)
+            self._tally.ended(key, ended.outcome)
+            if key is not None:
+                identities.ended(key)
 
     def _refused(self, delivery: Delivery, standing: Standing) -> None:
         """Another replica has the job: it counts as that one leaves it, or as not started here."""

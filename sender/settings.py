@@ -99,6 +99,13 @@ class Settings:
 
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
+    state: str = _setting(
+        "", "output", "text", "memory and pace that replicas share, instead of a ledger", metavar="redis://HOST/DB"
+    )
+    state_file: str = _setting("", "output", "path", "file that holds the URL of --state")
+    keep: float = _setting(
+        30 * 86400.0, "output", "seconds", "seconds that the shared state remembers finished jobs; doubts stay"
+    )
     durability: str = _setting(
         "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
         choices=("full", "normal", "off"),
@@ -120,6 +127,20 @@ class Settings:
         ["bat", "cmd", "com", "exe", "jar", "js", "msi", "ps1", "scr", "vbs"], "validation", "words",
         "attachments that are warned of, by extension",
     )  # fmt: skip
+
+    source_file: str = _setting("", "queues", "path", "file that holds the queues' URLs, one a line")
+    dead_letter: str = _setting(
+        "", "queues", "text", "queue that takes jobs which nobody will try again, with the reason", metavar="URL"
+    )
+    dead_letter_file: str = _setting("", "queues", "path", "file that holds the URL of --dead-letter")
+    identity: str = _setting(
+        "message", "queues", "choice", "what tells jobs without an id apart: the broker's message id, or their content",
+        choices=("message", "content"),
+    )  # fmt: skip
+    prefetch: int = _setting(100, "queues", "count", "messages of a queue in hand at once")
+    max_deliveries: int = _setting(5, "queues", "count", "deliveries after which a message goes to the dead letter")
+    health_port: int = _setting(0, "queues", "limit", "port of /livez, /readyz and /metrics; 0 = none", metavar="PORT")
+    health_host: str = _setting("0.0.0.0", "queues", "text", "addresses of the health port, parted by commas")  # noqa: S104
 
 
 SETTINGS: Final[dict[str, Setting]] = {one.name: one.metadata["setting"] for one in fields(Settings)}

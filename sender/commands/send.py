@@ -28,7 +28,7 @@ SUFFIX: Final = ".outcomes.jsonl"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file of job lines, .gz too; - is stdin")
-    add_settings(parser, SETTINGS)
+    add_settings(parser, (name for name, setting in SETTINGS.items() if setting.table != "queues"))
 
 
 def run(args: argparse.Namespace) -> int:

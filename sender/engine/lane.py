@@ -428,7 +428,7 @@ class Lane:
         )
         self.queue.finish(delivery)
         self._desk.identities.ended(delivery.job.key)
-        self._desk.record(Ended(delivery.outcome("invalid", problem), None))
+        self._desk.record(Ended(delivery.outcome("invalid", problem), None, key=delivery.job.key))
 
     def _leave(self, delivery: Delivery) -> None:
         self.queue.finish(delivery)

@@ -148,7 +148,7 @@ def test_stall_brake() -> None:
     slow = Breaker(100)
     for number in range(300):
         slow.good(number * 0.01, 0.3)
-    assert slow.most_in_hand() == 70
+    assert slow.most_in_hand() == 68
 
 
 def test_books() -> None:

@@ -240,9 +240,7 @@ class Sqs(Broker):
             url = (await client.get_queue_url(QueueName=self.name))["QueueUrl"]
             for body, group in zip(bodies, named, strict=True):
                 fifo = {"MessageGroupId": group, "MessageDeduplicationId": secrets.token_hex(8)} if self.suffix else {}
-                await client.send_message(
-                    QueueUrl=url, MessageBody=body.decode(), MessageAttributes=attributes, **fifo
-                )
+                await client.send_message(QueueUrl=url, MessageBody=body.decode(), MessageAttributes=attributes, **fifo)
 
     async def letters(self) -> list[tuple[bytes, Any]]:
         found = []

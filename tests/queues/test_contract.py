@@ -292,10 +292,7 @@ async def test_dead_letter_survives_a_restart_and_a_cut_line(broker: Broker) -> 
 
 async def test_no_error_tells_a_password(broker: Broker) -> None:
     port = free_port()
-    if isinstance(broker, Sqs):
-        url = broker.url(port=port)
-    else:
-        url = broker.url(port=port, credentials="someone:s3cret%21@")
+    url = broker.url(port=port) if isinstance(broker, Sqs) else broker.url(port=port, credentials="someone:s3cret%21@")
     for opened in (open_queue(url), open_publisher(_sink_of(url))):
         with pytest.raises(QueueError) as caught:
             await opened.open()

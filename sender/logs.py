@@ -13,13 +13,21 @@ import structlog
 from sender.masking import mask_credentials
 from sender.screen import SCREEN
 
-LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+OUTCOME: Final = "outcome"
+"""The level of `outcome_lines`: what it asks for beyond info is one line for each outcome."""
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    OUTCOME: logging.INFO,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 def set_up(form: str, level: str) -> None:
     """Configure structlog for this process."""
     processors: list[Any] = [
-        structlog.processors.add_log_level,
+        _add_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _mask,
     ]
@@ -27,13 +35,22 @@ def set_up(form: str, level: str) -> None:
         processors.append(structlog.processors.JSONRenderer(_dumps))
     else:
         colors = SCREEN.is_terminal and not os.environ.get("NO_COLOR")
-        processors.append(structlog.dev.ConsoleRenderer(colors=colors))
+        processors.append(structlog.dev.ConsoleRenderer(colors=colors, level_styles=_styles(colors=colors)))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(SCREEN),  # type: ignore[arg-type]  # write and flush are all it needs
         cache_logger_on_first_use=True,
     )
+
+
+def _add_level(_: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    event.setdefault("level", method)
+    return event
+
+
+def _styles(*, colors: bool) -> dict[str, str]:
+    return {OUTCOME: "", **structlog.dev.ConsoleRenderer.get_default_level_styles(colors)}
 
 
 def _dumps(event: dict[str, Any], **_: Any) -> str:

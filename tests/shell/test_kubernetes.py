@@ -30,6 +30,7 @@ from sender.engine.breaker import Breaker
 from sender.engine.pacer import Pacer
 from sender.metrics.figures import Figures
 from sender.metrics.prometheus import Exposition
+from sender.settings import SETTINGS, options_of, variable_of
 from tests.shell.kustomize import build
 from tests.shell.test_metrics import lane
 
@@ -40,10 +41,6 @@ CONFIG = Path(__file__).parents[2] / "config"
 BASE = CONFIG / "kubernetes" / "base"
 PRODUCTION = CONFIG / "kubernetes" / "overlays" / "production"
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
-
-CONSUME_OPTIONS = ("--health-port", "--state", "--dead-letter", "--outcomes", "--config")
-"""What the manifests may pass to `consume` in a version that has no such command yet."""
-CONSUME_VARIABLES = ("SENDER_API_KEY_FILE", "SENDER_SOURCE_FILE", "SENDER_STATE_FILE", "SENDER_DEAD_LETTER_FILE")
 
 DURATION = {"type": "string", "pattern": r"^(0|(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$"}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -257,7 +254,7 @@ def test_the_pod_may_do_nothing_that_it_need_not() -> None:
 def test_secrets_are_files_and_never_arguments() -> None:
     mounts = {one["name"]: one["mountPath"] for one in container()["volumeMounts"]}
     for one in container()["env"]:
-        assert one["name"] in CONSUME_VARIABLES
+        assert one["name"] in {variable_of(name) for name in SETTINGS}
         assert one["value"].startswith(mounts["secrets"] + "/")
     assert not any(one.get("subPath") for one in container()["volumeMounts"]), "a subPath is never renewed"
     assert not [argument for argument in container()["args"] if "://" in argument]
@@ -275,8 +272,9 @@ def test_the_config_map_is_a_configuration_and_the_grace_fits_into_the_pod_s(tmp
 def test_the_arguments_are_those_of_consume() -> None:
     command, *arguments = container()["args"]
     assert command == "consume"
+    options = {"--config", *(option for name in SETTINGS for option in options_of(name))}
+    assert {argument.partition("=")[0] for argument in arguments} <= options
     if "consume" not in COMMANDS:
-        assert all(argument.partition("=")[0] in CONSUME_OPTIONS for argument in arguments)
         return
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     import_module("sender.commands.consume").add_arguments(parser)

@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,12 @@ from sender.metrics.histogram import Histogram
 from sender.metrics.prometheus import Exposition
 from sender.metrics.rate import RecentRate
 from sender.metrics.workspace import HTTP_STATUSES, LATENCY
+from sender.transport import Reply, TransportFault
+from tests.engine.test_lane import OK, World, run
+
+if TYPE_CHECKING:
+    from sender.engine.lane import Lane
+    from tests.conftest import VirtualLoop
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -216,6 +222,39 @@ async def test_a_commit_that_fails_is_timed_and_its_error_passes() -> None:
     with pytest.raises(OSError, match="disk full"):
         await figures.timed(Failing()).settle([])
     assert one(await scrape(figures), "sender_ledger_commit_seconds_count", operation="settle") == 1
+
+
+def test_a_lane_at_work_is_seen_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole engine against a scripted API: the scrape and the API agree on every request."""
+    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self, **_: b"{}")
+    figures = Figures()
+
+    def script(number: int, _: float) -> tuple[float, Reply | TransportFault]:
+        if number % 50 == 7:
+            return 0.05, Reply(429, "application/json", b"{}", "1")
+        if number % 50 == 9:
+            return 0.05, TransportFault("connect_failed", "unwritten", "no connection")
+        return 0.05, OK
+
+    def watch(_: VirtualLoop, at_work: Lane) -> None:
+        at_work._desk.observer = figures
+        figures.watch_lane("send", at_work)
+
+    world = World(script, ledger=cast("MemoryLedger", figures.timed(MemoryLedger())))
+    run(world, 300, before=watch)
+    samples = asyncio.run(scrape(figures))
+    same = {"lane": "send", "kind": "email"}
+    assert one(samples, "sender_requests_total", status="200", **same) == 300
+    assert one(samples, "sender_requests_total", status="429", **same) == 7
+    assert one(samples, "sender_http_429_total", lane="send") == 7
+    assert one(samples, "sender_requests_total", status="connect_failed", **same) == len(world.bodies) - 307
+    assert one(samples, "sender_requests_written_total", lane="send") == len(world.written)
+    assert one(samples, "sender_window_requests_max", lane="send") <= 100
+    assert one(samples, "sender_requests_in_hand", lane="send") == 0
+    assert one(samples, "sender_jobs_waiting", lane="send") == 0
+    assert one(samples, "sender_request_duration_seconds_count", lane="send") == 307
+    assert one(samples, "sender_pacer_wait_seconds_count", lane="send") >= len(world.bodies)
+    assert one(samples, "sender_ledger_commit_seconds_count", operation="hand_over") > 0
 
 
 def test_nobody_asks_and_the_ledger_is_the_same() -> None:

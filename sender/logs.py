@@ -13,19 +13,21 @@ import structlog
 from sender.masking import mask_credentials
 from sender.screen import SCREEN
 
-OUTCOME: Final = 25
-"""The level of a consumer's line for each outcome: above info, below warning."""
+OUTCOME: Final = "outcome"
+"""The level of `outcome_lines`: what it asks for beyond info is one line for each outcome."""
 LEVELS: Final = {
-    "debug": logging.DEBUG, "info": logging.INFO, "outcome": OUTCOME, "warning": logging.WARNING,
+    "debug": logging.DEBUG,
+    OUTCOME: logging.INFO,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
     "error": logging.ERROR,
-}  # fmt: skip
+}
 
 
 def set_up(form: str, level: str) -> None:
     """Configure structlog for this process."""
     processors: list[Any] = [
-        structlog.processors.add_log_level,
-        _name_outcomes,
+        _add_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _mask,
     ]
@@ -33,29 +35,22 @@ def set_up(form: str, level: str) -> None:
         processors.append(structlog.processors.JSONRenderer(_dumps))
     else:
         colors = SCREEN.is_terminal and not os.environ.get("NO_COLOR")
-        processors.append(structlog.dev.ConsoleRenderer(colors=colors))
+        processors.append(structlog.dev.ConsoleRenderer(colors=colors, level_styles=_styles(colors=colors)))
     structlog.configure(
         processors=processors,
-        wrapper_class=_with_outcomes(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(SCREEN),  # type: ignore[arg-type]  # write and flush are all it needs
         cache_logger_on_first_use=True,
     )
 
 
-def _with_outcomes(least: int) -> type[Any]:
-    """A logger with one more method, `outcome`, at a level of its own."""
-    filtering: type[Any] = structlog.make_filtering_bound_logger(least)
-
-    def outcome(self: Any, event: str, **facts: Any) -> Any:
-        return self._proxy_to_logger("info", event, outcome_level=True, **facts) if least <= OUTCOME else None
-
-    return type("OutcomeLogger", (filtering,), {"outcome": outcome})
-
-
-def _name_outcomes(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    if event.pop("outcome_level", False):
-        event["level"] = "outcome"
+def _add_level(_: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    event.setdefault("level", method)
     return event
+
+
+def _styles(*, colors: bool) -> dict[str, str]:
+    return {OUTCOME: "", **structlog.dev.ConsoleRenderer.get_default_level_styles(colors)}
 
 
 def _dumps(event: dict[str, Any], **_: Any) -> str:

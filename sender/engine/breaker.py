@@ -35,7 +35,8 @@ class Breaker:
     """Judges a lane by its answers."""
 
     def __init__(self, rate: float) -> None:
-        self._rate = rate
+        self.rate = rate
+        """Requests a second that the lane may make; to be followed when it changes."""
         self.state: BreakerState = "closed"
         self.retry_at = 0.0
         """Loop time of the next probe while open."""
@@ -81,7 +82,7 @@ class Breaker:
 
     def most_in_hand(self) -> int:
         """Requests that may be in hand at once: twice what the latency explains, and a few."""
-        return SPARE + round(2 * self._rate * self._usual)
+        return SPARE + round(2 * self.rate * self._usual)
 
     def stalled(self, now: float, in_hand: int, oldest_start: float) -> bool:
         """Whether answers have stopped coming; trips the breaker if so."""

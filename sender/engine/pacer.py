@@ -28,6 +28,8 @@ MARGIN: Final = 0.001
 """Seconds added to the window for the difference between our stamp and the receiving kernel's."""
 CATCH_UP: Final = 25
 """Slots: a quarter of a second of stall is made up at 100 a second; the window holds the ceiling all the same."""
+LOOK_AGAIN: Final = 0.5
+"""Seconds after which a lane on hold looks again: whoever asked for the next instant is not told of its end."""
 UNLIMITED: Final = 1 << 40
 
 
@@ -120,6 +122,7 @@ class Pacer:
         self._next_slot = -math.inf
         self._not_before = -math.inf
         self._rested = True
+        self._held = False
         self._gate = asyncio.Lock()
         self._waiter: asyncio.Future[None] | None = None
         self.requests = 0
@@ -140,8 +143,24 @@ class Pacer:
 
     def set_rate(self, rate: float) -> None:
         """Change the limit from now on; what was written under the old one still counts."""
-        self._limit, self._window = window_of(rate)
+        limit, window = window_of(rate)
+        if window > self._window and self.last_written is not None:
+            # Writes of a longer window are no longer known one by one: the last one stands for them.
+            self.pause_until(self.last_written + window + MARGIN)
+        self._limit, self._window = limit, window
+        self._next_slot = min(self._next_slot, self._loop.time() + self._step)
         self._wake()
+
+    def hold(self, held: bool) -> None:
+        """Let nothing start until told otherwise."""
+        self._held = held
+        self._rested = True
+        self._wake()
+
+    @property
+    def held(self) -> bool:
+        """Whether an operator paused the lane."""
+        return self._held
 
     def rest(self) -> None:
         """There is nothing to start: the time until the next turn is idle, and is not made up."""
@@ -161,6 +180,8 @@ class Pacer:
         span = self._window + MARGIN + self._spread
         while self._written and self._written[0] + span <= now:
             self._written.popleft()
+        if self._held:
+            return now + LOOK_AGAIN
         earliest = max(self._next_slot, self._not_before)
         over = self._unwritten + len(self._written) - self._limit
         if over < 0:

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
     from sender.metrics.figures import Figures
     from sender.metrics.histogram import Histogram
+    from sender.metrics.workspace import Lane
 
 Labels = TypeVar("Labels", bound="tuple[str, ...]")
 
 BREAKER_STATES: Final = ("closed", "open", "trying")
 DOUBTFUL: Final = ("in_doubt", "handed_over")
+LANE: Final = ("workspace", "lane")
 
 
 class Exposition:
@@ -72,48 +74,54 @@ class FigureCollector(Collector):
         yield from self._surroundings()
 
     def _jobs(self) -> Iterable[Metric]:
-        figures = self._figures
+        all_of = self._figures.workspaces.items()
         yield _counter("requests", "Requests to the API by HTTP status, or by the fault that left them without one.",
-                       ("lane", "kind", "status"), figures.requests)  # fmt: skip
+                       ("workspace", "lane", "kind", "status"),
+                       {(w, *key): count for w, one in all_of for key, count in one.requests.items()})  # fmt: skip
         yield _counter("outcomes", "Jobs that ended so; one whose fate changes later counts once more.",
-                       ("status",), {(status,): count for status, count in figures.outcomes.items()})  # fmt: skip
-        counts = figures.counts
+                       ("workspace", "status"),
+                       {(w, status): count for w, one in all_of for status, count in one.outcomes.items()})  # fmt: skip
         yield _gauge("ledger_jobs", "Jobs that the ledger holds as in doubt or handed over; shared by all replicas.",
-                     ("state",), {} if counts is None else {(s,): counts.get(s, 0) for s in DOUBTFUL})  # fmt: skip
+                     ("workspace", "state"),
+                     {(w, state): one.counts.get(state, 0)
+                      for w, one in all_of if one.counts is not None for state in DOUBTFUL})  # fmt: skip
 
     def _times(self) -> Iterable[Metric]:
-        figures = self._figures
+        all_of = self._figures.workspaces.items()
         yield _histogram("request_duration_seconds", "Time of a request, from its writing to its whole answer.",
-                         "lane", figures.latency)  # fmt: skip
+                         "lane", {w: one.latency for w, one in all_of})  # fmt: skip
         yield _histogram("pacer_wait_seconds", "Time that a job which was ready waited for its turn.",
-                         "lane", figures.turns)  # fmt: skip
+                         "lane", {w: one.turns for w, one in all_of})  # fmt: skip
         yield _histogram("ledger_commit_seconds", "Time of a durable write to the ledger.",
-                         "operation", figures.commits)  # fmt: skip
+                         "operation", {w: one.commits for w, one in all_of})  # fmt: skip
+
+    def _each_lane(self) -> list[tuple[tuple[str, str], Lane]]:
+        return [((w, n), lane) for w, one in self._figures.workspaces.items() for n, lane in one.lanes.items()]
 
     def _lanes(self) -> Iterable[Metric]:
-        lanes = self._figures.lanes.items()
-        yield _gauge("requests_in_hand", "Requests under way.", ("lane",), {(n,): x.in_hand for n, x in lanes})
-        yield _gauge("jobs_waiting", "Jobs taken on and not under way.", ("lane",), {(n,): x.waiting for n, x in lanes})
-        yield _counter("http_429", "Requests that the API answered with 429.", ("lane",),
-                       {(n,): x.http_429 for n, x in lanes})  # fmt: skip
-        yield _gauge("breaker_state", "1 for the state in which the breaker is.", ("lane", "state"),
-                     {(n, s): int(x.breaker.state == s) for n, x in lanes for s in BREAKER_STATES})  # fmt: skip
-        yield _counter("breaker_openings", "How often the breaker opened.", ("lane",),
-                       {(n,): x.breaker.opened for n, x in lanes})  # fmt: skip
+        lanes = self._each_lane()
+        yield _gauge("requests_in_hand", "Requests under way.", LANE, {key: x.in_hand for key, x in lanes})
+        yield _gauge("jobs_waiting", "Jobs taken on and not under way.", LANE, {key: x.waiting for key, x in lanes})
+        yield _counter("http_429", "Requests that the API answered with 429.", LANE,
+                       {key: x.http_429 for key, x in lanes})  # fmt: skip
+        yield _gauge("breaker_state", "1 for the state in which the breaker is.", (*LANE, "state"),
+                     {(*key, s): int(x.breaker.state == s) for key, x in lanes for s in BREAKER_STATES})  # fmt: skip
+        yield _counter("breaker_openings", "How often the breaker opened.", LANE,
+                       {key: x.breaker.opened for key, x in lanes})  # fmt: skip
 
     def _pace(self) -> Iterable[Metric]:
-        figures, now = self._figures, _now()
-        pacers = [(name, lane.pacer) for name, lane in figures.lanes.items()]
-        yield _counter("requests_written", "Requests written to the API.", ("lane",),
-                       {(n,): p.requests for n, p in pacers})  # fmt: skip
-        yield _gauge("achieved_rate", "Requests a second that this replica wrote over about the last 10 s.", ("lane",),
-                     {(n,): figures.rates[n].look(now, p.requests) for n, p in pacers})  # fmt: skip
+        now, all_of = _now(), self._figures.workspaces
+        pacers = [(key, lane.pacer) for key, lane in self._each_lane()]
+        yield _counter("requests_written", "Requests written to the API.", LANE,
+                       {key: p.requests for key, p in pacers})  # fmt: skip
+        yield _gauge("achieved_rate", "Requests a second that this replica wrote over about the last 10 s.", LANE,
+                     {(w, n): all_of[w].rates[n].look(now, p.requests) for (w, n), p in pacers})  # fmt: skip
         yield _gauge("window_requests_max", "Most requests that this replica ever wrote in any sliding window.",
-                     ("lane",), {(n,): p.most_in_window for n, p in pacers})  # fmt: skip
-        yield _gauge("rate_limit", "Requests a second that all replicas may write together.", ("lane",),
-                     {(n,): p.rate for n, p in pacers})  # fmt: skip
-        yield _gauge("pause_seconds", "Time until which a lane is told to wait; 0 when it is not.", ("lane",),
-                     {(n,): max(0.0, p.paused_until - now) for n, p in pacers})  # fmt: skip
+                     LANE, {key: p.most_in_window for key, p in pacers})  # fmt: skip
+        yield _gauge("rate_limit", "Requests a second that all replicas may write together.", LANE,
+                     {key: p.rate for key, p in pacers})  # fmt: skip
+        yield _gauge("pause_seconds", "Time until which a lane is told to wait; 0 when it is not.", LANE,
+                     {key: max(0.0, p.paused_until - now) for key, p in pacers})  # fmt: skip
 
     def _surroundings(self) -> Iterable[Metric]:
         figures = self._figures
@@ -146,10 +154,13 @@ def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels
     return family
 
 
-def _histogram(name: str, text: str, label: str, values: Mapping[str, Histogram]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(f"sender_{name}", text, labels=(label,))
-    for key, histogram in values.items():
-        family.add_metric((key,), histogram.buckets(), histogram.total)
+def _histogram(
+    name: str, text: str, label: str, values: Mapping[str, Mapping[str, Histogram]]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(f"sender_{name}", text, labels=("workspace", label))
+    for workspace, histograms in values.items():
+        for key, histogram in histograms.items():
+            family.add_metric((workspace, key), histogram.buckets(), histogram.total)
     return family
 
 

@@ -284,3 +284,68 @@ def test_guard_forgets_slowly() -> None:
         guard.accepted(float(second))
     assert guard.spread == 0.0
     assert guard.share == 1.0
+
+
+@given(rates=st.lists(st.sampled_from([0.1, 0.5, 1, 7, 50, 100, 300]), min_size=2, max_size=6), seed=st.integers())
+@settings(max_examples=60)
+def test_a_changed_rate_holds_from_its_change_on(rates: list[float], seed: int) -> None:
+    async def body(loop: VirtualLoop) -> None:
+        chance = random.Random(seed)
+        pacer, written = Pacer(rates[0]), list[float]()
+        for rate in rates:
+            pacer.set_rate(rate)
+            limit, window = window_of(rate)
+            before = len(written)
+            for _ in range(chance.randint(1, 3 * limit)):
+                await write_now(pacer, written)
+            for stamp in written[before:]:
+                assert len([one for one in written if stamp - window < one <= stamp]) <= limit
+
+    run_virtual(body)
+
+
+def test_a_longer_window_still_counts_what_was_just_written() -> None:
+    async def body(loop: VirtualLoop) -> None:
+        pacer, stamps = Pacer(100), list[float]()
+        await write_now(pacer, stamps)
+        await asyncio.sleep(5)
+        pacer.set_rate(0.1)
+        await write_now(pacer, stamps)
+        assert stamps[1] - stamps[0] >= 10
+
+    run_virtual(body)
+
+
+def test_a_higher_rate_does_not_wait_for_the_old_slot() -> None:
+    async def body(loop: VirtualLoop) -> None:
+        pacer, stamps = Pacer(0.01), list[float]()
+        await write_now(pacer, stamps)
+        waiting = asyncio.create_task(write_now(pacer, stamps))
+        await asyncio.sleep(2)
+        pacer.set_rate(100)
+        await waiting
+        assert stamps[1] - stamps[0] < 2.1
+
+    run_virtual(body)
+
+
+def test_on_hold_nothing_starts_and_afterwards_there_is_no_burst() -> None:
+    async def body(loop: VirtualLoop) -> None:
+        pacer, stamps = Pacer(100), list[float]()
+        for _ in range(50):
+            await write_now(pacer, stamps)
+        pacer.hold(True)
+        assert pacer.held
+        waiting = asyncio.create_task(write_now(pacer, stamps))
+        await asyncio.sleep(60)
+        assert len(stamps) == 50
+        assert loop.time() < pacer.next_at(loop.time()) < loop.time() + 1, "a lane looks again by itself"
+        pacer.hold(False)
+        await waiting
+        released = loop.time()
+        for _ in range(200):
+            await write_now(pacer, stamps)
+        assert most_in_any(1.0, stamps) <= 100
+        assert len([stamp for stamp in stamps if released <= stamp < released + 0.1]) <= 12
+
+    run_virtual(body)

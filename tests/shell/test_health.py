@@ -85,6 +85,27 @@ async def test_a_reason_shows_no_password(conditions: Conditions) -> None:
     assert b"hunter2" not in conditions.report()
 
 
+def test_a_watched_part_is_looked_at_when_asked() -> None:
+    alive: list[str | None] = [None]
+
+    def check() -> str | None:
+        return alive[0]
+
+    conditions = Conditions("lanes")
+    conditions.meet("lanes")
+    conditions.watch("queue", check)
+    assert conditions.met() == {"lanes": True, "queue": True}
+    alive[0] = "amqp://user:hunter2@rabbit does not answer"
+    assert not conditions.ready
+    assert b"hunter2" not in conditions.report()
+    alive.clear()
+    assert json.loads(conditions.report())["conditions"]["queue"] == {
+        "met": False, "reason": "it cannot be told: IndexError",
+    }  # fmt: skip
+    conditions.drop("queue")
+    assert conditions.ready
+
+
 async def test_head_tells_the_length_of_what_get_gives(conditions: Conditions) -> None:
     server = await HealthServer.open(conditions, 0, "127.0.0.1", metrics=Rendered())
     for path in ("/livez", "/readyz", "/metrics", "/nowhere"):

@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -20,10 +20,17 @@ from sender.engine.pacer import Pacer
 from sender.kinds import KINDS, LANES
 from sender.ledger.memory import MemoryLedger
 from sender.metrics import NoMetrics
-from sender.metrics.figures import HTTP_STATUSES, LATENCY, Figures
+from sender.metrics.figures import Figures
 from sender.metrics.histogram import Histogram
 from sender.metrics.prometheus import Exposition
 from sender.metrics.rate import RecentRate
+from sender.metrics.workspace import HTTP_STATUSES, LATENCY
+from sender.transport import Reply, TransportFault
+from tests.engine.test_lane import OK, World, run
+
+if TYPE_CHECKING:
+    from sender.engine.lane import Lane
+    from tests.conftest import VirtualLoop
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -38,7 +45,9 @@ async def scrape(figures: Figures) -> Samples:
 
 
 def one(samples: Samples, name: str, **labels: str) -> float:
-    return samples[name, tuple(sorted(labels.items()))]
+    """A sample, of the default workspace where it is one of a workspace."""
+    found = samples.get((name, tuple(sorted(labels.items()))))
+    return samples[name, tuple(sorted({"workspace": "default", **labels}.items()))] if found is None else found
 
 
 def lane(pacer: Any, **more: Any) -> Any:
@@ -118,6 +127,40 @@ async def test_queues_state_and_conditions() -> None:
     assert one(samples, "sender_condition", condition="state") == 0
 
 
+async def test_a_lag_is_asked_of_the_broker_and_absent_when_it_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.metrics.figures.ASK_EVERY", 0)
+    lags: list[int | Exception | None] = [7, None, OSError("gone")]
+
+    async def ask() -> int | None:
+        lag = lags.pop(0)
+        if isinstance(lag, Exception):
+            raise lag
+        return lag
+
+    figures = Figures()
+    figures.ask_queue("jobs", ask)
+    assert one(await scrape(figures), "sender_queue_lag_jobs", queue="jobs") == 7
+    for _ in range(2):
+        assert "sender_queue_lag_jobs" not in {name for name, _ in await scrape(figures)}
+    assert not lags
+
+
+async def test_workspaces_are_kept_apart() -> None:
+    figures = Figures()
+    figures.of("eu").observe_attempt("send", "email", 200, 0.1)
+    figures.of("eu").observe_attempt("send", "email", 200, 0.1)
+    figures.of(None).observe_attempt("send", "email", 200, 0.1)
+    figures.of("eu").watch_lane("send", lane(Pacer(50.0)))
+    samples = await scrape(figures)
+    same = {"lane": "send", "kind": "email", "status": "200"}
+    assert one(samples, "sender_requests_total", **same, workspace="eu") == 2
+    assert one(samples, "sender_requests_total", **same, workspace="default") == 1
+    assert one(samples, "sender_rate_limit", lane="send", workspace="eu") == 50
+    for number in range(500):
+        figures.of(f"w{number}").observe_outcome("sent")
+    assert len(figures.workspaces) < 150
+
+
 class CountingLedger(MemoryLedger):
     asked = 0
     broken = False
@@ -137,7 +180,7 @@ async def test_doubts_are_asked_of_the_ledger_once_for_many_scrapes(monkeypatch:
     assert one(samples, "sender_ledger_jobs", state="in_doubt") == 4
     assert one(samples, "sender_ledger_jobs", state="handed_over") == 0
     assert ledger.asked == 1
-    monkeypatch.setattr("sender.metrics.figures.COUNT_EVERY", 0)
+    monkeypatch.setattr("sender.metrics.figures.ASK_EVERY", 0)
     ledger.broken = True
     samples = await scrape(figures)
     assert "sender_ledger_jobs" not in {name for name, _ in samples}, "an old number would be taken for a new one"
@@ -149,7 +192,7 @@ async def test_a_ledger_that_hangs_does_not_hang_the_scrape(monkeypatch: pytest.
             await asyncio.Event().wait()
             raise AssertionError
 
-    monkeypatch.setattr("sender.metrics.figures.COUNT_WITHIN", 0.01)
+    monkeypatch.setattr("sender.metrics.answer.WITHIN", 0.01)
     figures = Figures()
     figures.watch_ledger(Hanging())
     assert ("sender_ready", ()) in await scrape(figures)
@@ -179,6 +222,39 @@ async def test_a_commit_that_fails_is_timed_and_its_error_passes() -> None:
     with pytest.raises(OSError, match="disk full"):
         await figures.timed(Failing()).settle([])
     assert one(await scrape(figures), "sender_ledger_commit_seconds_count", operation="settle") == 1
+
+
+def test_a_lane_at_work_is_seen_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole engine against a scripted API: the scrape and the API agree on every request."""
+    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self, **_: b"{}")
+    figures = Figures()
+
+    def script(number: int, _: float) -> tuple[float, Reply | TransportFault]:
+        if number % 50 == 7:
+            return 0.05, Reply(429, "application/json", b"{}", "1")
+        if number % 50 == 9:
+            return 0.05, TransportFault("connect_failed", "unwritten", "no connection")
+        return 0.05, OK
+
+    def watch(_: VirtualLoop, at_work: Lane) -> None:
+        at_work._desk.observer = figures
+        figures.watch_lane("send", at_work)
+
+    world = World(script, ledger=cast("MemoryLedger", figures.timed(MemoryLedger())))
+    run(world, 300, before=watch)
+    samples = asyncio.run(scrape(figures))
+    same = {"lane": "send", "kind": "email"}
+    assert one(samples, "sender_requests_total", status="200", **same) == 300
+    assert one(samples, "sender_requests_total", status="429", **same) == 7
+    assert one(samples, "sender_http_429_total", lane="send") == 7
+    assert one(samples, "sender_requests_total", status="connect_failed", **same) == len(world.bodies) - 307
+    assert one(samples, "sender_requests_written_total", lane="send") == len(world.written)
+    assert one(samples, "sender_window_requests_max", lane="send") <= 100
+    assert one(samples, "sender_requests_in_hand", lane="send") == 0
+    assert one(samples, "sender_jobs_waiting", lane="send") == 0
+    assert one(samples, "sender_request_duration_seconds_count", lane="send") == 307
+    assert one(samples, "sender_pacer_wait_seconds_count", lane="send") >= len(world.bodies)
+    assert one(samples, "sender_ledger_commit_seconds_count", operation="hand_over") > 0
 
 
 def test_nobody_asks_and_the_ledger_is_the_same() -> None:

@@ -56,6 +56,7 @@ class Settings:
         256, "limits", "count", "most requests under way in a lane; 256 hold 100 a second up to 2.5 s of latency"
     )
 
+    paused: bool = _setting(False, "limits", "flag", "start nothing until this is turned off again (consume)")
     trigger_queue: int = _setting(5, "limits", "count", "broadcast triggers that may wait at the API to be processed")
 
     max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")

@@ -56,7 +56,11 @@ def run(args: argparse.Namespace) -> int:
 
 def make_plan(args: argparse.Namespace) -> ConsumePlan:
     """Resolve everything that can be known before the run; UsageError tells what is wrong."""
-    settings = replace(load(vars(args)), max_outage=math.inf)  # a consumer waits for the API
+
+    def read_settings() -> Settings:
+        return replace(load(vars(args)), max_outage=math.inf)  # a consumer waits for the API
+
+    settings = read_settings()
     config = args.config or os.environ.get("SENDER_CONFIG", "")
     urls = _urls(args.urls, settings)
     state = settings.state or _first_line(settings.state_file)
@@ -76,6 +80,7 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
     return ConsumePlan(
         settings, urls, _homes(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}", state,
         settings.dead_letter or _first_line(settings.dead_letter_file), config,
+        read_settings,
     )  # fmt: skip
 
 

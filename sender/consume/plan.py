@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sender.api_key import ApiKey
@@ -37,4 +38,6 @@ class ConsumePlan:
     """URL of the shared state, or empty."""
     dead_letter: str
     config: str
-    """Path of the settings file, for its second reading; or empty."""
+    """Path of the settings file, which is followed; or empty."""
+    read_settings: Callable[[], Settings]
+    """Reads them anew, from command line, environment and file."""

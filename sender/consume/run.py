@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from sender.config import load
 from sender.consume.closer import Closer
 from sender.consume.holdings import Holdings
 from sender.consume.reader import Reader
@@ -22,6 +21,7 @@ from sender.errors import SenderError, UsageError
 from sender.health import Conditions, HealthServer
 from sender.kinds import LANES
 from sender.ledger.sqlite import Api, SqliteLedger
+from sender.live import LiveSettings, OperatorSignals
 from sender.metrics import NoMetrics
 from sender.metrics.figures import Figures
 from sender.parsing import Parser
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sender.ledger.sqlite import Durability
     from sender.metrics import Observer
     from sender.queues import Queue
+    from sender.settings import Settings
     from sender.state.shared import SharedState
 
 STATE: Final = "state"
@@ -72,7 +73,8 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._signals = 0
-        self._paused = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._live = LiveSettings(plan.settings, plan.read_settings, self._apply, plan.config or None)
         self._holdings = Holdings()
         self._conditions = Conditions(WORKING)
         self._stations: dict[str | None, Station] = {}
@@ -96,7 +98,9 @@ class Consumer:
         return await self._work(closer)
 
     async def _work(self, closer: Closer) -> int | None:
-        beside = [asyncio.create_task(closer.run()), asyncio.create_task(self._look_at_state())]
+        beside = [asyncio.create_task(work) for work in (closer.run(), self._look_at_state(), self._live.follow())]
+        if self._settings.paused:
+            self._pause(True)
         stations = [asyncio.create_task(station.run()) for station in self._stations.values()]
         readers = [asyncio.create_task(reader.run()) for reader in self._readers]
         try:
@@ -157,11 +161,12 @@ class Consumer:
         sink = await open_sink(self._plan.outcomes, stack)
         for home in self._plan.homes:
             ledger, state = await self._open_memory(home, stack)
-            workspace = Workspace(home.base_url, home.key, self._settings, time.time, state=state, observer=observer)
+            mine = observer.of(home.name) if isinstance(observer, Figures) else observer
+            workspace = Workspace(home.base_url, home.key, self._settings, time.time, state=state, observer=mine)
             stack.push_async_callback(workspace.transport.aclose)
             condition = f"workspace {home.name or 'default'}"
             station = Station(
-                home.name, workspace, observer.timed(ledger), sink, self._settings, self._holdings, closer, observer,
+                home.name, workspace, mine.timed(ledger), sink, self._settings, self._holdings, closer, mine,
                 tracer, self._halting(condition),
             )  # fmt: skip
             self._stations[home.name] = station
@@ -221,10 +226,11 @@ class Consumer:
         """Tell the metrics where to look."""
         if not isinstance(observer, Figures):
             return
-        first = next(iter(self._stations.values()))
-        for name in LANES:
-            observer.watch_lane(name, first.workspace.lanes[name])
-        observer.watch_ledger(first.ledger)
+        for station in self._stations.values():
+            figures = observer.of(station.name)
+            for name in LANES:
+                figures.watch_lane(name, station.workspace.lanes[name])
+            figures.watch_ledger(station.ledger)
         for reader in self._readers:
             observer.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
         observer.conditions = self._conditions.met
@@ -250,16 +256,10 @@ class Consumer:
             await asyncio.sleep(LOOK_EVERY)
 
     def _catch_signals(self, stack: AsyncExitStack) -> None:
-        handlers: dict[signal.Signals, Callable[[], object]] = {
-            signal.SIGINT: self._drain,
-            signal.SIGTERM: self._drain,
-            signal.SIGHUP: self._read_rates,
-            signal.SIGUSR1: lambda: self._loop.create_task(self._pause(paused=True)),
-            signal.SIGUSR2: lambda: self._loop.create_task(self._pause(paused=False)),
-        }
-        for number, handler in handlers.items():
-            self._loop.add_signal_handler(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._drain)
             stack.callback(self._loop.remove_signal_handler, number)
+        stack.enter_context(OperatorSignals(self._live.look, self._pause))
 
     def _drain(self) -> None:
         """The first signal drains, the second lets go at once."""
@@ -269,27 +269,19 @@ class Consumer:
         if self._signals > 1:
             self._let_go()
 
-    def _read_rates(self) -> None:
-        """SIGHUP: the settings file again, for its rates; replicas of a shared state all follow."""
-        try:
-            settings = load({"config": self._plan.config})
-        except SenderError as error:
-            log.warning("the settings were not read again", error=str(error))
-            return
-        rates = {"send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app}
+    def _apply(self, settings: Settings, changed: frozenset[str]) -> None:
+        """Settings that changed in the file: rates, and whether to pause."""
         for station in self._stations.values():
-            for name in LANES:
-                if station.workspace.pacers[name].rate != rates[name]:
-                    station.workspace.pacers[name].set_rate(rates[name])
-        log.info("rates", **rates)
+            station.workspace.set_rates(settings)
+        if "paused" in changed:
+            self._pause(settings.paused)
 
-    async def _pause(self, *, paused: bool) -> None:
-        """SIGUSR1 pauses all lanes, SIGUSR2 resumes them; replicas of a shared state all follow."""
-        for state in self._states:
-            for name in LANES:
-                await (state.pause(name) if paused else state.resume(name))
-        if not self._states:
-            for station in self._stations.values():
-                for lane in station.workspace.lanes.values():
-                    lane.pause(paused=paused)
-        log.info("paused" if paused else "resumed")
+    def _pause(self, paused: bool) -> None:
+        task = self._loop.create_task(self._hold(paused))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _hold(self, held: bool) -> None:
+        for station in self._stations.values():
+            await station.workspace.hold(held=held)
+        log.info("paused" if held else "resumed")

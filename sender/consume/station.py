@@ -19,6 +19,7 @@ from sender.engine.identities import Identities
 from sender.errors import HaltError, OutputError, StateLost
 from sender.kinds import LANES
 from sender.outcome import Outcome
+from sender.outcome_lines import OutcomeLines
 from sender.preflight import look_ahead
 from sender.problem import Problem
 from sender.recorder import Ended, Recorder
@@ -70,6 +71,7 @@ class Station:
         self._recorder = Recorder(ledger, sink, self._recorded)
         self._identities = Identities(ledger)
         self._doubts = Doubts(workspace, ledger, self._recorder, settings)
+        self._lines = OutcomeLines(settings.log_level)
         self._desk: Desk | None = None
         self._stopping = False
 
@@ -241,10 +243,7 @@ class Station:
         for ended in batch:
             outcome, key = ended.outcome, ended.entry.key if ended.entry is not None else ended.key
             self._observer.observe_outcome(outcome.status)
-            log.outcome(
-                "outcome", id=outcome.id, kind=outcome.kind, status=outcome.status,
-                code=outcome.problems[0].code if outcome.problems else None, attempts=outcome.attempts,
-            )  # fmt: skip
+            self._lines.tell(outcome)
             if key is None:
                 continue
             self._identities.ended(key)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sender.engine.breaker import Breaker
     from sender.engine.desk import Desk
     from sender.engine.guard import Guard
-    from sender.engine.pacing import Pacing, Turn
+    from sender.engine.pacer import Pace, Permit
     from sender.engine.queue import JobQueue
     from sender.engine.triggers import Triggers
     from sender.job import Job
@@ -52,7 +52,7 @@ class Hand:
     """A started attempt."""
 
     delivery: Delivery
-    turn: Turn
+    turn: Permit
     started: float
     begun: bool = False
     """Whether its task has run at all; one that is cancelled before it has is as if it had not been started."""
@@ -65,7 +65,7 @@ class Lane:
         self,
         name: LaneName,
         desk: Desk,
-        pacer: Pacing,
+        pacer: Pace,
         queue: JobQueue,
         breaker: Breaker,
         *,
@@ -95,7 +95,6 @@ class Lane:
         self._slowed_at = float("-inf")
         self._fed = False
         self._stopping = False
-        self._paused = False
         self._changed = asyncio.Event()
         if triggers is not None:
             triggers.on_change = self._changed.set
@@ -124,11 +123,6 @@ class Lane:
     def stop(self) -> None:
         """Start nothing more; `run` returns when what is in hand has ended."""
         self._stopping = True
-        self._changed.set()
-
-    def pause(self, *, paused: bool) -> None:
-        """Start nothing until told otherwise; what is in hand goes on."""
-        self._paused = paused
         self._changed.set()
 
     def abort(self) -> None:
@@ -275,8 +269,8 @@ class Lane:
         return len(self._in_hand) < self._concurrency and not self._braked()
 
     def _queue_open(self) -> bool:
-        """Whether nobody paused the lane, and the API takes another trigger into its queue."""
-        return not self._paused and (self._triggers is None or self._triggers.open)
+        """Whether the API takes another trigger into its queue; always so in the other lanes."""
+        return self._triggers is None or self._triggers.open
 
     def _braked(self) -> bool:
         return len(self._in_hand) - len(self._written_off) >= self.breaker.most_in_hand()

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
+
+ROUNDING: Final = 0.0005
+"""Seconds added to a timer, since uvloop rounds to milliseconds and one that is early has to wait again."""
 
 
 def run(main: Coroutine[object, object, T]) -> T:
     """Run to the end and return its result."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        return None
+
+    class ExactLoop(uvloop.Loop):
+        """uvloop's clock stands still within a turn of the loop and counts milliseconds; pacing needs the real one."""
+
+        def time(self) -> float:
+            return monotonic()
+
+        def call_at(  # type: ignore[override]  # the very arguments of asyncio's loop
+            self, when: float, callback: Any, *args: Any, context: Any = None
+        ) -> asyncio.TimerHandle:
+            return self.call_later(when - monotonic() + ROUNDING, callback, *args, context=context)
+
+    return ExactLoop

@@ -7,13 +7,15 @@ The broker's count is not enough: a classic queue only tells *that* a message ca
 So the count travels in the header `x-sender-deliveries`: a message that is given back, and one that a classic queue
 redelivers, is published anew to the end of the same queue, confirmed, and then the old one is acknowledged. A crash
 between the two leaves two messages with one identity; the ledger lets one of them through. It needs the right to
-write to the default exchange.
+write to the default exchange. A quorum queue's own `x-delivery-limit` must
+be above the consumer's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aio_pika
@@ -29,13 +31,20 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 
 from sender.queues import Message, QueueError, trace_context
 from sender.queues.publisher import Letter, Publisher
-from sender.queues.source import WAIT, BrokerQueue
+from sender.queues.source import BrokerQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
     from sender.queues import GiveBacks
     from sender.queues.address import Address
+
+# Their tracebacks of a broken line tell nothing that the call it breaks does not raise.
+for _name in ("aiormq", "aio_pika"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).propagate = False
 
 COUNT: Final = "x-sender-deliveries"
 POLL_EVERY: Final = 0.1
@@ -99,6 +108,10 @@ class Source(BrokerQueue[Wire]):
         super().__init__(address, in_hand, return_after, given_back)
         self._name = address.parameters["queue"]
 
+    def _key(self, message: Message) -> Hashable:
+        """Two messages may have one id, and each has to be acknowledged."""
+        return id(message.link), message.handle.delivery_tag
+
     async def _connect(self) -> Wire:
         return await _dial(self.address)
 
@@ -113,16 +126,15 @@ class Source(BrokerQueue[Wire]):
 
     async def _read(self, client: Wire, room: int) -> list[Message]:
         clock = asyncio.get_running_loop().time
-        ends = clock() + WAIT
+        ends = clock() + self._wait
         got: list[Message] = []
         while len(got) < room:
             found = await self._queue(client).get(fail=False, timeout=None)
-            if found is not None:
-                if message := await self._message(client, found):
-                    got.append(message)
-            elif got or clock() >= ends:
+            if found is not None and (message := await self._message(client, found)):
+                got.append(message)
+            if clock() >= ends or (got and found is None):
                 break
-            else:
+            if found is None:
                 await asyncio.sleep(POLL_EVERY)
         return got
 
@@ -132,20 +144,28 @@ class Source(BrokerQueue[Wire]):
         if "x-delivery-count" in found.headers:
             before += _count(found.headers["x-delivery-count"])
         elif found.redelivered:  # a quorum queue would have told how often
-            await self._rewrite(wire, found, before + 1)
-            return None
+            before += 1
+            if await self._rewrite(wire, found, before):
+                return None
         return Message(
             source=self.source, id=identity(found), data=found.body, deliveries=before + 1, handle=found, link=wire,
             priority=self.address.priority, headers=trace_context(found.headers),
         )  # fmt: skip
 
-    async def _rewrite(self, wire: Wire, found: AbstractIncomingMessage, deliveries: int) -> None:
-        """Put a copy with this count at the end of the queue, and only then take the message out."""
+    async def _rewrite(self, wire: Wire, found: AbstractIncomingMessage, deliveries: int) -> bool:
+        """Put a copy with this count at the end of the queue, and only then take the message out.
+
+        False when the queue takes no copy, since it is full.
+        """
         properties = {name: getattr(found, name) for name in _PROPERTIES}
         headers = {name: value for name, value in found.headers.items() if name != "x-delivery-count"}
         copy = aio_pika.Message(found.body, headers=headers | {COUNT: deliveries}, **properties)
-        await wire.channel.default_exchange.publish(copy, routing_key=self._name, mandatory=True)
+        try:
+            await wire.channel.default_exchange.publish(copy, routing_key=self._name, mandatory=True)
+        except DeliveryError:
+            return False
         await found.ack()
+        return True
 
     async def _ack(self, client: Wire, batch: list[Message]) -> None:
         for message in batch:
@@ -155,13 +175,8 @@ class Source(BrokerQueue[Wire]):
     async def _give_back(self, client: Wire, batch: list[Message]) -> None:
         for message in batch:
             if message.link is client:
-                await self._return(client, message)
-
-    async def _return(self, wire: Wire, message: Message) -> None:
-        try:
-            await self._rewrite(wire, message.handle, message.deliveries - 1)
-        except DeliveryError:  # a queue that is full takes no copy: counted, but not lost
-            await message.handle.nack(requeue=True)
+                if not await self._rewrite(client, message.handle, message.deliveries - 1):
+                    await message.handle.nack(requeue=True)  # counted, but not lost
 
     async def _keep(self, client: Wire, batch: list[Message]) -> None:
         """RabbitMQ has no such signal; see `hold_limit`."""

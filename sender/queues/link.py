@@ -35,11 +35,11 @@ class Link(Generic[C]):
         self._connecting = asyncio.Lock()
         self.alive = False
 
-    async def run(self, work: Callable[[C], Awaitable[R]]) -> R:
-        """What `work` returns, with a connection; QueueLost or QueueError."""
+    async def run(self, work: Callable[[C], Awaitable[R]], *, longer: float = 0.0) -> R:
+        """What `work` returns, with a connection; QueueLost or QueueError. `longer`: seconds of patience more."""
         client: C | None = None
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience + longer):
                 client = await self._connected()
                 result = await work(client)
         except Exception as error:

@@ -1,7 +1,7 @@
 """NATS JetStream (nats-py): a durable pull consumer; the message's data is the job line.
 
-The consumer is made when it does not exist yet; a stream is not. `max_deliver` of an existing consumer has to be -1,
-else the server drops a message by itself after so many deliveries. The server counts every delivery; give-backs are
+The consumer is made when it does not exist yet; a stream is not. A consumer with `max_deliver` is refused: the server
+would drop a message by itself after so many deliveries. The server counts every delivery; give-backs are
 kept in the key-value bucket `sender_STREAM_CONSUMER` beside the stream, made with the first of them, and subtracted.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import nats
@@ -19,7 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig
 from sender.queues import Message, QueueError, QueueLost, trace_context
 from sender.queues.link import PATIENCE
 from sender.queues.publisher import Letter, Publisher
-from sender.queues.source import WAIT, BrokerQueue
+from sender.queues.source import BrokerQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,10 @@ async def _dial(address: Address) -> Client:
     async def quiet(_: Exception) -> None:
         """What goes wrong is raised by the call that it breaks."""
 
-    return await nats.connect(address.url, allow_reconnect=False, connect_timeout=PATIENCE, error_cb=quiet)
+    return await nats.connect(
+        address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
+        max_reconnect_attempts=1, reconnect_time_wait=0,
+    )  # fmt: skip
 
 
 class BucketGiveBacks:
@@ -149,6 +153,8 @@ class Source(BrokerQueue[Wire]):
             found = await jetstream.add_consumer(self._stream, config)
         if found.config.ack_policy not in (AckPolicy.EXPLICIT, "explicit") or found.config.deliver_subject:
             raise QueueError(f"{self.source}: the consumer has to be a pull consumer with explicit acknowledgement")
+        if (found.config.max_deliver or -1) > 0:
+            raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
 
     async def _disconnect(self, client: Wire) -> None:
@@ -163,7 +169,7 @@ class Source(BrokerQueue[Wire]):
     async def _read(self, client: Wire, room: int) -> list[Message]:
         assert client.subscription is not None  # noqa: S101 - `_connect` sets it
         try:
-            found = await client.subscription.fetch(room, timeout=WAIT)
+            found = await client.subscription.fetch(room, timeout=self._wait)
         except TimeoutError:
             if not client.client.is_connected:
                 raise QueueLost(f"{self.source}: the connection is gone") from None
@@ -188,10 +194,15 @@ class Source(BrokerQueue[Wire]):
 
     async def _ack(self, client: Wire, batch: list[Message]) -> None:
         """Acknowledge, and wait until the server says that it has it."""
-        await asyncio.gather(*(client.client.request(one.handle.reply, b"+ACK", timeout=PATIENCE) for one in batch))
+        await asyncio.gather(*(self._confirm(client, one) for one in batch))
         again = [self._sequence(one.handle) for one in batch if one.handle.metadata.num_delivered > one.deliveries]
         if again:
             await self._backs(client).forget(again)
+
+    @staticmethod
+    async def _confirm(wire: Wire, message: Message) -> None:
+        with suppress(nats.errors.NoRespondersError):  # the consumer was deleted, and the message with it
+            await wire.client.request(message.handle.reply, b"+ACK", timeout=PATIENCE)
 
     async def _give_back(self, client: Wire, batch: list[Message]) -> None:
         await self._backs(client).add([self._sequence(one.handle) for one in batch])

@@ -19,7 +19,9 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ConnectionError,  # noqa: A004 - the library's own name
+    MasterDownError,
     NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -29,7 +31,7 @@ from redis.exceptions import (
 from sender.queues import Message, QueueError, trace_context
 from sender.queues.link import PATIENCE
 from sender.queues.publisher import Letter, Publisher
-from sender.queues.source import WAIT, BrokerQueue
+from sender.queues.source import BrokerQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +44,7 @@ CLAIM_EVERY: Final = 0.5
 LONG_IDLE: Final = 2**31 - 1
 """Milliseconds: whoever asks takes over an entry that is idle for so long."""
 _START: Final = b"0-0"
+_PASSING: Final = (ConnectionError, TimeoutError, ReadOnlyError, MasterDownError, OutOfMemoryError, OSError)
 _REFUSALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 _LEAVE: Final = """
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
@@ -59,7 +62,7 @@ def _connect(address: Address) -> client.Redis:
 def _is_lost(error: Exception) -> bool | None:
     if isinstance(error, _REFUSALS):
         return False
-    if isinstance(error, ConnectionError | TimeoutError | ReadOnlyError | OSError):
+    if isinstance(error, _PASSING):
         return True
     return False if isinstance(error, RedisError | QueueError) else None
 
@@ -103,7 +106,7 @@ class Source(BrokerQueue["client.Redis"]):
 
     async def _read(self, client: client.Redis, room: int) -> list[Message]:
         clock = asyncio.get_running_loop().time
-        ends = clock() + WAIT
+        ends = clock() + self._wait
         while True:
             if clock() >= self._claim_at and (left := await self._claim(client, room)):
                 return left

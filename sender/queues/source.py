@@ -6,17 +6,21 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
-from sender.queues import Message, QueueLost
+from sender.queues import Message, QueueError, QueueLost
 from sender.queues.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from sender.queues import GiveBacks
     from sender.queues.address import Address
 
 WAIT: Final = 1.0
 """Seconds that a read waits for its first message."""
+TRANSFER: Final = 20.0
+"""Seconds more for a read, which may carry many megabytes."""
+LEAVE_WITHIN: Final = 3.0
+"""Seconds that closing waits for a read that was cancelled."""
 FULL: Final = 0.05
 """Seconds that a read waits when all places in hand are taken."""
 
@@ -36,8 +40,9 @@ class BrokerQueue(ABC, Generic[C]):
         self.return_after = return_after
         self.given_back = given_back
         self._limit = in_hand
-        self._held: dict[str, Message] = {}
-        self._done: dict[str, Message] = {}
+        self._wait = WAIT
+        self._held: dict[Hashable, Message] = {}
+        self._done: dict[Hashable, Message] = {}
         self._flushing = asyncio.Lock()
         self._reading: asyncio.Task[list[Message]] | None = None
         self._link: Link[C] = Link(address, self._connect, self._disconnect, self._is_lost)
@@ -61,11 +66,11 @@ class BrokerQueue(ABC, Generic[C]):
             self._reading = asyncio.create_task(self._read_on(room))
         reading = self._reading
         await asyncio.wait([reading])  # a cancelled read leaves the task, and the next read its messages
-        return self._collect(reading, most)
+        return self._collect(reading, most) if self._reading is reading else []
 
     async def ack(self, messages: Iterable[Message]) -> None:
         """Take these out of the queue, now or when the broker is back."""
-        self._done.update((message.id, message) for message in messages if self._holds(message))
+        self._done.update((self._key(message), message) for message in messages if self._holds(message))
         try:
             await self._link.run(self._flush)
         except QueueLost:
@@ -73,7 +78,7 @@ class BrokerQueue(ABC, Generic[C]):
 
     async def give_back(self, messages: Iterable[Message]) -> None:
         """Let other readers have these at once, uncounted."""
-        batch = [message for message in messages if self._holds(message) and message.id not in self._done]
+        batch = [message for message in messages if self._holds(message) and self._key(message) not in self._done]
         await self._unless_lost(self._give_back, batch)
         self._release(batch)
 
@@ -88,14 +93,20 @@ class BrokerQueue(ABC, Generic[C]):
     async def aclose(self) -> None:
         """Finish a read that was cancelled, repeat open acknowledgements once, disconnect."""
         if self._reading is not None:
-            await asyncio.wait([self._reading])
-            if self._reading.exception() is None:
-                await self.give_back(self._collect(self._reading, None))
+            await self._finish(self._reading)
         if self._done:
             await self.ack(())
         if self._link.alive:
             await self._unless_lost(self._leave, [])
         await self._link.aclose()
+
+    async def _finish(self, reading: asyncio.Task[list[Message]]) -> None:
+        """What a cancelled read still gets was not started: give it back."""
+        if not (await asyncio.wait([reading], timeout=LEAVE_WITHIN))[0]:
+            reading.cancel()
+            await asyncio.wait([reading])
+        if not reading.cancelled() and reading.exception() is None:
+            await self.give_back(self._collect(reading, None))
 
     async def _read_on(self, room: int) -> list[Message]:
         async def work(client: C) -> list[Message]:
@@ -103,9 +114,14 @@ class BrokerQueue(ABC, Generic[C]):
             return await self._read(client, room)
 
         try:
-            return self._take(await self._link.run(work))
+            return self._take(await self._link.run(work, longer=TRANSFER))
         except QueueLost:
             self._forget_dead_handles()
+            raise
+        except QueueError:
+            if not self.handles_outlive_connection:  # what this read got already returns with the connection
+                await self._link.aclose()
+                self._forget_dead_handles()
             raise
 
     def _collect(self, reading: asyncio.Task[list[Message]], most: int | None) -> list[Message]:
@@ -122,21 +138,25 @@ class BrokerQueue(ABC, Generic[C]):
         """Those that are new; of one in hand already only the newer handle is kept."""
         new = []
         for message in messages:
-            held = self._held.setdefault(message.id, message)
+            held = self._held.setdefault(self._key(message), message)
             if held is message:
                 new.append(message)
             else:
                 held.handle, held.link = message.handle, message.link
         return new
 
+    def _key(self, message: Message) -> Hashable:
+        """What tells this message from every other in hand."""
+        return message.id
+
     def _holds(self, message: Message) -> bool:
-        return self._held.get(message.id) is message
+        return self._held.get(self._key(message)) is message
 
     def _release(self, messages: Iterable[Message]) -> None:
         for message in messages:
             if self._holds(message):
-                del self._held[message.id]
-                self._done.pop(message.id, None)
+                del self._held[self._key(message)]
+                self._done.pop(self._key(message), None)
 
     def _forget_dead_handles(self) -> None:
         if not self.handles_outlive_connection:

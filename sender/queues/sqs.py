@@ -2,7 +2,8 @@
 
 A message in hand is invisible to others for `return_after` seconds, and for as long as it is kept, 12 hours in all.
 Of a FIFO group one message is in hand at a time: messages are received one by one, and SQS holds back the rest of a
-group that has one in flight. SQS counts every receive; give-backs are subtracted by what `GiveBacks` remembers.
+group that has one in flight. SQS counts every receive; give-backs are subtracted by what `GiveBacks` remembers,
+which a redrive policy of the queue's own does not know: its maxReceiveCount should be generous.
 Credentials come as for every AWS tool: environment, profile, role of the pod or machine.
 """
 
@@ -12,6 +13,7 @@ import base64
 import hashlib
 import re
 from contextlib import AsyncExitStack
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
@@ -26,7 +28,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 from sender.queues import Message, QueueError, trace_context
 from sender.queues.link import PATIENCE
 from sender.queues.publisher import Letter, Publisher
-from sender.queues.source import WAIT, BrokerQueue
+from sender.queues.source import BrokerQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -125,7 +127,7 @@ class Source(BrokerQueue[Wire]):
         await self._lag(client)
 
     async def _read(self, client: Wire, room: int) -> list[Message]:
-        found = await self._receive(client, room, wait=WAIT)
+        found = await self._receive(client, room, wait=self._wait)
         while found and len(found) < room:
             more = await self._receive(client, room - len(found), wait=0)
             if not more:
@@ -139,7 +141,7 @@ class Source(BrokerQueue[Wire]):
         """One long poll; of a FIFO queue one message, since a batch may hold several of one group."""
         reply = await wire.client.receive_message(
             QueueUrl=wire.queue_url, MaxNumberOfMessages=1 if wire.fifo else min(BATCH, most),
-            WaitTimeSeconds=int(wait), VisibilityTimeout=self._seconds,
+            WaitTimeSeconds=ceil(wait), VisibilityTimeout=self._seconds,
             AttributeNames=["All"], MessageAttributeNames=["All"],
         )  # fmt: skip
         return list(reply.get("Messages", ()))

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from sender.queues.publisher import Publisher
     from tests.servers import Server
 
-RETURN_AFTER = 1.0
 BIG = 26 << 20
 
 
 class Broker(ABC):
     """One broker with one fresh queue, reached through a line that can be cut."""
 
+    return_after: ClassVar[float] = 0.5
     ordered: ClassVar[bool] = True
     """Whether messages of one queue come in the order in which they were put in."""
     returns_with_connection: ClassVar[bool] = False
@@ -65,7 +65,8 @@ class Broker(ABC):
         self.server.restart()
 
     def queue(self, **options: Any) -> Queue:
-        queue = open_queue(self.url(), **({"return_after": RETURN_AFTER} | options))
+        queue = open_queue(self.url(), **({"return_after": self.return_after} | options))
+        queue._wait = 0.3  # type: ignore[attr-defined]
         self._open.append(queue)
         return queue
 
@@ -203,6 +204,7 @@ class Nats(Broker):
 
 
 class Sqs(Broker):
+    return_after = 1.0  # SQS counts in whole seconds
     ordered = False
     big = 1 << 20
     garbage = "not json \t\r\n\u00e9\U0001f600 {[".encode()

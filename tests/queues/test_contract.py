@@ -10,7 +10,7 @@ import pytest
 
 from sender.queues import QueueError, QueueLost
 from sender.queues.urls import open_publisher, open_queue
-from tests.queues.brokers import RETURN_AFTER, Sqs, SqsFifo
+from tests.queues.brokers import Sqs, SqsFifo
 from tests.queues.conftest import KINDS
 from tests.servers import free_port
 
@@ -38,17 +38,17 @@ async def read(queue: Queue, count: int, *, within: float = 15.0) -> list[Messag
     return found
 
 
-async def drain(queue: Queue, count: int) -> list[Message]:
+async def drain(queue: Queue, count: int, *, within: float = 5.0) -> list[Message]:
     """Read and acknowledge one after the other: also a FIFO group goes on then."""
     found: list[Message] = []
-    while len(found) < count and (got := await read(queue, 1, within=5)):
+    while len(found) < count and (got := await read(queue, 1, within=within)):
         found += got
         await queue.ack(got)
     return found
 
 
-async def stays_empty(queue: Queue, seconds: float = RETURN_AFTER + 0.5) -> None:
-    ends = time.monotonic() + seconds
+async def stays_empty(queue: Any) -> None:
+    ends = time.monotonic() + min(queue.return_after, 1.0) + 0.4
     while time.monotonic() < ends:
         assert list(await queue.read(10)) == []
 
@@ -137,21 +137,21 @@ async def test_deliveries_and_give_backs_together(broker: Broker) -> None:
 
 
 async def test_keep_prevents_redelivery(broker: Broker) -> None:
-    await broker.put(*lines(2))
+    await broker.put(*lines(1))
     holder, other = broker.queue(), broker.queue()
     held = await read(holder, 1)
-    ends = time.monotonic() + 2.5 * RETURN_AFTER
-    taken: list[Message] = []
+    ends = time.monotonic() + 2.5 * broker.return_after
+
+    async def keep_on() -> None:
+        while time.monotonic() < ends + 1:
+            await holder.keep(held)
+            await asyncio.sleep(broker.return_after / 5)
+
+    keeping = asyncio.create_task(keep_on())
     while time.monotonic() < ends:
-        await holder.keep(held)
-        await asyncio.sleep(min(0.3, holder.keep_every or 0.3))
-        taken += await asyncio.wait_for(other.read(5), 5) if not taken and not isinstance(broker, SqsFifo) else []
-        await other.keep(taken)
+        assert list(await other.read(5)) == []
     await holder.ack(held)
-    await other.ack(taken)
-    assert held[0].id not in {message.id for message in taken}
-    if isinstance(broker, SqsFifo):
-        assert len(await drain(other, 1)) == 1
+    await keeping
     await stays_empty(other)
 
 
@@ -171,6 +171,7 @@ async def test_readers_share(broker: Broker) -> None:
     assert sorted(seen) == sorted(lines(60))
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # how aiobotocore calls aiohttp
 async def test_bodies_that_are_no_jobs(broker: Broker) -> None:
     queue = broker.queue(return_after=30.0)
     bodies = [broker.garbage, b"[" * 100_000, b'{"id": "' + b"x" * (broker.big - 10) + b'"}']
@@ -213,14 +214,11 @@ async def test_restart_of_the_broker(broker: Broker) -> None:
     held = await read(queue, 1)
     await broker.restart()
     await queue.ack(held)
-    ids = {message.data for message in (*done, *held)}
-    ends = time.monotonic() + 25
-    while len(ids) < 6 and time.monotonic() < ends:
-        got = await read(queue, 1, within=5)
-        ids |= {message.data for message in got}
-        await queue.ack(got)
-    assert ids == set(lines(6))
-    await stays_empty(queue)
+    rest = await drain(queue, 10, within=4)  # what was held may come once more
+    assert {message.data for message in (*done, *held, *rest)} == set(lines(6))
+    assert {message.id for message in done}.isdisjoint(message.id for message in rest)
+    assert len(rest) <= 4
+    assert list(await queue.read(1)) == []
     assert queue.alive
 
 
@@ -236,7 +234,7 @@ async def test_lost_connection(broker: Broker) -> None:
     assert "guest" not in str(caught.value)
     assert not queue.alive
     await broker.proxy.mend()
-    found = await drain(queue, 3)
+    found = await drain(queue, 3, within=2)
     again = [message for message in found if message.id == held[0].id]
     assert {message.data for message in (*held, *found)} == set(lines(3))
     assert bool(again) == broker.returns_with_connection

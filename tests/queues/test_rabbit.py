@@ -1,0 +1,134 @@
+"""What only RabbitMQ does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aio_pika
+import pytest
+
+from sender.queues import QueueError
+from sender.queues.urls import open_publisher, open_queue
+from tests.queues.test_contract import drain, lines, read, stays_empty
+
+if TYPE_CHECKING:
+    from tests.queues.brokers import Rabbit
+
+both = pytest.mark.parametrize("broker", ["rabbit-classic", "rabbit-quorum"], indirect=True)
+classic = pytest.mark.parametrize("broker", ["rabbit-classic"], indirect=True)
+
+
+@both
+async def test_held_past_the_ack_timeout_it_comes_back(broker: Rabbit) -> None:
+    server: Any = broker.server
+    server.evaluate("application:set_env(rabbit, consumer_timeout, 1000).")
+    try:
+        await broker.put(*lines(1))
+        queue = broker.queue()
+        held = await read(queue, 1)
+        await asyncio.sleep(3.5)
+        server.evaluate("application:set_env(rabbit, consumer_timeout, 1800000).")
+        await queue.ack(held)  # too late: dropped
+        (found,) = await drain(queue, 1)
+        assert (found.data, found.id, found.deliveries) == (held[0].data, held[0].id, 2)
+        await stays_empty(queue)
+    finally:
+        server.evaluate("application:set_env(rabbit, consumer_timeout, 1800000).")
+    assert queue.hold_limit is not None
+    assert queue.hold_limit < 1800
+
+
+@both
+async def test_a_copy_keeps_everything_but_the_count(broker: Rabbit) -> None:
+    async with broker.channel() as channel:
+        message = aio_pika.Message(
+            b"{}", message_id="m1", correlation_id="c1", priority=3, content_type="application/json",
+            headers={"a": [1]}, app_id="shop", type="receipt", timestamp=1795218981, expiration=3600, delivery_mode=2,
+        )  # fmt: skip
+        await channel.default_exchange.publish(message, routing_key=broker.name)
+        queue = broker.queue()
+        await queue.give_back(await read(queue, 1))
+        copy = await (await channel.get_queue(broker.name)).get()
+        await copy.ack()
+    for name in ("body", "message_id", "correlation_id", "priority", "content_type", "app_id", "type", "timestamp",
+                 "expiration", "delivery_mode"):  # fmt: skip
+        assert getattr(copy, name) == getattr(message, name), name
+    headers = {name: value for name, value in copy.headers.items() if name != "x-delivery-count"}
+    assert headers == {"a": [1], "x-sender-deliveries": 0}
+
+
+@classic
+async def test_without_a_message_id_the_content_names_it(broker: Rabbit) -> None:
+    async with broker.channel() as channel:
+        for body, when in ((b"{}", 1), (b"{}", 2), (b"[]", 1)):
+            message = aio_pika.Message(body, timestamp=when)
+            await channel.default_exchange.publish(message, routing_key=broker.name)
+    queue = broker.queue()
+    first = await read(queue, 3)
+    assert len({message.id for message in first}) == 3
+    await queue.give_back(first)
+    assert {message.id for message in await drain(queue, 3)} == {message.id for message in first}
+
+
+@both
+async def test_two_messages_with_one_id_are_both_acknowledged(broker: Rabbit) -> None:
+    async with broker.channel() as channel:
+        for body in (b"1", b"2"):
+            await channel.default_exchange.publish(aio_pika.Message(body, message_id="same"), routing_key=broker.name)
+    queue = broker.queue()
+    found = await read(queue, 2)
+    assert [(message.id, message.data) for message in found] == [("same", b"1"), ("same", b"2")]
+    await queue.ack(found)
+    await queue.aclose()
+    await stays_empty(broker.queue())
+
+
+@classic
+async def test_a_full_queue_gets_its_message_back_all_the_same(broker: Rabbit) -> None:
+    name = f"{broker.name}-full"
+    async with broker.channel() as channel:
+        arguments: Any = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        await channel.declare_queue(name, durable=True, arguments=arguments)
+        await channel.default_exchange.publish(aio_pika.Message(b"1", message_id="1"), routing_key=name)
+        queue = open_queue(broker.url().replace(f"queue={broker.name}", f"queue={name}"))
+        held = await read(queue, 1)
+        await channel.default_exchange.publish(aio_pika.Message(b"2", message_id="2"), routing_key=name)
+        await queue.give_back(held)
+        await queue.aclose()
+        declared = await channel.declare_queue(name, passive=True)
+        assert declared.declaration_result.message_count == 2
+
+
+@classic
+async def test_a_count_in_a_header_that_is_none(broker: Rabbit) -> None:
+    async with broker.channel() as channel:
+        for value in ("many", -5, 2**40, True):
+            headers: Any = {"x-sender-deliveries": value, "traceparent": "00-x"}
+            await channel.default_exchange.publish(aio_pika.Message(b"{}", headers=headers), routing_key=broker.name)
+    found = await drain(broker.queue(), 4)
+    assert {message.deliveries for message in found} <= {1, 2}
+    assert found[0].headers == {"traceparent": "00-x"}
+
+
+@classic
+async def test_a_letter_that_reaches_no_queue_is_an_error(broker: Rabbit) -> None:
+    sink = broker.sink()
+    await sink.put(b"first", {"code": "x"})
+    async with broker.channel() as channel:
+        await channel.queue_delete(f"{broker.name}-dead")
+    with pytest.raises(QueueError):
+        await sink.put(b"second", {"code": "x"})
+
+
+@classic
+async def test_refusals_name_the_queue_and_no_password(broker: Rabbit) -> None:
+    wrong = broker.url(credentials="guest:s3cret@")
+    missing = broker.url().replace(f"queue={broker.name}", "queue=none-such")
+    for opened in (open_queue(wrong), open_queue(missing), open_publisher(wrong), open_publisher(missing)):
+        with pytest.raises(QueueError) as caught:
+            await opened.open()
+        assert type(caught.value) is QueueError
+        assert "s3cret" not in str(caught.value)
+        assert "***@127.0.0.1" in str(caught.value)
+        await opened.aclose()

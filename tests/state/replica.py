@@ -17,6 +17,7 @@ from sender.engine.pacer import window_of
 from sender.state.urls import open_state
 
 if TYPE_CHECKING:
+    from sender.state.pacer import SharedTurn
     from tests.state.server import RedisServer
 
 
@@ -31,7 +32,7 @@ async def replicate(
     every: float = 0.0,
     slow: float = 0.0,
 ) -> dict[str, Any]:
-    """Write `jobs` (all at once, or one in `every` seconds) for so long; `slow` is the part of them that stalls."""
+    """Write `jobs` (all at once, or one in `every` seconds) for so long; `slow` is the part whose writes come late."""
     loop = asyncio.get_running_loop()
     state = await open_state(url, host="api")
     print("ready", flush=True)  # noqa: T201
@@ -46,6 +47,14 @@ async def replicate(
     pacer = state.pacer(lane, rate, demand=demand)
     stamps: list[float] = []
     chance = random.Random(7)
+    late: list[asyncio.Task[None]] = []
+
+    async def write(turn: SharedTurn, delay: float) -> None:
+        if delay:
+            await asyncio.sleep(delay)
+        turn.written()
+        stamps.append(loop.time())
+
     try:
         async with asyncio.timeout(seconds):
             while left:
@@ -55,13 +64,14 @@ async def replicate(
                 asked = loop.time()
                 turn = await pacer.turn()
                 if chance.random() < slow:
-                    await asyncio.sleep(chance.uniform(0, 0.3))
-                turn.written()
-                stamps.append(loop.time())
+                    late.append(asyncio.create_task(write(turn, chance.uniform(0, 0.5))))
+                else:
+                    await write(turn, 0)
                 waits.append(loop.time() - asked)
                 left -= 1
     except TimeoutError:
         pass
+    await asyncio.gather(*late)
     figures = {"stamps": stamps, "waits": waits, "given_up": pacer.given_up, "calls": state.round_trips}
     await state.close()
     return figures

@@ -1,6 +1,7 @@
 """A replica in a process of its own: takes turns and tells the instants (CLOCK_MONOTONIC, one for all processes).
 
-python -m tests.state.replica URL '{"rate": 100, "seconds": 5, ...}'; prints one JSON object at its end.
+python -m tests.state.replica URL '{"rate": 100, "seconds": 5, ...}'; says `ready`, begins at a line on stdin, and
+prints one JSON object at its end.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import json
 import random
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sender.engine.pacer import window_of
 from sender.state.urls import open_state
+
+if TYPE_CHECKING:
+    from sender.state.pacer import SharedTurn
+    from tests.state.server import RedisServer
 
 
 async def replicate(
@@ -22,15 +28,15 @@ async def replicate(
     seconds: float = 5,
     lane: Any = "send",
     rank: int = 1,
-    start: float = 0.0,
     jobs: int = 1_000_000,
     every: float = 0.0,
     slow: float = 0.0,
 ) -> dict[str, Any]:
-    """Write `jobs` (all at once, or one in `every` seconds) for so long; `slow` is the part of them that stalls."""
+    """Write `jobs` (all at once, or one in `every` seconds) for so long; `slow` is the part whose writes come late."""
     loop = asyncio.get_running_loop()
     state = await open_state(url, host="api")
-    await asyncio.sleep(max(0.0, start - loop.time()))
+    print("ready", flush=True)  # noqa: T201
+    await asyncio.to_thread(sys.stdin.readline)
     begin = loop.time()
     left, waits, due = jobs, [], begin
 
@@ -41,6 +47,14 @@ async def replicate(
     pacer = state.pacer(lane, rate, demand=demand)
     stamps: list[float] = []
     chance = random.Random(7)
+    late: list[asyncio.Task[None]] = []
+
+    async def write(turn: SharedTurn, delay: float) -> None:
+        if delay:
+            await asyncio.sleep(delay)
+        turn.written()
+        stamps.append(loop.time())
+
     try:
         async with asyncio.timeout(seconds):
             while left:
@@ -50,21 +64,44 @@ async def replicate(
                 asked = loop.time()
                 turn = await pacer.turn()
                 if chance.random() < slow:
-                    await asyncio.sleep(chance.uniform(0, 0.3))
-                turn.written()
-                stamps.append(loop.time())
+                    late.append(asyncio.create_task(write(turn, chance.uniform(0, 0.5))))
+                else:
+                    await write(turn, 0)
                 waits.append(loop.time() - asked)
                 left -= 1
     except TimeoutError:
         pass
+    await asyncio.gather(*late)
     figures = {"stamps": stamps, "waits": waits, "given_up": pacer.given_up, "calls": state.round_trips}
     await state.close()
     return figures
 
 
-def start_replicas(url: str, *each: dict[str, Any]) -> list[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "tests.state.replica", url]
-    return [subprocess.Popen([*command, json.dumps(one)], stdout=subprocess.PIPE) for one in each]
+def start_replicas(server: RedisServer, *each: dict[str, Any]) -> list[subprocess.Popen[bytes]]:
+    """Start them on lanes that are in use, and let them begin together."""
+    for lane, rate in {(one.get("lane", "send"), one.get("rate", 100)) for one in each}:
+        asyncio.run(declare(server, lane, rate))
+    command = [sys.executable, "-m", "tests.state.replica", server.url]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen([*command, json.dumps(one)], stdin=pipe, stdout=pipe) for one in each]
+    for process in processes:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != b"ready\n":
+            assert line, "the replica did not start"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    return processes
+
+
+async def declare(server: RedisServer, lane: Any, rate: float) -> None:
+    """As if the lane had been in use: a new state makes every lane wait for a window."""
+    state = await open_state(server.url, host="api")
+    limit, window = window_of(rate)
+    await state._link.call("lane", lane, "declare", rate, limit, int(window * 1e6))
+    await state.close()
+    server.do("HSET", f"sender:{{default}}:lane:{lane}", "floor", 0)
 
 
 def results(processes: list[subprocess.Popen[bytes]], timeout: float = 40) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from sender.kinds import KINDS
 from sender.state.urls import open_state
 from sender.verdict import Rules
 from tests.engine.test_lane import OK, World
-from tests.state.replica import most_in_any
+from tests.state.replica import declare, most_in_any
 
 if TYPE_CHECKING:
     from sender.engine.pacer import Pace, Pacer
@@ -58,6 +58,7 @@ def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]
 
 async def test_two_lanes_send_everything_once_within_one_limit(redis_server: RedisServer) -> None:
     async with AsyncExitStack() as stack:
+        await declare(redis_server, "send", 100)
         made = []
         for name in "ab":
             state = await open_state(redis_server.url, host="api")
@@ -74,9 +75,10 @@ async def test_two_lanes_send_everything_once_within_one_limit(redis_server: Red
 
 async def test_a_server_that_goes_away_stops_the_lane_and_loses_nothing(redis_server: RedisServer) -> None:
     async with AsyncExitStack() as stack:
+        await declare(redis_server, "send", 100)
         state = await open_state(redis_server.url, host="api")
         stack.push_async_callback(state.close)
-        world, lane = shared_lane(state, "c", 250)
+        world, lane = shared_lane(state, "c", 150)
         running = asyncio.create_task(lane.run())
         async with asyncio.timeout(20):
             while len(world.written) < 50:
@@ -90,4 +92,4 @@ async def test_a_server_that_goes_away_stops_the_lane_and_loses_nothing(redis_se
         async with asyncio.timeout(30):
             assert await running == 0
         assert most_in_any(1.0, world.written) <= 100
-        assert len(set(world.bodies)) == len(world.bodies) == 250
+        assert len(set(world.bodies)) == len(world.bodies) == 150

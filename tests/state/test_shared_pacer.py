@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from sender.engine.guard import Guard
 from sender.state.urls import open_state
-from tests.state.replica import most_in_any, results, start_replicas
+from tests.state.replica import declare, most_in_any, results, start_replicas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,10 +33,6 @@ def rate_of(stamps: list[float]) -> float:
     return (len(stamps) - 1) / (stamps[-1] - stamps[0])
 
 
-def soon(seconds: float = 2.0) -> float:
-    return time.monotonic() + seconds
-
-
 @pytest.fixture
 async def state(redis_server: RedisServer) -> AsyncIterator[SharedState]:
     opened = await open_state(redis_server.url, host="api")
@@ -47,8 +43,7 @@ async def state(redis_server: RedisServer) -> AsyncIterator[SharedState]:
 @pytest.fixture
 async def used(state: SharedState, redis_server: RedisServer) -> SharedState:
     """A state whose lane was in use long enough; a new one makes every lane wait for a window."""
-    await state._link.call("lane", "send", "declare", 100, 100, 1_000_000)
-    redis_server.do("HSET", LANE + "send", "floor", 0)
+    await declare(redis_server, "send", 100)
     return state
 
 
@@ -60,24 +55,23 @@ async def write(pacer: SharedPacer, stamps: list[float], count: int) -> None:
 
 
 def test_four_processes_hold_one_limit_and_share_it(redis_server: RedisServer) -> None:
-    start = soon()
-    figures = results(start_replicas(redis_server.url, *[{"seconds": 4, "start": start}] * 4))
+    figures = results(start_replicas(redis_server, *[{"seconds": 3}] * 4))
     stamps = merged(figures)
     assert most_in_any(1.0, stamps) <= 100
     assert rate_of(stamps) > 80
     shares = [len(one["stamps"]) for one in figures]
-    assert min(shares) > 0.6 * max(shares)
+    assert min(shares) > 0.3 * max(shares)
     assert sum(one["calls"] for one in figures) / len(stamps) < 0.5
 
 
 def test_writes_that_come_late_do_not_break_the_ceiling(redis_server: RedisServer) -> None:
-    figures = results(start_replicas(redis_server.url, *[{"seconds": 5, "slow": 0.05}] * 3))
+    figures = results(start_replicas(redis_server, *[{"seconds": 3, "slow": 0.1}] * 3))
     assert most_in_any(1.0, merged(figures)) <= 100
 
 
 def test_ceiling_through_a_pause_of_the_server(redis_server: RedisServer) -> None:
-    processes = start_replicas(redis_server.url, *[{"seconds": 6}] * 3)
-    time.sleep(3)
+    processes = start_replicas(redis_server, *[{"seconds": 4}] * 3)
+    time.sleep(1)
     redis_server.pause(1.2)
     stamps = merged(results(processes))
     assert most_in_any(1.0, stamps) <= 100
@@ -86,48 +80,47 @@ def test_ceiling_through_a_pause_of_the_server(redis_server: RedisServer) -> Non
 
 
 def test_ceiling_through_a_kill_and_restart_of_the_server(redis_server: RedisServer) -> None:
-    processes = start_replicas(redis_server.url, *[{"seconds": 8}] * 3)
-    time.sleep(3)
+    processes = start_replicas(redis_server, *[{"seconds": 5}] * 3)
+    time.sleep(1)
     redis_server.kill()
     time.sleep(0.2)
     redis_server.start()
     stamps = merged(results(processes))
     assert most_in_any(1.0, stamps) <= 100
     assert max(later - earlier for earlier, later in pairwise(stamps)) > 1.0, "one window"
-    assert stamps[-1] - stamps[0] > 4, "they came back"
+    assert stamps[-1] - stamps[0] > 3, "they came back"
 
 
 def test_a_slow_lane_is_shared_and_its_turns_go_round(redis_server: RedisServer) -> None:
-    figures = results(start_replicas(redis_server.url, *[{"rate": 0.8, "lane": "trigger", "seconds": 9}] * 3))
+    figures = results(start_replicas(redis_server, *[{"rate": 0.8, "lane": "trigger", "seconds": 6}] * 2))
     stamps = merged(figures)
     assert most_in_any(1.25, stamps) == 1
-    assert len(stamps) >= 4
+    assert len(stamps) >= 3
     assert min(len(one["stamps"]) for one in figures) >= 1
 
 
 def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server: RedisServer) -> None:
-    start = soon()
     processes = start_replicas(
-        redis_server.url,
-        *[{"seconds": 5, "rank": 2, "start": start}] * 2,
-        {"seconds": 5, "rank": 0, "every": 0.1, "start": start},
+        redis_server,
+        *[{"seconds": 3, "rank": 2}] * 2,
+        {"seconds": 3, "rank": 0, "every": 0.1},
     )
     low, also_low, high = results(processes)
     waits = sorted(high["waits"])
     assert waits[len(waits) // 2] < 1.5
-    assert len(low["stamps"]) + len(also_low["stamps"]) > 100
+    assert len(low["stamps"]) + len(also_low["stamps"]) > 80
 
 
 def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisServer) -> None:
-    start = soon()
     processes = start_replicas(
-        redis_server.url,
-        *[{"seconds": 5, "rank": 0, "start": start}] * 2,
-        {"seconds": 5, "rank": 2, "start": start},
+        redis_server,
+        *[{"seconds": 3, "rank": 0}] * 2,
+        {"seconds": 3, "rank": 2},
     )
     *high, low = results(processes)
     stamps = merged([*high, low])
-    assert 0.04 < len(low["stamps"]) / len(stamps) < 0.15
+    later = [stamp for stamp in low["stamps"] if stamp > stamps[0] + 1]  # what came first had no rival yet
+    assert 0.03 < len(later) / len([stamp for stamp in stamps if stamp > stamps[0] + 1]) < 0.15
     assert most_in_any(1.0, stamps) <= 100
 
 
@@ -156,8 +149,8 @@ async def test_few_jobs_cost_few_slots(used: SharedState, redis_server: RedisSer
     assert pacer.most_in_window <= 3
 
 
-async def test_a_cancelled_turn_takes_nothing_and_leaves_the_gate_open(used: SharedState) -> None:
-    pacer = used.pacer("send", 100)
+async def test_a_cancelled_turn_takes_nothing_and_leaves_the_gate_open(state: SharedState) -> None:
+    pacer = state.pacer("send", 100)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await pacer.turn()
@@ -174,7 +167,7 @@ async def test_a_pause_holds_for_all_replicas(used: SharedState, redis_server: R
     try:
         one, other = used.pacer("send", 100), other_state.pacer("send", 100)
         await asyncio.gather(one.turn(), other.turn())
-        end = loop.time() + 2.5
+        end = loop.time() + 1.7
         one.pause_until(end)
         assert one.paused_until == end
         assert one.next_at(loop.time()) >= end
@@ -190,9 +183,9 @@ async def test_operators_pause_resume_and_change_the_rate(used: SharedState) -> 
     pacer = used.pacer("send", 100, demand=lambda: (0, 5, 0))
     await pacer.turn()
     await used.pause("send")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(0.8)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(0.3):
             await pacer.turn()
     assert pacer.held
     await used.resume("send")
@@ -266,9 +259,9 @@ async def test_the_most_careful_guard_counts_for_all(used: SharedState, redis_se
     careful, other = used.pacer("send", 100, guard=guard), used.pacer("send", 100)
     await asyncio.gather(careful.turn(), other.turn())
     stamps: list[float] = []
-    await write(other, stamps, 60)
+    await write(other, stamps, 30)
     await careful.turn()
-    await write(other, stamps, 60)
+    await write(other, stamps, 30)
     assert rate_of(stamps) < 75
 
 

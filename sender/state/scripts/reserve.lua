@@ -7,7 +7,7 @@
 -- ahead than FAR (high) or NEAR; while a higher class is hungry, a lower one gets every 20th slot. In a slow lane who
 -- had the last slot leaves the others the first word about the next, until it is BEHIND ahead.
 local FILL, NEAR, FAR, BEHIND = 420000, 500000, 600000, 250000
-local ACTIVE, HUNGRY, SHARE = 1500000, 300000, 20
+local ACTIVE, HUNGRY, SHARE = 1500000, 450000, 20
 
 local run, lane = ARGV[2], prefix .. 'lane:' .. ARGV[3]
 local refused = require_alive(run)

@@ -15,7 +15,7 @@ from sender.transport import Reply, Request, TransportFault, Wire
 from sender.verdict import parse_retry_after
 
 if TYPE_CHECKING:
-    from sender.engine.pacing import Pacing
+    from sender.engine.pacer import Pace
     from sender.transport import Transport
 
 OWN_SHARE: Final = 5.0
@@ -37,7 +37,7 @@ class ReadingFailedError(Exception):
 class ApiReader:
     """Reads the API; `readable` turns false for good when the key may not."""
 
-    def __init__(self, transport: Transport, pacer: Pacing) -> None:
+    def __init__(self, transport: Transport, pacer: Pace) -> None:
         self._transport = transport
         self._pacer = pacer
         self._share = AsyncLimiter(1, 1 / min(OWN_SHARE, max(0.1, pacer.rate / 2)))

@@ -28,6 +28,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "bad_expires_at": "expires_at is not a unix time.",
     "expired": "The job's time was over before it could start.",
     "meta_too_large": "meta is larger than 1 KB.",
+    "too_many_deliveries": "A queue delivered the message again and again, and nobody came to an end with it.",
     # any payload
     "wrong_type": "A field has the wrong JSON type.",
     "missing_field": "A required field is missing.",
@@ -73,6 +74,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "kind_refused": "The API refuses jobs of this kind.",
     "accepted_id_unknown": "The API accepted the job, its id is not known.",
     "interrupted": "The run was stopped before the answer came.",
+    "state_lost": "The message was delivered before the shared state was lost.",
     "absent": "The API surely did not accept the job; a later run tries it anew.",
     "settled_by_hand": "Somebody closed the job with sender reconcile --settle failed.",
     "broadcast_error": "The API accepted the broadcast and met errors while it processed it.",

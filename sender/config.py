@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sender.errors import UsageError
 from sender.kinds import KINDS, LANES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LANE_SETTING: Final = {"send": "rate", "trigger": "rate_trigger", "app": "rate_app"}
 _OTHER_VARIABLES: Final = frozenset({"SENDER_API_KEY", "SENDER_CONFIG", "SENDER_SANDBOX_API_KEY", "SENDER_SOURCE"})
+WORKSPACES: Final = "workspaces"
 _KUBERNETES: Final = re.compile(r"SENDER_(.*_)?(SERVICE_(HOST|PORT.*)|PORT|PORT_\d.*)")
 """What Kubernetes puts into every container beside a Service whose name begins with `sender`."""
 
@@ -34,6 +35,40 @@ def load(given: Mapping[str, Any], environment: Mapping[str, str] | None = None)
     config.read_environment(environment)
     config.read_options(given)
     return config.settings()
+
+
+class WorkspaceSettings(NamedTuple):
+    """A workspace that jobs may name: `[workspaces.NAME]` in the settings file."""
+
+    name: str
+    api_key_file: str
+    region: str
+    base_url: str
+
+
+def workspaces_of(path: str) -> tuple[WorkspaceSettings, ...]:
+    """The workspaces of a settings file; UsageError when one is not well formed."""
+    if not path:
+        return ()
+    tables = tomllib.loads(_text_of(path)).get(WORKSPACES, {})
+    if not isinstance(tables, dict):
+        raise UsageError(f"{path}: a workspace is a table, [workspaces.NAME]")
+    return tuple(_workspace(path, name, table) for name, table in tables.items())
+
+
+def _workspace(path: str, name: str, table: Any) -> WorkspaceSettings:
+    where = f"{path}: [workspaces.{name}]"
+    known = WorkspaceSettings._fields[1:]
+    if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+        raise UsageError(f"{where} is a table of texts: {', '.join(known)}")
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where} has no key {key}; it has {', '.join(known)}")
+    if not table.get("api_key_file"):
+        raise UsageError(f"{where} needs api_key_file, the file that holds its App API key")
+    if table.get("region", "us") not in ("us", "eu"):
+        raise UsageError(f"{where}: region is us or eu")
+    return WorkspaceSettings(name, table["api_key_file"], table.get("region", ""), table.get("base_url", ""))
 
 
 def told_together(problems: Sequence[str]) -> str:
@@ -68,6 +103,8 @@ class _Config:
             raise UsageError(f"the configuration {path} is not TOML: {error}") from None
         for table, keys in document.items():
             where = f"{path}:{_line_number(text, table)}"
+            if table == WORKSPACES:
+                continue
             if not isinstance(keys, dict):
                 self._problems.append(f"{where}: {table} stands outside of any table; {_tables_hint(table)}")
             elif table not in _tables():

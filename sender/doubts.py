@@ -49,8 +49,12 @@ class Doubts:
         """What the last `settle` came to."""
 
     async def open(self) -> set[str]:
-        """Jobs that a killed run left handed over are in doubt from now on; returns their keys."""
+        """Take up what earlier runs left; returns the keys of jobs that they left handed over, in doubt from now on."""
         self._witnesses = Witnesses(await self._ledger.get_note(NOTE))
+        return await self.carry()
+
+    async def carry(self) -> set[str]:
+        """Put in doubt what a run or replica that died left handed over; returns the keys."""
         alive = float(await self._ledger.get_note(ALIVE) or 0) + SIGN_OF_LIFE + DYING
         carried = await carry(self._ledger, alive)
         if carried:
@@ -61,13 +65,35 @@ class Doubts:
                     self._workspace.triggers.doubted(waiting)
         return set(carried)
 
+    @property
+    def kept(self) -> list[str]:
+        """Keys of the jobs that go again once they are surely absent."""
+        return list(self._kept)
+
+    def keeps(self, key: str) -> bool:
+        """Whether the job is one of them."""
+        return key in self._kept
+
+    def keep(self, delivery: Delivery) -> None:
+        """Keep it while there is room; what does not fit waits for the next run."""
+        if len(delivery.job.body) <= self._room and delivery.job.key not in self._kept:
+            self._room -= len(delivery.job.body)
+            self._kept[delivery.job.key] = delivery
+
+    def take(self, key: str) -> Delivery | None:
+        """Keep it no longer."""
+        delivery = self._kept.pop(key, None)
+        if delivery is not None:
+            self._room += len(delivery.job.body)
+        return delivery
+
     async def note_end(self, delivery: Delivery, outcome: Outcome, resendable: bool) -> None:
         """Remember what a later settlement needs: proof of what was accepted, and the job that may go again."""
         kind = delivery.job.kind
         if outcome.status == "in_doubt":
             self._witnesses.doubted(outcome.finished_at or time.time())
             if resendable and self._goes_again(kind, delivery):
-                self._keep(delivery)
+                self.keep(delivery)
         elif outcome.status == "sent" and kind.lane == "send" and delivery.tried_at is not None:
             delivery_id = str(dict(outcome.result).get("delivery_id", ""))
             self._witnesses.sent(kind.name, delivery.template, delivery_id, delivery.tried_at)
@@ -95,12 +121,27 @@ class Doubts:
         await self.save()
         following = asyncio.create_task(self._follow_broadcasts())
         try:
-            settlement = await self._settle_all() if self._settings.reconcile else Settlement()
-            self.settlement = settlement
+            self.settlement = await self._settle_all() if self._settings.reconcile else Settlement()
             await following
         finally:
             following.cancel()
-        return [self._take(key) for key in settlement.absent]
+        return self._absent()
+
+    async def settle_ripe(self) -> list[Delivery]:
+        """The same without a wait, beside the work: whatever is too young stays open; returns jobs to be sent again."""
+        triggers = self._workspace.triggers
+        if triggers is None or not self._workspace.reader.readable:
+            return []
+        await triggers.look()
+        settler = self._settler()
+        if await settler.claimants():
+            self.settlement = await settler.settle(self._kept)
+            return self._absent()
+        return []
+
+    def _absent(self) -> list[Delivery]:
+        deliveries = [self.take(key) for key in self.settlement.absent]
+        return [delivery for delivery in deliveries if delivery is not None]
 
     async def _settle_all(self) -> Settlement:
         settler = self._settler()
@@ -144,17 +185,6 @@ class Doubts:
             return False
         absent = self._settings.in_doubt == "resend-if-absent" and kind.lane == "send"
         return absent or kind.name == "newsletter_send"
-
-    def _keep(self, delivery: Delivery) -> None:
-        """Keep it while there is room; what does not fit waits for the next run."""
-        if len(delivery.job.body) <= self._room:
-            self._room -= len(delivery.job.body)
-            self._kept[delivery.job.key] = delivery
-
-    def _take(self, key: str) -> Delivery:
-        delivery = self._kept.pop(key)
-        self._room += len(delivery.job.body)
-        return delivery
 
 
 async def carry(ledger: Ledger, alive: float) -> dict[str, Waiting | None]:

@@ -56,6 +56,7 @@ class Settings:
         256, "limits", "count", "most requests under way in a lane; 256 hold 100 a second up to 2.5 s of latency"
     )
 
+    paused: bool = _setting(False, "limits", "flag", "start nothing until this is turned off again (consume)")
     trigger_queue: int = _setting(5, "limits", "count", "broadcast triggers that may wait at the API to be processed")
 
     max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")
@@ -117,8 +118,9 @@ class Settings:
     json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
     log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
     log_level: str = _setting(
-        "info", "output", "choice", "least level that is logged", choices=("debug", "info", "warning", "error")
-    )
+        "info", "output", "choice", "least level that is logged",
+        choices=("debug", "info", "outcome", "warning", "error"),
+    )  # fmt: skip
 
     require_identifiers: bool = _setting(
         True, "validation", "flag", "refuse an email without identifiers, instead of a warning"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sender.engine.delivery import Delivery
     from sender.engine.desk import OnEnd, Put
     from sender.engine.identities import Identities
-    from sender.engine.pacing import Pacing
+    from sender.engine.pacer import Pace
     from sender.errors import HaltError
     from sender.kinds import LaneName
     from sender.ledger import Ledger, Standing
@@ -71,12 +71,15 @@ class Workspace:
             keep_alive=settings.keep_alive,
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
         )
-        rates = {"send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app}
+        self._state = state
+        self._rates: dict[LaneName, float] = {
+            "send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app,
+        }  # fmt: skip
         self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
-        self.pacers = {lane: self._pacer(lane, rates[lane], state) for lane in LANES}
+        self.pacers = {lane: self._pacer(lane, self._rates[lane], state) for lane in LANES}
         self.reader = ApiReader(self.transport, self.pacers["app"])
 
-    def _pacer(self, lane: LaneName, rate: float, state: SharedState | None) -> Pacing:
+    def _pacer(self, lane: LaneName, rate: float, state: SharedState | None) -> Pace:
         guard = self._guards.get(lane)
         if state is None:
             return Pacer(rate, guard=guard)
@@ -150,6 +153,26 @@ class Workspace:
         """Ask for the triggers that wait whenever no other may be started for them; until cancelled."""
         if self.triggers is not None:
             await self.triggers.follow()
+
+    def set_rates(self, settings: Settings) -> None:
+        """Change the limits that differ; the replicas of a shared state all follow."""
+        rates: dict[LaneName, float] = {
+            "send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app,
+        }  # fmt: skip
+        for name in LANES:
+            if self._rates[name] != rates[name]:
+                self.pacers[name].set_rate(rates[name])
+                self.lanes[name].breaker.rate = self.pacers[name].rate
+        self._rates = rates
+
+    async def hold(self, *, held: bool) -> None:
+        """Start nothing further in any replica, or go on."""
+        for name in LANES:
+            pacer = self.pacers[name]
+            if isinstance(pacer, Pacer):
+                pacer.hold(held)
+            elif self._state is not None:
+                await (self._state.pause(name) if held else self._state.resume(name))
 
     async def warm(self) -> None:
         """Open connections ahead of the first jobs."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sender.engine.breaker import Breaker
     from sender.engine.desk import Desk
     from sender.engine.guard import Guard
-    from sender.engine.pacing import Pacing, Turn
+    from sender.engine.pacer import Pace, Permit
     from sender.engine.queue import JobQueue
     from sender.engine.triggers import Triggers
     from sender.job import Job
@@ -52,7 +52,7 @@ class Hand:
     """A started attempt."""
 
     delivery: Delivery
-    turn: Turn
+    turn: Permit
     started: float
     begun: bool = False
     """Whether its task has run at all; one that is cancelled before it has is as if it had not been started."""
@@ -65,7 +65,7 @@ class Lane:
         self,
         name: LaneName,
         desk: Desk,
-        pacer: Pacing,
+        pacer: Pace,
         queue: JobQueue,
         breaker: Breaker,
         *,
@@ -92,6 +92,7 @@ class Lane:
         self._written_off: set[asyncio.Task[None]] = set()
         self._left: list[Delivery] = []
         self._storm = 0
+        self._slowed_at = float("-inf")
         self._fed = False
         self._stopping = False
         self._changed = asyncio.Event()
@@ -100,7 +101,11 @@ class Lane:
 
     def accept(self, job: Job) -> None:
         """Take on an admitted job."""
-        self.queue.put(Delivery(job))
+        self.accept_delivery(Delivery(job))
+
+    def accept_delivery(self, delivery: Delivery) -> None:
+        """Take on a job that is in the engine's hands already."""
+        self.queue.put(delivery)
         self._changed.set()
 
     def take_again(self, deliveries: Iterable[Delivery]) -> None:
@@ -151,7 +156,7 @@ class Lane:
         """Jobs that could start now: high, normal, low."""
         if self._stopping or not self._may_start():
             return 0, 0, 0
-        high, normal, low = self.queue.ranks
+        high, normal, low = self.queue.startable
         return high, normal + len(self._ready) + len(self._retries), low
 
     async def run(self) -> list[Delivery]:
@@ -378,7 +383,7 @@ class Lane:
         """What an answer tells about the lane as a whole."""
         now = self._loop.time()
         if verdict.throttled:
-            self._slow_down(verdict, now)
+            self._slow_down(verdict, now, started)
             return
         self._storm = 0
         if self._guard is not None:
@@ -390,9 +395,11 @@ class Lane:
         elif latency is not None:
             self._answered(now, latency)
 
-    def _slow_down(self, verdict: Verdict, now: float) -> None:
+    def _slow_down(self, verdict: Verdict, now: float, started: float) -> None:
         self.http_429 += 1
-        self._storm += 1
+        if started > self._slowed_at:  # those under way together are one refusal
+            self._storm += 1
+            self._slowed_at = now
         if self._guard is not None:
             self._guard.refused(now)
         self._answered(now, 0.0)

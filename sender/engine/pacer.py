@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from sender.engine.guard import Guard
@@ -40,6 +40,52 @@ def window_of(rate: float) -> tuple[int, float]:
     if rate >= 1:
         return math.floor(rate), 1.0
     return 1, 1.0 / rate
+
+
+class Permit(Protocol):
+    """The right to write one request, as `Turn` gives it."""
+
+    def written(self) -> None:
+        """See `Turn.written`."""
+
+    def give_back(self) -> None:
+        """See `Turn.give_back`."""
+
+
+class Pace(Protocol):
+    """What a lane needs of its pacer: `Pacer` for a run alone, `sender.state.pacer.SharedPacer` for replicas."""
+
+    requests: int
+    most_in_window: int
+    first_written: float | None
+    last_written: float | None
+
+    @property
+    def rate(self) -> float:
+        """See `Pacer.rate`."""
+
+    @property
+    def window(self) -> float:
+        """See `Pacer.window`."""
+
+    @property
+    def paused_until(self) -> float:
+        """See `Pacer.paused_until`."""
+
+    def set_rate(self, rate: float) -> None:
+        """See `Pacer.set_rate`."""
+
+    def rest(self) -> None:
+        """See `Pacer.rest`."""
+
+    def pause_until(self, instant: float) -> None:
+        """See `Pacer.pause_until`."""
+
+    def next_at(self, now: float) -> float:
+        """See `Pacer.next_at`."""
+
+    async def turn(self) -> Permit:
+        """See `Pacer.turn`."""
 
 
 class Turn:

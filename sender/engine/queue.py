@@ -32,9 +32,10 @@ class JobQueue:
         return sum(map(len, self._ranks.values())) + self._parked
 
     @property
-    def ranks(self) -> tuple[int, int, int]:
-        """Jobs that wait: high, normal, low."""
-        return len(self._ranks["high"]), len(self._ranks["normal"]), len(self._ranks["low"])
+    def startable(self) -> tuple[int, int, int]:
+        """Jobs that may start now, those on a busy resource left out: high, normal, low."""
+        high, normal, low = map(len, self._ranks.values())
+        return high, normal, low
 
     @property
     def room(self) -> tuple[int, int]:

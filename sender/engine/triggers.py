@@ -83,6 +83,10 @@ class Triggers:
         self._waiting = {one["key"]: Waiting(**one) for one in orjson.loads(saved or b"[]")}
         self.on_change: Callable[[], None] = lambda: None
         """Called whenever the lane should ask again."""
+        self._noted = set(self._waiting)
+        """Keys that stood in the note when it was last read: one that is gone by now was ended by another replica."""
+        self._over: set[str] = set()
+        """Keys that wait no more and still stand in the note."""
         self._note_closed()
 
     @property
@@ -118,8 +122,8 @@ class Triggers:
         """A doubt was settled: it is this trigger, or none."""
         if key in self._waiting and trigger is not None:
             self._waiting[key].trigger = trigger
-        else:
-            self._waiting.pop(key, None)
+        elif self._waiting.pop(key, None) is not None:
+            self._over.add(key)
 
     def doubted(self, one: Waiting) -> None:
         """A job that an earlier run handed over may wait there."""
@@ -141,6 +145,13 @@ class Triggers:
                 self.on_change()
             elif not self._waiting:
                 await asyncio.sleep(max(0.0, self._full_until - self._wall()))
+
+    async def look(self) -> None:
+        """Take note of what other replicas know, and follow what waits by one step."""
+        await self._save()
+        if self._waiting and self._reader.readable:
+            await self._poll()
+        self.on_change()
 
     async def finish(self) -> None:
         """Follow every trigger to its end; the caller limits the time."""
@@ -193,8 +204,6 @@ class Triggers:
                 done.append(one)
         for one in done:
             await self._end(one)
-        if done:
-            await self._save()
 
     def _doubt_is_over(self, one: Waiting, others: list[dict[str, Any]]) -> bool:
         """A doubtful trigger waits no more when every one that may be it is processed, and none can appear any more."""
@@ -202,10 +211,13 @@ class Triggers:
         return all(entry.get("processed_at") for entry in may_be) and self._wall() > one.at + self._lag
 
     async def _end(self, one: Waiting) -> None:
+        """It is processed: tell its errors, unless another replica has done so."""
         facts = dict(one.facts)
         words = b64decode(facts.pop("words")) if "words" in facts else None
         problems = () if one.trigger is None else await self.errors_of(one.broadcast, one.trigger, words)
-        if problems:
+        self._waiting.pop(one.key, None)
+        self._over.add(one.key)
+        if one.key in await self._save() and problems:
             meta = facts.pop("meta", None)
             outcome = Outcome(
                 facts.pop("id"), "broadcast", "sent", facts.pop("source"), facts.pop("line"), problems=problems,
@@ -213,10 +225,22 @@ class Triggers:
                 meta=None if meta is None else meta.encode(), **facts,
             )  # fmt: skip
             self._record(Ended(outcome, Entry(one.key, one.content, "sent", outcome.to_line()), later=True))
-        self._waiting.pop(one.key, None)
 
-    async def _save(self) -> None:
-        await self._ledger.put_note(NOTE, orjson.dumps([asdict(one) for one in self._waiting.values()]))
+    async def _save(self) -> set[str]:
+        """Merge with the note, which replicas may share; returns the keys that this took out of it."""
+        while True:
+            raw = await self._ledger.get_note(NOTE)
+            known = {one["key"]: Waiting(**one) for one in orjson.loads(raw or b"[]")}
+            over = self._over & known.keys()
+            new = {key: one for key, one in self._waiting.items() if key not in self._noted}
+            merged = {key: self._waiting.get(key, one) for key, one in known.items() if key not in over} | new
+            text = orjson.dumps([asdict(one) for one in merged.values()])
+            if text == (raw or b"[]") or await self._ledger.swap_note(NOTE, raw, text):
+                break
+        self._waiting, self._noted = merged, set(merged)
+        self._over -= over
+        self._note_closed()
+        return over
 
     def _note_closed(self) -> None:
         if not self.open:

@@ -12,7 +12,7 @@ from sender.errors import UsageError
 from sender.state.check import ASKED, examine
 from sender.state.ledger import RedisLedger
 from sender.state.link import Link
-from sender.state.pacer import Demand, SharedPacer
+from sender.state.pacer import SharedPacer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sender.errors import StateLost
     from sender.job import Priority
     from sender.kinds import LaneName
+    from sender.state.reserve import Demand
 
 log = structlog.get_logger()
 

@@ -61,4 +61,4 @@ def check_state_url(url: str) -> tuple[str, bool]:
             raise UsageError(f"--state {shown}: there is no option of that name; it knows durable=waitaof")
         if value != "waitaof":
             raise UsageError(f"--state {shown}: durable must be waitaof")
-    return parts._replace(query="").geturl(), "durable" in options
+    return url.partition("?")[0], "durable" in options

@@ -4,8 +4,9 @@
 --
 -- Slots follow each other on one line; `limit` of them take the widened window. A replica gets a run of them, as long
 -- as all active replicas together reserve FILL ahead, so that they come round in turn. Nothing is reserved further
--- ahead than FAR (high) or NEAR; while a higher class is hungry, a lower one gets every 20th slot.
-local FILL, NEAR, FAR = 420000, 500000, 600000
+-- ahead than FAR (high) or NEAR; while a higher class is hungry, a lower one gets every 20th slot. In a slow lane who
+-- had the last slot leaves the others the first word about the next, until it is BEHIND ahead.
+local FILL, NEAR, FAR, BEHIND = 420000, 500000, 600000, 250000
 local ACTIVE, HUNGRY, SHARE = 1500000, 300000, 20
 
 local run, lane = ARGV[2], prefix .. 'lane:' .. ARGV[3]
@@ -33,7 +34,8 @@ local step = span / limit
 local active = lane .. ':active'
 redis.call('ZADD', active, now, run)
 redis.call('ZREMRANGEBYSCORE', active, '-inf', now - ACTIVE)
-local batch = math.max(1, math.min(500, math.floor(FILL / (redis.call('ZCARD', active) * step))))
+local replicas = redis.call('ZCARD', active)
+local batch = math.max(1, math.min(500, math.floor(FILL / (replicas * step))))
 
 last = last + tonumber(ARGV[10])
 local first = math.max(last + step, floor, field('paused'), now + tonumber(ARGV[9]))
@@ -63,12 +65,17 @@ local function grant(class, want)
   granted = granted + n
 end
 
-if h.held ~= '1' then
+if batch == 1 and replicas > 1 and h.winner == run and first > now + BEHIND then
+  again = first - BEHIND
+elseif h.held ~= '1' then
   for class = 1, 3 do grant(class, tonumber(ARGV[3 + class])) end
   local line = first + granted * step
   if line > now + FILL then again = math.max(line - FILL, now) end
 end
-if granted > 0 then last = first + (granted - 1) * step end
+if granted > 0 then
+  last = first + (granted - 1) * step
+  redis.call('HSET', lane, 'winner', run)
+end
 redis.call('HSET', lane, 'last', string.format('%.3f', last), 'floor', whole(floor), 'paused', whole(field('paused')))
 return {whole(now), whole(granted), string.format('%.3f', first), string.format('%.3f', step), whole(again),
         whole(field('paused')), h.held or '0', whole(limit), whole(window)}

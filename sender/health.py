@@ -28,10 +28,11 @@ MOST_HEAD: Final = 8192
 """Bytes of a request's head."""
 WITHIN: Final = 5.0
 """Seconds for a whole request, from its connection to its last byte."""
-MOST_CONNECTIONS: Final = 64
+MOST_CONNECTIONS: Final = 128
 MOST_LEFT: Final = 65536
 """Bytes that are read and dropped after the answer, so that the client gets it before the connection ends."""
-BACKLOG: Final = 128
+BACKLOG: Final = 256
+MOST_PORT: Final = 65535
 ALL: Final = "0.0.0.0"  # noqa: S104 - a probe comes from outside of the pod
 REASONS: Final = {
     200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
@@ -134,12 +135,13 @@ class HealthServer:
     ) -> Self:
         """Listen; `host` may name several addresses, parted by commas (`0.0.0.0,::`). UsageError if it cannot."""
         self = cls(conditions, metrics)
+        if not 0 <= port <= MOST_PORT:
+            raise UsageError(f"--health-port: {port} is no port; ports end at {MOST_PORT}")
         hosts = [one.strip().strip("[]") for one in host.split(",")]
         try:
             self._server = await asyncio.start_server(self._connected, hosts, port, limit=MOST_HEAD, backlog=BACKLOG)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UsageError(f"--health-port: cannot listen on {host} port {port}: {reason}") from None
+        except OSError as error:
+            raise UsageError(f"--health-port: cannot listen on {host} port {port}: {error.strerror or error}") from None
         return self
 
     @property
@@ -166,19 +168,19 @@ class HealthServer:
             oldest.cancel()
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._connections[task] = None
-        task.add_done_callback(lambda done: self._connections.pop(done, None))
+        task.add_done_callback(lambda done: self._disconnected(done, writer))
+
+    def _disconnected(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        self._connections.pop(task, None)
+        writer.transport.abort()  # here and not in the task: one that is cancelled before it began cleans nothing up
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its first byte to its last; whatever breaks on it is its own affair."""
-        try:
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(WITHIN):
                 await self._exchange(reader, writer)
                 writer.close()
                 await writer.wait_closed()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

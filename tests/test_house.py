@@ -15,6 +15,7 @@ EDGES = ("sender.transport.http", "sender.ledger.sqlite", "sender.outcome_log", 
 PURE = (
     "validation", "identity.py", "parsing.py", "verdict.py", "backoff.py", "engine/guard.py", "engine/breaker.py",
     "engine/admission.py", "masking.py", "api_error.py", "books.py", "problem.py", "job.py", "kinds.py",
+    "metrics/histogram.py", "metrics/rate.py",
 )  # fmt: skip
 
 
@@ -56,6 +57,8 @@ def test_file(path: Path) -> None:
     if not name.startswith(("commands", "cli", "__main__", "sandbox/__main__", "dry_run")):
         assert not {module for module in used if module.startswith(("sender.commands", "sender.cli"))}
     assert ("aiohttp" in used) == (name == "transport/http.py")
+    for library, only in (("prometheus_client", "metrics/prometheus.py"), ("opentelemetry", "tracing/otel.py")):
+        assert any(module.startswith(library) for module in used) == (name == only)
     assert len(path.read_text().splitlines()) <= 480
     assert path.stem not in ("utils", "util", "helpers", "misc", "base")
 

@@ -135,7 +135,9 @@ class FigureCollector(Collector):
         state = {} if figures.state is None else {(): int(figures.state())}
         yield _gauge("state_up", "Whether the shared state can be reached.", (), state)
         conditions = figures.conditions()
-        yield _gauge("ready", "Whether /readyz says yes.", (), {(): int(all(conditions.values()))})
+        yield _gauge(
+            "ready", "Whether /readyz says yes.", (), {(): int(all(conditions.values()))} if conditions else {}
+        )
         yield _gauge("condition", "1 for each condition of readiness that is met.", ("condition",),
                      {(name,): int(met) for name, met in conditions.items()})  # fmt: skip
 

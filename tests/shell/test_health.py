@@ -192,6 +192,31 @@ async def test_those_who_hold_connections_do_not_keep_the_probe_out(conditions: 
     await server.aclose()
 
 
+async def test_a_rush_is_answered_or_let_go_and_leaves_nothing_open(conditions: Conditions) -> None:
+    """All in one turn of the loop, so that many are sent away before anyone has looked at them."""
+    server = await HealthServer.open(conditions, 0, "127.0.0.1")
+    rush = health.MOST_CONNECTIONS * 2
+    clients = [socket.create_connection(server.addresses[0]) for _ in range(rush)]  # the loop sees none of them yet
+    for client in clients:
+        client.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+    answers = await asyncio.gather(*(asyncio.to_thread(read_all, client) for client in clients))
+    assert {answer[:12] for answer in answers} <= {b"HTTP/1.1 200", b""}
+    assert answers.count(b"") <= rush - health.MOST_CONNECTIONS
+    async with asyncio.timeout(10):
+        while server._connections:
+            await asyncio.sleep(0.005)
+    await server.aclose()
+
+
+def read_all(client: socket.socket) -> bytes:
+    found = b""
+    with client, contextlib.suppress(ConnectionResetError):
+        client.settimeout(10)
+        while data := client.recv(4096):
+            found += data
+    return found
+
+
 async def test_a_client_that_hangs_up_disturbs_nobody(conditions: Conditions) -> None:
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
     for data in (b"", b"GET", b"GET /livez HTTP/1.1\r\n\r\n"):

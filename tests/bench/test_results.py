@@ -85,8 +85,10 @@ def templates(*lines: bytes) -> Any:
 
 
 def test_a_job_line_becomes_a_template() -> None:
-    line = (b'{"id":"r-{{bench.n}}","kind":"email","payload": {"to":"p{{bench.n}}@example.com", "identifiers":'
-            b'{"id":"{{bench.run}}-{{bench.n}}"},"transactional_message_id":3,"message_data":{"n":{{bench.n}}}}}')  # fmt: skip
+    line = (
+        b'{"id":"r-{{bench.n}}","kind":"email","payload": {"to":"p{{bench.n}}@example.com", "identifiers":'
+        b'{"id":"{{bench.run}}-{{bench.n}}"},"transactional_message_id":3,"message_data":{"n":{{bench.n}}}}}'
+    )
     (template,) = templates(line)
     assert template.request(41).body == (
         b'{"to":"p1000041@example.com", "identifiers":{"id":"abcd1234-1000041"},"transactional_message_id":3,'

@@ -43,7 +43,7 @@ def _facts(result: Mapping[str, Any]) -> tuple[Fact, ...]:
         Fact("asked", "max" if rate is None else per_second(rate)),
         Fact("reached", per_second(reached["rate"]), "good" if enough else "bad"),
         Fact("requests", number(reached["started"])),
-        Fact("errors", f"{number(reached['errors'])} · {share(reached['errors'], reached['started'])}",
+        Fact(f"errors, {share(reached['errors'], reached['started'])}", number(reached["errors"]),
              "bad" if reached["errors"] else "good"),
         Fact("429s", number(reached["http_429"]), "bad" if reached["http_429"] else "quiet"),
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def _rate(result: Mapping[str, Any], index: int) -> Chart | None:
                          number(row["http_429"])) for row in _thinned(rows)))  # fmt: skip
     told = f"Requests per second by their planned start: at most {per_second(max(planned))}."
     return Chart(f"rate-{index}", "Rate", told, tuple(row["at_s"] for row in rows), "per second", tuple(curves), table,
-                 limit=limit, note=_left_out(result))  # fmt: skip
+                 width=width, limit=limit, note=_left_out(result))  # fmt: skip
 
 
 def _trouble(rows: list[dict[str, Any]], width: float) -> list[tuple[str, Tone, tuple[float, ...]]]:
@@ -121,7 +121,7 @@ def _machine(result: Mapping[str, Any]) -> Table:
     asked = {f"{name} asked": result["asked"].get(name) for name in ("processes", "concurrency")}
     facts = list({**result["machine"], **asked}.items())[:20]
     rows = tuple((clean(name, 30), clean(value, 60)) for name, value in facts)
-    return Table("Measured on", ("what", "is"), rows, words=2)
+    return Table("Measured on", ("what", "is"), rows, words=(0, 1))
 
 
 def _left_out(result: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sender import __version__
 from sender.report.plots import draw
 from sender.report.style import STYLE
+from sender.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; b
 
 def page(sections: Sequence[Section], title: str) -> str:
     """The whole document."""
+    title = clean(title)
     body = "".join(piece for section in sections for piece in _section(section))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -96,4 +98,4 @@ def _cells(table: Table, row: Sequence[str]) -> Iterator[str]:
 
 
 def _word(table: Table, place: int) -> str:
-    return ' class="word"' if 0 < place < table.words and table.head[place] not in ("jobs", "attempts") else ""
+    return ' class="word"' if place in table.words else ""

@@ -80,7 +80,8 @@ def _draw_curve(axes: Axes, chart: Chart, curve: Curve) -> None:
         width = max((x[-1] - x[0]) / max(60, len(x)), 0.4) if len(x) > 1 else 0.4
         axes.bar([at for at, _ in shown], [value for _, value in shown], width=width, color=colour, align="edge")
     elif curve.form == "step":
-        axes.plot(x, y, color=colour, linewidth=1.7, drawstyle="steps-post", marker=_mark(x))
+        x, y = [*x, x[-1] + chart.width], [*y, y[-1]]  # the last step is as wide as the others
+        axes.plot(x, y, color=colour, linewidth=1.7, drawstyle="steps-post")
         axes.fill_between(x, y, step="post", color=colour, alpha=0.12, linewidth=0)
     else:
         axes.plot(
@@ -109,7 +110,7 @@ def _value_axis(axes: Axes, chart: Chart) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(_number))
     if chart.limit:
-        axes.axhline(chart.limit, color=INK["bad"], linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.axhline(chart.limit, color=INK["bad"], linewidth=1.2, linestyle=(0, (5, 3)), zorder=5)
 
 
 def _number(value: float, _: Any) -> str:
@@ -128,7 +129,7 @@ def _time_axis(axes: Axes, chart: Chart) -> None:
 
 
 def _percentile_axis(axes: Axes, chart: Chart) -> None:
-    nines = (0, 50, 90, 99, 99.9, 99.99, 99.999)
+    nines = (50, 90, 99, 99.9, 99.99, 99.999)
     shown = [one for one in nines if min(chart.x) <= one <= max(chart.x)]
     axes.set_xticks([_place(chart, one) for one in shown], [f"{one:g} %" for one in shown])
     axes.margins(x=0.03)

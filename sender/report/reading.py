@@ -22,7 +22,10 @@ _GZIP: Final = b"\x1f\x8b"
 def is_bench(path: Path) -> bool:
     """Whether the file is a saved benchmark result; UsageError when it cannot be read."""
     with _open(path) as file:
-        head = file.read(400)
+        try:
+            head = file.read(400)
+        except (OSError, EOFError, zlib.error):
+            raise UsageError(f"{path} is neither an outcome log nor a benchmark result") from None
     return b'"sender-bench/' in head and b'"schema"' in head
 
 

@@ -49,7 +49,7 @@ def _facts(figures: OutcomeFigures) -> tuple[Fact, ...]:
     bad = statuses["rejected"] + statuses["failed"] + statuses["in_doubt"] + statuses["invalid"]
     facts = [
         Fact("jobs", number(figures.jobs)),
-        Fact("sent", f"{number(statuses['sent'])} · {share(statuses['sent'], figures.jobs)}", "good"),
+        Fact(f"sent, {share(statuses['sent'], figures.jobs)}", number(statuses["sent"]), "good"),
         Fact("not sent", number(bad), "bad" if bad else "quiet"),
         Fact("requests", number(figures.attempts)),
         Fact("retries", number(figures.retries), "second" if figures.retries else "quiet"),
@@ -82,7 +82,7 @@ def _rate(figures: OutcomeFigures, index: int, limit: float | None) -> Chart | N
         "Counted at the last attempt of each job; its earlier attempts stand as retries, which the log does not time."
     )
     return Chart(f"rate-{index}", "Rate", told, tuple(at for at, _ in points), "per second", tuple(curves), table,
-                 limit=limit, note=note)  # fmt: skip
+                 width=width, limit=limit, note=note)  # fmt: skip
 
 
 def _trouble(points: list[tuple[float, Step]], width: int) -> list[Curve]:
@@ -128,10 +128,10 @@ def _percentiles(figures: OutcomeFigures, index: int) -> Chart | None:
 
 def _errors(figures: OutcomeFigures) -> Table:
     rows = tuple(
-        (code, status, number(count), *_example(figures, code))
+        (code, number(count), status, *_example(figures, code))
         for code, status, count in figures.by_code()[:MOST_ERRORS]
     )
-    return Table("Errors by code", ("code", "status", "jobs", "for example", "message"), rows, words=5)
+    return Table("Errors by code", ("code", "jobs", "status", "for example", "message"), rows, words=(0, 2, 3, 4))
 
 
 def _example(figures: OutcomeFigures, code: str) -> tuple[str, str]:
@@ -140,9 +140,9 @@ def _example(figures: OutcomeFigures, code: str) -> tuple[str, str]:
 
 
 def _slowest(figures: OutcomeFigures) -> Table:
-    rows = tuple((slow.job, slow.kind, slow.place, number(slow.attempts), ms(slow.latency_ms))
+    rows = tuple((slow.job, ms(slow.latency_ms), number(slow.attempts), slow.kind, slow.place)
                  for slow in figures.slowest)  # fmt: skip
-    return Table("Slowest jobs", ("job", "kind", "line", "attempts", "latency"), rows, words=3)
+    return Table("Slowest jobs", ("job", "latency", "attempts", "kind", "line"), rows, words=(0, 3, 4))
 
 
 def _notes(figures: OutcomeFigures) -> tuple[str, ...]:

@@ -19,12 +19,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of texts; all columns but the first `words` hold numbers."""
+    """Rows of texts; the columns in `words` hold words, the others numbers."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: int = 1
+    words: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Chart:
     curves: tuple[Curve, ...]
     table: Table
     axis: Literal["time", "percentile"] = "time"
+    width: float = 1.0
+    """Seconds from one step to the next."""
     limit: float | None = None
     note: str = ""
 

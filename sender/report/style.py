@@ -48,11 +48,13 @@ table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant
 caption { text-align: left; font-weight: 650; font-size: 1rem; padding: 0 0 .5rem; }
 details caption { font-weight: 400; font-size: .875rem; color: var(--quiet); }
 th, td { text-align: right; padding: .35rem .6rem; border-top: 1px solid var(--grid); vertical-align: top; }
-th:first-child, td:first-child, .word { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child, .word { text-align: left; }
 thead th { color: var(--quiet); font-weight: 500; border-top: 0; white-space: nowrap; }
-tbody th { font-weight: 500; }
-td { white-space: nowrap; } td.word { white-space: normal; min-width: 6rem; }
+tbody th { font-weight: 500; min-width: 6.5rem; max-width: 18rem; overflow-wrap: break-word; }
+td { white-space: nowrap; }
+td.word { white-space: normal; min-width: 5.5rem; max-width: 26rem; overflow-wrap: break-word; }
 details { margin-top: .7rem; } summary { cursor: pointer; color: var(--quiet); font-size: .875rem; }
 .warn { border-left: 4px solid var(--bad); }
+td.word:last-child:not(:nth-child(2)) { min-width: 12rem; }
 @media print { .card, .fact { break-inside: avoid; } details { display: none; } }
 """

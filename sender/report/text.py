@@ -73,6 +73,6 @@ def _rows(table: Table, most: int = MOST_ROWS) -> Iterator[str]:
     rows = [table.head, *table.rows[:most]]
     widths = [max(len(row[place]) for row in rows) for place in range(len(table.head))]
     for row in rows:
-        cells = (cell.ljust(width) if place < table.words else cell.rjust(width)
+        cells = (cell.ljust(width) if place in table.words else cell.rjust(width)
                  for place, (cell, width) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
         yield f"    {'  '.join(cells)}".rstrip()

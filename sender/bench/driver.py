@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 RULES: Final = Rules()
 AT_ONCE: Final = 16
 """Requests started before answers get a turn."""
-LATE: Final = 0.05
-"""Seconds after the end of the schedule in which the last requests may still start."""
+LATE: Final = 0.25
+"""Seconds after the end of the schedule in which the last requests may still start: a stall of the process, no more."""
 GROUPS: Final = 1000
 """Parts in which requests that were never started are counted."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sender.bench.options import BenchOptions
     from sender.bench.scenarios import Scenario
+    from sender.settings import Settings
 
 ENOUGH: Final = 0.995
 KEY: Final = "sandbox-key"
@@ -69,21 +70,20 @@ class Proof:
         return {**asdict(self), "share": self.share, "broken": self.broken, "holds": self.holds}
 
 
-def prove(
-    options: BenchOptions, *, base_url: str | None, allow_http: bool, api_key_file: str
-) -> tuple[list[Proof], bool]:
+def prove(settings: Settings, options: BenchOptions) -> tuple[list[Proof], bool]:
     """(a proof for each scenario, whether a signal ended them early)."""
     if not 1 <= options.rate <= 10_000:
         raise UsageError("--prove-pacing takes a --rate from 1 to 10,000")
     scenarios = [SCENARIOS[name] for name in options.scenarios]
+    base_url = settings.base_url
     if base_url:
-        base_url = check_base_url(base_url, allow_http=allow_http)
+        base_url = check_base_url(base_url, allow_http=settings.allow_http)
         refuse_vendor(base_url, allowed=False)
         scenarios = [one for one in scenarios if not one.sandbox]
         if not scenarios:
             raise UsageError("--scenario asks for another latency, which only a sandbox of our own can have; "
                              "leave --base-url out")  # fmt: skip
-    key = ApiKey.load(api_key_file) if base_url else ApiKey(KEY)
+    key = ApiKey.load(settings.api_key_file) if base_url else ApiKey(KEY)
     proofs: list[Proof] = []
     try:
         for scenario in scenarios:
@@ -94,7 +94,7 @@ def prove(
     return proofs, False
 
 
-def _prove_one(scenario: Scenario, options: BenchOptions, base_url: str | None, key: ApiKey) -> Proof:
+def _prove_one(scenario: Scenario, options: BenchOptions, base_url: str, key: ApiKey) -> Proof:
     with ExitStack() as stack:
         url = base_url or stack.enter_context(_sandbox(options.rate, scenario.sandbox))
         if scenario.busy:

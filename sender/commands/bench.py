@@ -10,6 +10,7 @@ import orjson
 
 from sender.bench.options import OWN, BenchOptions, own_options, read_options
 from sender.commands.options import add_settings
+from sender.config import load
 from sender.errors import HaltError, UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sender.bench.threshold import Threshold
+    from sender.settings import Settings
 
 HELP: Final = """Measure an API that speaks as Customer.io's does. Requests start on schedule whatever the server does,
 and latency counts from the planned start. Exit 0 if the rate was reached and every threshold holds, 1 if not, 3 after
@@ -46,23 +48,22 @@ def run(args: argparse.Namespace) -> int:
     """Compare, prove, or measure; returns the exit status."""
     given = vars(args)
     options = read_options({name: given[name] for name in OWN}, os.environ)
+    settings = load({name: given[name] for name in (*SETTINGS, "config")})
     if args.action:
-        return _compare(args.action, options, as_json=bool(args.json))
+        return _compare(args.action, options, as_json=settings.json)
     if options.prove_pacing:
-        return _prove(given, options)
-    return _measure(given, options)
+        return _prove(settings, options)
+    return _measure(settings, options)
 
 
-def _measure(given: Mapping[str, Any], options: BenchOptions) -> int:
+def _measure(settings: Settings, options: BenchOptions) -> int:
     from datetime import UTC, datetime
 
     from sender.bench.planning import make_plan
     from sender.bench.result import make_result, save
     from sender.bench.session import measure
     from sender.bench.text import told
-    from sender.config import load
 
-    settings = load({name: given.get(name) for name in (*SETTINGS, "config")})
     plan = make_plan(settings, options)
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     measures = measure(plan)
@@ -107,13 +108,12 @@ def _compare(action: list[str], options: BenchOptions, *, as_json: bool) -> int:
     return _judged(other, options.thresholds, reached=True)
 
 
-def _prove(given: Mapping[str, Any], options: BenchOptions) -> int:
+def _prove(settings: Settings, options: BenchOptions) -> int:
     from sender.bench.proof import prove
     from sender.bench.proof_text import told
 
-    proofs, stopped = prove(options, base_url=given.get("base_url"), allow_http=bool(given.get("allow_http")),
-                            api_key_file=given.get("api_key_file") or "")  # fmt: skip
-    if given.get("json"):
+    proofs, stopped = prove(settings, options)
+    if settings.json:
         sys.stdout.buffer.write(orjson.dumps([proof.document() for proof in proofs], option=orjson.OPT_APPEND_NEWLINE))
     else:
         sys.stdout.write(told(proofs))

@@ -1,0 +1,169 @@
+"""The Driver starts requests on schedule, whatever becomes of the earlier ones.
+
+When all hands are full the schedule goes on without them: requests start as soon as a hand is free, and the time that
+they stood waiting is part of their latency. Those that were still waiting at the end are counted with that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Final
+
+from sender.bench.measures import Measures
+from sender.kinds import KINDS
+from sender.transport import TransportFault
+from sender.verdict import Rules, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.bench.clock import Alarm
+    from sender.bench.plan import BenchPlan
+    from sender.transport import Reply, Transport
+
+RULES: Final = Rules()
+AT_ONCE: Final = 16
+"""Requests started before answers get a turn."""
+LATE: Final = 0.25
+"""Seconds after the end of the schedule in which the last requests may still start: a stall of the process, no more."""
+GROUPS: Final = 1000
+"""Parts in which requests that were never started are counted."""
+
+
+class Driver:
+    """One process's share of a benchmark: requests `index`, `index + processes`, …"""
+
+    def __init__(
+        self, plan: BenchPlan, transport: Transport, alarm: Alarm, clock: Callable[[], float], index: int = 0
+    ) -> None:
+        self._plan = plan
+        self._schedule = plan.schedule
+        self._transport = transport
+        self._alarm = alarm
+        self._clock = clock
+        self._index = index
+        self._hands = plan.hands(index)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Event()
+        self._starter: asyncio.Task[None] | None = None
+        self._start = 0.0
+        self.measures = Measures(plan.schedule)
+
+    async def run(self, start: float) -> Measures:
+        """Drive from the instant `start` of the clock to the end of the schedule, and wait for the last answers."""
+        self._start = start
+        work = self._as_fast_as_it_goes() if math.isinf(self._schedule.rate) else self._on_schedule()
+        self._starter = asyncio.get_running_loop().create_task(work)
+        try:
+            await self._starter
+        except asyncio.CancelledError:
+            if not self.measures.stopped and self.measures.halted is None:
+                raise
+        ran = min(self._schedule.end, max(0.0, self._clock() - start))
+        self.measures.ran = ran if self.measures.stopped else self._schedule.end
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        return self.measures
+
+    def stop(self) -> None:
+        """Start nothing more; what is under way gets its answer."""
+        self.measures.stopped = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._starter is not None:
+            self._starter.cancel()
+
+    async def _on_schedule(self) -> None:
+        number, total = self._index, self._schedule.total
+        end = self._start + self._schedule.end
+        begun = 0
+        while number < total:
+            planned = self._start + self._schedule.at(number)
+            if planned > self._clock():
+                await self._alarm.until(planned)
+            if len(self._tasks) >= self._hands:
+                self.measures.held_up += 1
+                if not await self._hand_free(end):
+                    break
+            self._begin(number, planned - self._start)
+            number += self._plan.processes
+            begun += 1
+            if begun % AT_ONCE == 0:
+                await asyncio.sleep(0)
+                if self._clock() > end + LATE:
+                    break
+        self._leave(number, total)
+
+    async def _hand_free(self, end: float) -> bool:
+        """Wait for a free hand; False when the schedule is over before."""
+        while len(self._tasks) >= self._hands:
+            left = end - self._clock()
+            if left <= 0:
+                return False
+            self._free.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._free.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    def _begin(self, number: int, planned: float) -> None:
+        task = asyncio.get_running_loop().create_task(self._one(number, planned))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        self.measures.most_in_flight = max(self.measures.most_in_flight, len(self._tasks))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._free.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._halt(f"a request broke: {type(error).__name__}")
+
+    async def _one(self, number: int, planned: float) -> None:
+        template = self._plan.templates[number % len(self._plan.templates)]
+        started = self._clock() - self._start
+        self.measures.start(planned, started)
+        answer: Reply | TransportFault
+        try:
+            answer = await self._transport.send(template.request(number))
+        except TransportFault as fault:
+            answer = fault
+        ended = self._clock() - self._start
+        verdict = judge(KINDS[template.kind], answer, RULES)
+        self.measures.end(planned, started, ended, verdict)
+        if verdict.what == "halt_run":
+            self._halt(verdict.message)
+
+    def _halt(self, why: str) -> None:
+        self.measures.halted = self.measures.halted or why
+        self._cancel()
+
+    def _leave(self, number: int, total: int) -> None:
+        """Count what was planned and never started."""
+        count = len(range(number, total, self._plan.processes))
+        size = math.ceil(count / GROUPS)
+        while count > 0:
+            planned = self._schedule.at(number)
+            group = min(size, count)
+            self.measures.never_started(planned, max(0.0, self._schedule.end - planned), group)
+            number += group * self._plan.processes
+            count -= group
+
+    async def _as_fast_as_it_goes(self) -> None:
+        """No schedule: every hand starts its next request when it has the last answer."""
+        async with asyncio.TaskGroup() as group:
+            for hand in range(self._hands):
+                group.create_task(self._keep_going(hand))
+
+    async def _keep_going(self, hand: int) -> None:
+        number = self._index + hand * self._plan.processes
+        step = self._hands * self._plan.processes
+        self.measures.most_in_flight = self._hands
+        if (now := self._clock()) < self._start:
+            await asyncio.sleep(self._start - now)
+        while (planned := self._clock() - self._start) < self._schedule.end:
+            await self._one(number, planned)
+            number += step

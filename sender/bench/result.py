@@ -1,0 +1,160 @@
+"""The Result of a benchmark as a JSON document, written and read back (schema `sender-bench/1`)."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections import Counter
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from sender import __version__
+from sender.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sender.bench.measures import Measures
+    from sender.bench.plan import BenchPlan
+
+SCHEMA: Final = "sender-bench/1"
+MOST_FILE: Final = 64 * 2**20
+ENOUGH: Final = 0.99
+"""Part of the asked rate that counts as reached."""
+LATENCIES: Final = ("p50", "p90", "p99", "p99.9", "max", "mean")
+GROUPS: Final = ("latency_ms", "service_ms", "start_lag_ms")
+
+
+def make_result(plan: BenchPlan, measures: Measures, started_at: str) -> dict[str, Any]:
+    """Everything that is saved and shown; it holds no key, no payload and no address but the target's."""
+    return {
+        "schema": SCHEMA,
+        "sender": __version__,
+        "started_at": started_at,
+        "asked": _asked(plan),
+        "reached": _reached(plan, measures),
+        "latency_ms": measures.latency.figures(),
+        "service_ms": measures.service.figures(),
+        "start_lag_ms": measures.lag.figures(),
+        "statuses": dict(measures.statuses),
+        "error_codes": dict(measures.codes),
+        "curve": measures.latency.curve(),
+        "histograms": {
+            "unit": "us", "latency": measures.latency.encode(), "service": measures.service.encode(),
+            "start_lag": measures.lag.encode(),
+        },
+        "series": {"width_s": measures.series.width, "rows": measures.series.rows(plan.schedule.measured_from)},
+        "machine": machine(),
+    }  # fmt: skip
+
+
+def _asked(plan: BenchPlan) -> dict[str, Any]:
+    schedule = plan.schedule
+    return {
+        "target": plan.base_url,
+        "rate": "max" if math.isinf(schedule.rate) else schedule.rate,
+        "duration_s": schedule.duration, "warm_up_s": schedule.warm_up, "ramp_s": schedule.ramp,
+        "kinds": dict(Counter(template.kind for template in plan.templates)),
+        "processes": plan.processes, "concurrency": plan.concurrency, "timeout_s": plan.timeout,
+    }  # fmt: skip
+
+
+def _reached(plan: BenchPlan, measures: Measures) -> dict[str, Any]:
+    schedule = plan.schedule
+    seconds = max(0.0, measures.ran - schedule.measured_from)
+    planned = measures.started + measures.not_started
+    rate = measures.started / seconds if seconds else 0.0
+    share = None if math.isinf(schedule.rate) else measures.started / planned if planned else 0.0
+    return {
+        "seconds": round(seconds, 3), "rate": round(rate, 3), "share": share,
+        "rate_reached": not measures.stopped and (share is None or share >= ENOUGH),
+        "planned": planned, "started": measures.started, "not_started": measures.not_started,
+        "answered": measures.answered, "ok": measures.ok, "errors": measures.started - measures.ok,
+        "error_share": (measures.started - measures.ok) / measures.started if measures.started else 0.0,
+        "http_429": measures.http_429, "held_up": measures.held_up, "most_in_flight": measures.most_in_flight,
+        "stopped": measures.stopped, "halted": measures.halted,
+    }  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Where it was measured."""
+    return {
+        "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}", "arch": platform.machine(),
+        "python": platform.python_version(), "loop": "uvloop" if find_spec("uvloop") else "asyncio",
+    }  # fmt: skip
+
+
+def save(result: dict[str, Any], path: Path) -> None:
+    """Write the result; OutputError when it cannot be written."""
+    try:
+        path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise OutputError(f"--save: {path} cannot be written: {error.strerror}") from None
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A saved result, checked; UsageError when the file is none."""
+    try:
+        if path.stat().st_size > MOST_FILE:
+            raise UsageError(f"{path} is larger than any benchmark result")
+        document = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except orjson.JSONDecodeError:
+        raise UsageError(f"{path} is not a benchmark result: it is not JSON") from None
+    if not isinstance(document, dict) or not str(document.get("schema", "")).startswith("sender-bench/"):
+        raise UsageError(f"{path} is not a benchmark result; sender bench --save FILE writes one")
+    if document["schema"] != SCHEMA:
+        raise UsageError(f"{path} has another schema than {SCHEMA}; read it with the version that wrote it")
+    wrong = _what_is_wrong(document)
+    if wrong:
+        raise UsageError(f"{path} is not a whole benchmark result: {wrong}")
+    return document
+
+
+def _what_is_wrong(document: dict[str, Any]) -> str | None:
+    for group in (*GROUPS, "asked", "reached", "statuses", "error_codes", "machine", "series"):
+        if not isinstance(document.get(group), dict):
+            return f"{group} is missing"
+    for group in GROUPS:
+        if not all(_is_number(document[group].get(name), none=True) for name in LATENCIES):
+            return f"{group} lacks a figure"
+    needed = ("rate", "planned", "started", "not_started", "answered", "ok", "errors", "error_share", "http_429")
+    if not all(_is_number(document["reached"].get(name)) for name in needed):
+        return "reached lacks a figure"
+    asked = document["asked"]
+    if not (asked.get("rate") == "max" or _is_number(asked.get("rate"))):
+        return "asked has no rate"
+    if not all(_is_number(asked.get(name)) for name in ("duration_s", "warm_up_s", "ramp_s")):
+        return "asked lacks a figure"
+    if not all(_is_number(value) for group in ("statuses", "error_codes") for value in document[group].values()):
+        return "a count is not a number"
+    return _wrong_series(document)
+
+
+def _wrong_series(document: dict[str, Any]) -> str | None:
+    rows = document["series"].get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or len(rows) > 100_000:
+        return "the series has no rows"
+    whole = ("at_s", "planned", "answered", "ok", "http_429")
+    for row in rows:
+        if not all(_is_number(row.get(name)) for name in whole):
+            return "a row of the series lacks a figure"
+        if not all(_is_number(row.get(name), none=True) for name in ("p50", "p90", "p99", "max")):
+            return "a row of the series lacks a latency"
+    curve = document.get("curve")
+    if not isinstance(curve, list) or not all(
+        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point)) for point in curve
+    ):
+        return "the curve has no points"
+    width = document["series"].get("width_s")
+    return None if _is_number(width) and width > 0 else "the series has no width"
+
+
+def _is_number(value: object, *, none: bool = False) -> bool:
+    if value is None:
+        return none
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15

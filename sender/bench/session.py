@@ -1,0 +1,142 @@
+"""One process at work: opens its connections, says that it is ready, drives from the common start, gives its measures.
+
+Processes agree on the start by CLOCK_MONOTONIC, which is one for the whole machine; each has every n-th request of the
+same schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+from sender.bench.clock import clock, make_alarm
+from sender.bench.driver import Driver
+from sender.errors import HaltError
+from sender.loop import run as run_loop
+from sender.transport.http import HttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from sender.bench.measures import Measures
+    from sender.bench.plan import BenchPlan
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+WARM: Final = 32
+"""Connections that are opened before the start; the others as they are needed."""
+LEAD: Final = 0.05
+FLEET_LEAD: Final = 0.3
+STARTUP: Final = 60.0
+"""Seconds in which worker processes have to be ready."""
+
+
+def measure(plan: BenchPlan) -> Measures:
+    """Run the benchmark in as many processes as it asks for; SIGINT and SIGTERM end it early, with its figures."""
+    if plan.processes == 1:
+        return run_loop(drive(plan, 0, lambda: clock() + LEAD))
+    return _Fleet(plan).measure()
+
+
+async def drive(
+    plan: BenchPlan, index: int, start: Callable[[], float], signals: tuple[signal.Signals, ...] = SIGNALS
+) -> Measures:
+    """One process's share; `start` is asked for the common instant when this process is ready."""
+    hands = plan.hands(index)
+    transport = HttpTransport(
+        plan.base_url, plan.api_key, timeout=plan.timeout, connections=hands, keep_alive=plan.keep_alive
+    )
+    alarm = make_alarm()
+    driver = Driver(plan, transport, alarm, clock, index)
+    loop = asyncio.get_running_loop()
+    try:
+        await transport.warm(min(WARM, hands))
+        instant = start()
+        for number in signals:
+            loop.add_signal_handler(number, _stop, driver, asyncio.current_task())
+        return await driver.run(instant)
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        alarm.close()
+        await transport.aclose()
+
+
+def _stop(driver: Driver, task: asyncio.Task[Any] | None) -> None:
+    """The first signal ends the schedule, the second one everything."""
+    if driver.measures.stopped and task is not None:
+        task.cancel()
+    driver.stop()
+
+
+class _Fleet:
+    """Worker processes with a pipe each."""
+
+    def __init__(self, plan: BenchPlan) -> None:
+        self._plan = plan
+        self._workers: list[tuple[BaseProcess, Connection]] = []
+
+    def measure(self) -> Measures:
+        """Start all, give the common start when the last is ready, and merge what they measured."""
+        self._spawn()
+        signals = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
+        try:
+            for _, pipe in self._workers:
+                if not pipe.poll(STARTUP):
+                    raise HaltError(f"a worker process was not ready within {STARTUP:g} s; ask for fewer --processes")
+                self._receive(pipe)
+            start = clock() + FLEET_LEAD
+            for _, pipe in self._workers:
+                pipe.send(start)
+            first: Measures
+            first, *others = [self._receive(pipe) for _, pipe in self._workers]
+            for other in others:
+                first.merge(other)
+            return first
+        finally:
+            for number, handler in signals.items():
+                signal.signal(number, handler)
+            self._end()
+
+    def _spawn(self) -> None:
+        import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+        for index in range(self._plan.processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(self._plan, index, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._workers.append((process, ours))
+
+    @staticmethod
+    def _receive(pipe: Connection) -> Any:
+        try:
+            return pipe.recv()
+        except EOFError:
+            raise HaltError("a worker process of the benchmark ended before its time") from None
+
+    def _pass_on(self, _number: int, _frame: object) -> None:
+        for process, _pipe in self._workers:
+            if process.is_alive() and process.pid is not None:
+                process.terminate()
+
+    def _end(self) -> None:
+        for process, pipe in self._workers:
+            pipe.close()
+            process.join(2)
+            if process.is_alive():
+                process.kill()
+
+
+def _work(plan: BenchPlan, index: int, pipe: Connection) -> None:
+    """A worker process; Ctrl-C reaches it from the terminal as well as from its parent, and counts once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def start() -> float:
+        pipe.send("ready")
+        return float(pipe.recv())
+
+    pipe.send(run_loop(drive(plan, index, start, (signal.SIGTERM,))))

@@ -1,0 +1,152 @@
+"""The section of an outcome log. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from sender.report.section import Bar, Chart, Curve, Fact, Section, Table
+from sender.report.timeline import filled
+from sender.report.words import ms, number, per_second, share, span
+
+if TYPE_CHECKING:
+    from sender.report.outcomes import OutcomeFigures
+    from sender.report.section import Tone
+    from sender.report.timeline import Step
+
+TONES: Final[dict[str, Tone]] = {
+    "sent": "good", "invalid": "third", "rejected": "bad", "failed": "bad", "in_doubt": "second", "duplicate": "quiet",
+}  # fmt: skip
+MOST_POINTS: Final = 600
+MOST_ROWS: Final = 40
+PERCENTS: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999)
+MOST_ERRORS: Final = 40
+
+
+def run_section(name: str, figures: OutcomeFigures, index: int, limit: float | None) -> Section:
+    """Everything that the log of one run tells."""
+    charts = (_rate(figures, index, limit), _latency(figures, index), _percentiles(figures, index))
+    statuses = figures.by_status()
+    bars = tuple(Bar(status, count, TONES[status]) for status, count in statuses.items() if count)
+    return Section(
+        name, _subtitle(figures), _facts(figures), bars, tuple(chart for chart in charts if chart is not None),
+        tuple(table for table in (_errors(figures), _slowest(figures)) if table.rows), _notes(figures),
+    )  # fmt: skip
+
+
+def _subtitle(figures: OutcomeFigures) -> str:
+    kinds = ", ".join(f"{number(count)} {kind}" for kind, count in figures.kinds.most_common(6))
+    if figures.first is None:
+        return kinds
+    begin = datetime.fromtimestamp(figures.first, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{begin}, {span((figures.last or 0) - figures.first)}; lines of {kinds}"
+
+
+def _facts(figures: OutcomeFigures) -> tuple[Fact, ...]:
+    statuses = figures.by_status()
+    latency = figures.latency_ms
+    p50, p99 = latency.percentiles((50, 99))
+    bad = statuses["rejected"] + statuses["failed"] + statuses["in_doubt"] + statuses["invalid"]
+    facts = [
+        Fact("jobs", number(figures.jobs)),
+        Fact(f"sent, {share(statuses['sent'], figures.jobs)}", number(statuses["sent"]), "good"),
+        Fact("not sent", number(bad), "bad" if bad else "quiet"),
+        Fact("requests", number(figures.attempts)),
+        Fact("retries", number(figures.retries), "second" if figures.retries else "quiet"),
+        Fact("ended by 429", number(figures.http_429), "bad" if figures.http_429 else "quiet"),
+    ]
+    if figures.timeline.busiest:
+        facts.append(Fact("busiest second", number(figures.timeline.busiest)))
+    if latency.total:
+        facts += [Fact("latency p50", ms(p50)), Fact("latency p99", ms(p99)), Fact("latency max", ms(latency.most))]
+    return tuple(facts)
+
+
+def _rate(figures: OutcomeFigures, index: int, limit: float | None) -> Chart | None:
+    if not figures.timeline:
+        return None
+    width, steps = figures.timeline.steps(MOST_POINTS)
+    points = list(filled(width, steps, 1))
+    rates = tuple(step.requests / width for _, step in points)
+    curves = [Curve("requests per second", "first", rates, "step")]
+    curves += _trouble(points, width)
+    most = max(rates)
+    told = f"Requests per second over the time of the run: at most {per_second(most)}"
+    told += f" in a step of {width} s" if width > 1 else ""
+    told += f", the limit is {per_second(limit)}." if limit else "."
+    coarse, rows = figures.timeline.steps(MOST_ROWS)
+    table = Table(f"Steps of {coarse} s", ("from", "requests/s", "retries", "429"),
+                  tuple((span(at), f"{step.requests / coarse:.1f}", number(step.retries), number(step.http_429))
+                        for at, step in rows))  # fmt: skip
+    note = (
+        "Counted at the last attempt of each job; its earlier attempts stand as retries, which the log does not time."
+    )
+    return Chart(f"rate-{index}", "Rate", told, tuple(at for at, _ in points), "per second", tuple(curves), table,
+                 width=width, limit=limit, note=note)  # fmt: skip
+
+
+def _trouble(points: list[tuple[float, Step]], width: int) -> list[Curve]:
+    retries = tuple(step.retries / width for _, step in points)
+    refused = tuple(step.http_429 / width for _, step in points)
+    curves = [Curve("retries per second", "second", retries, "bars"), Curve("429 per second", "bad", refused, "bars")]
+    return [curve for curve in curves if any(curve.values)]
+
+
+def _latency(figures: OutcomeFigures, index: int) -> Chart | None:
+    if not figures.latency_ms.total:
+        return None
+    _, steps = figures.timeline.steps(MOST_POINTS)
+    values = [step.latency_ms.percentiles((50, 90, 99)) for _, step in steps]
+    columns = tuple(zip(*values, strict=True))
+    tones: tuple[Tone, ...] = ("first", "third", "second")
+    curves = tuple(Curve(name, tone, column)
+                   for name, tone, column in zip(("p50", "p90", "p99"), tones, columns, strict=True))  # fmt: skip
+    p50, p99 = figures.latency_ms.percentiles((50, 99))
+    coarse, rows = figures.timeline.steps(MOST_ROWS)
+    table = Table(f"Steps of {coarse} s", ("from", "p50", "p90", "p99", "max"),
+                  tuple((span(at), *map(ms, step.latency_ms.percentiles((50, 90, 99))), ms(step.latency_ms.most))
+                        for at, step in rows if step.latency_ms.total))  # fmt: skip
+    told = f"Latency over the time of the run; over all of it p50 is {ms(p50)} and p99 {ms(p99)}."
+    return Chart(f"latency-{index}", "Latency over time", told, tuple(at for at, _ in steps), "ms", curves, table,
+                 note="From the last attempt's write to its answer.")  # fmt: skip
+
+
+def _percentiles(figures: OutcomeFigures, index: int) -> Chart | None:
+    total = figures.latency_ms.total
+    if not total:
+        return None
+    percents = tuple(percent for percent in PERCENTS if percent <= 100 - 100 / total or percent == PERCENTS[0])
+    values = tuple(figures.latency_ms.percentiles(percents))
+    rows = tuple((f"{percent:g} %", ms(value)) for percent, value in zip(percents, values, strict=True))
+    table = Table(
+        "Latency by percentile", ("of all answers", "within"), (*rows, ("100 %", ms(figures.latency_ms.most)))
+    )
+    told = f"Latency by percentile of {number(total)} answers: " + ", ".join(f"{a} within {b}" for a, b in table.rows)
+    return Chart(f"percentiles-{index}", "Latency by percentile", f"{told}.", percents, "ms",
+                 (Curve("latency", "first", values),), table, axis="percentile")  # fmt: skip
+
+
+def _errors(figures: OutcomeFigures) -> Table:
+    rows = tuple(
+        (code, number(count), status, *_example(figures, code))
+        for code, status, count in figures.by_code()[:MOST_ERRORS]
+    )
+    return Table("Errors by code", ("code", "jobs", "status", "for example", "message"), rows, words=(0, 2, 3, 4))
+
+
+def _example(figures: OutcomeFigures, code: str) -> tuple[str, str]:
+    example = figures.examples.get(code)
+    return (example.job, example.message) if example else ("–", "–")
+
+
+def _slowest(figures: OutcomeFigures) -> Table:
+    rows = tuple((slow.job, ms(slow.latency_ms), number(slow.attempts), slow.kind, slow.place)
+                 for slow in figures.slowest)  # fmt: skip
+    return Table("Slowest jobs", ("job", "latency", "attempts", "kind", "line"), rows, words=(0, 3, 4))
+
+
+def _notes(figures: OutcomeFigures) -> tuple[str, ...]:
+    if not figures.unreadable:
+        return ()
+    lines = number(figures.unreadable)
+    return (f"{lines} lines are no outcomes and were passed over; a torn last line is repaired by the next run.",)

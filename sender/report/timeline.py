@@ -1,0 +1,112 @@
+"""What happened when, in steps that widen as the run gets longer. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sender.distribution import Distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_STEPS: Final = 1200
+MOST_SECONDS: Final = 200_000
+"""Seconds with requests in them that are told apart for the busiest one."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One step."""
+
+    requests: int = 0
+    retries: int = 0
+    http_429: int = 0
+    latency_ms: Distribution = field(default_factory=Distribution)
+
+    def merge(self, other: Step) -> None:
+        """Count what the other one counted."""
+        self.requests += other.requests
+        self.retries += other.retries
+        self.http_429 += other.http_429
+        self.latency_ms.merge(other.latency_ms)
+
+
+class Timeline:
+    """Steps of `width` seconds in unix time."""
+
+    def __init__(self) -> None:
+        self.width = 1
+        self._steps: dict[int, Step] = {}
+        self._seconds: Counter[int] = Counter()
+        self._crowded = False
+
+    def __bool__(self) -> bool:
+        return bool(self._steps)
+
+    def at(self, instant: float) -> Step:
+        """The step of an instant in unix seconds."""
+        number = int(instant // self.width)
+        step = self._steps.get(number)
+        if step is None:
+            step = self._steps[number] = Step()
+            while len(self._steps) > MOST_STEPS:
+                self._widen()
+                step = self._steps[int(instant // self.width)]
+        return step
+
+    def request(self, instant: float) -> Step:
+        """Count a request written then."""
+        step = self.at(instant)
+        step.requests += 1
+        if not self._crowded:
+            self._seconds[int(instant)] += 1
+            self._crowded = len(self._seconds) > MOST_SECONDS
+        return step
+
+    @property
+    def busiest(self) -> int | None:
+        """Most requests in any second of the clock; None where there were too many seconds to tell."""
+        return None if self._crowded else max(self._seconds.values(), default=0)
+
+    @property
+    def start(self) -> float:
+        """Unix seconds at which the first step begins."""
+        return float(min(self._steps) * self.width)
+
+    def _widen(self) -> None:
+        self._steps = merged(self._steps, 2)
+        self.width *= 2
+
+    def steps(self, most: int) -> tuple[int, list[tuple[float, Step]]]:
+        """(width in seconds, [(seconds from the start, step)]) in at most that many steps; gaps are left out."""
+        factor = 1
+        while len(found := merged(self._steps, factor)) > most:
+            factor *= 2
+        width = self.width * factor
+        first = min(found, default=0)
+        return width, [((number - first) * float(width), step) for number, step in sorted(found.items())]
+
+
+def merged(steps: dict[int, Step], factor: int) -> dict[int, Step]:
+    """Steps that are so many times as wide."""
+    if factor == 1:
+        return steps
+    found: dict[int, Step] = {}
+    for number, step in steps.items():
+        found.setdefault(number // factor, Step()).merge(step)
+    return found
+
+
+def filled(width: int, steps: list[tuple[float, Step]], most: int) -> Iterator[tuple[float, Step]]:
+    """The same with an empty step at both ends of each gap, so that a curve falls to zero there."""
+    previous = -float(width)
+    for offset, step in steps:
+        missing = round((offset - previous) / width) - 1
+        if missing:
+            yield previous + width, Step()
+        if missing > 1 and most:
+            yield offset - width, Step()
+        yield offset, step
+        previous = offset

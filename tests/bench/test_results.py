@@ -1,0 +1,187 @@
+"""Thresholds, templates, saved results, and what must not be measured."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.bench.compare import rows, told
+from sender.bench.histogram import Histogram
+from sender.bench.options import read_options
+from sender.bench.planning import refuse_vendor
+from sender.bench.result import SCHEMA, read_result
+from sender.bench.templates import generated, read_templates
+from sender.bench.threshold import parse_threshold
+from sender.distribution import Distribution
+from sender.errors import UsageError
+from sender.job import Job, Line
+from sender.kinds import KINDS
+from sender.parsing import Parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LATENCY = {"p50": 10.0, "p90": 20.0, "p99": 40.0, "p99.9": 80.0, "max": 100.0, "mean": 12.0}
+
+
+def result(**more: Any) -> dict[str, Any]:
+    row = {"at_s": 0, "measured": True, "planned": 100, "answered": 100, "ok": 99, "http_429": 1,
+           "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}  # fmt: skip
+    reached = {"seconds": 10, "rate": 99.0, "share": 0.99, "rate_reached": True, "planned": 1000, "started": 990,
+               "not_started": 10, "answered": 990, "ok": 980, "errors": 10, "error_share": 0.0101, "http_429": 1,
+               "held_up": 0, "most_in_flight": 3, "stopped": False, "halted": None}  # fmt: skip
+    return {
+        "schema": SCHEMA, "sender": "1", "started_at": "2026-11-20T12:00:00Z",
+        "asked": {"target": "http://127.0.0.1:1", "rate": 100.0, "duration_s": 10, "warm_up_s": 0, "ramp_s": 0,
+                  "kinds": {"email": 1}, "processes": 1, "concurrency": 256, "timeout_s": 20},
+        "reached": reached, "latency_ms": LATENCY, "service_ms": LATENCY, "start_lag_ms": LATENCY,
+        "statuses": {"200": 980, "429": 1}, "error_codes": {"rate_limited": 1}, "curve": [[50, 10.0], [99, 40.0]],
+        "histograms": {}, "series": {"width_s": 1, "rows": [row]}, "machine": {"cores": 2}, **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("p99<50ms", True), ("p99 < 0.04s", False), ("p99<=40000us", True), ("p99.9>=0.08s", True),
+        ("service.max<100ms", False), ("lag.p50<11ms", True), ("mean<12.5ms", True), ("rate>=99", True),
+        ("rate>99/s", False), ("errors<1%", False), ("errors<=10", True), ("errors<1.1%", True),
+    ],
+)  # fmt: skip
+def test_threshold(text: str, holds: bool) -> None:
+    assert parse_threshold(text).holds(result()) is holds
+
+
+@pytest.mark.parametrize("text", ["p99<50", "p98<5ms", "errors<5ms", "rate<5%", "service.rate>1", "p99=5ms", "", "٣"])
+def test_what_is_no_threshold(text: str) -> None:
+    with pytest.raises(UsageError, match="--threshold"):
+        parse_threshold(text)
+
+
+def test_a_threshold_on_nothing_does_not_hold() -> None:
+    assert not parse_threshold("p99<1s").holds(result(latency_ms=dict.fromkeys(LATENCY)))
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_generated_payloads_pass_the_checks(kind: Any) -> None:
+    template = generated(kind, "0a1b2c3d")
+    first, second = template.request(0), template.request(1)
+    if kind.lane == "send":
+        assert first.body != second.body
+        assert first.body is not None
+        assert isinstance(Parser(kind.name).parse(Line("-", 1, first.body), 0.0), Job)
+    assert first.path.startswith("/v1/")
+    assert "{" not in first.path
+
+
+def templates(*lines: bytes) -> Any:
+    return read_templates([Line("jobs", n, line) for n, line in enumerate(lines, 1)], Parser(), "abcd1234", 0.0, 2**20)
+
+
+def test_a_job_line_becomes_a_template() -> None:
+    line = (
+        b'{"id":"r-{{bench.n}}","kind":"email","payload": {"to":"p{{bench.n}}@example.com", "identifiers":'
+        b'{"id":"{{bench.run}}-{{bench.n}}"},"transactional_message_id":3,"message_data":{"n":{{bench.n}}}}}'
+    )
+    (template,) = templates(line)
+    assert template.request(41).body == (
+        b'{"to":"p1000041@example.com", "identifiers":{"id":"abcd1234-1000041"},"transactional_message_id":3,'
+        b'"message_data":{"n":1000041}}'
+    )
+    (broadcast,) = templates(b'{"id":"b","kind":"broadcast","broadcast_id":{{bench.n}},"payload":{}}')
+    assert broadcast.request(0).path == "/v1/campaigns/1000000/triggers"
+
+
+def test_a_wrong_job_line_is_told_by_its_place() -> None:
+    with pytest.raises(UsageError, match=r"jobs:1: .*person|jobs:1: .*identifiers"):
+        templates(b'{"to":"a@example.com","transactional_message_id":3}')
+    with pytest.raises(UsageError, match="without any job"):
+        templates()
+
+
+@pytest.mark.parametrize("host", ["api.customer.io", "API-EU.customer.io.", "x.y.customer.io", "customer.io"])
+def test_the_vendor_is_not_measured(host: str) -> None:
+    with pytest.raises(UsageError, match="--allow-vendor-host"):
+        refuse_vendor(f"https://{host}", allowed=False)
+    refuse_vendor(f"https://{host}", allowed=True)
+    refuse_vendor("https://notcustomer.io", allowed=False)
+
+
+def test_options_from_both_sides() -> None:
+    found = read_options({"bench_rate": "max"}, {"SENDER_BENCH_RATE": "5", "SENDER_BENCH_DURATION": "2m",
+                                                 "SENDER_BENCH_THRESHOLD": "p50<1s,errors<1%"})  # fmt: skip
+    assert found.rate == float("inf")
+    assert found.duration == 120
+    assert [one.text for one in found.thresholds] == ["p50<1s", "errors<1%"]
+    for name, text in (("rate", "-1"), ("rate", "nan"), ("duration", "0"), ("processes", "0"), ("ramp", "9999h"),
+                       ("warm_up", "x"), ("processes", "٣")):  # fmt: skip
+        with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: must"):
+            read_options({f"bench_{name}": text}, {})
+
+
+def test_a_histogram_comes_back() -> None:
+    histogram = Histogram()
+    for value in range(1, 1001):
+        histogram.record(value / 1000)
+    again = Histogram.decode(histogram.encode())
+    assert again.figures() == histogram.figures()
+    assert again.at(99) == pytest.approx(990, rel=0.001)
+    assert histogram.curve()[-1][0] == 99.9
+
+
+@pytest.mark.parametrize("text", ["", "x", "AAAA", "é", b64encode(b"12345678" + zlib.compress(bytes(10**8))).decode(),
+                                  b64encode(b"12345678" + zlib.compress(bytes(100))).decode()])  # fmt: skip
+def test_what_is_no_histogram(text: str) -> None:
+    with pytest.raises(ValueError, match=r"histogram|base64"):
+        Histogram.decode(text)
+
+
+@given(values=st.lists(st.floats(0, 1e6), min_size=1, max_size=300), percent=st.sampled_from([1, 50, 90, 99, 100]))
+def test_a_distribution_is_exact_to_a_hundredth(values: list[float], percent: int) -> None:
+    distribution = Distribution()
+    for value in values:
+        distribution.add(value)
+    exact = sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
+    found = distribution.percentile(percent)
+    assert found is not None
+    assert exact - 0.06 <= found <= exact * 1.0101 + 0.06
+    assert distribution.most == max(values)
+
+
+def test_saved_results_are_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(result()))
+    assert read_result(path) == result()
+    slower = result(latency_ms={**LATENCY, "p99": 60.0}, machine={"cores": 4})
+    found = {row["figure"]: row["ratio"] for row in rows(result(), slower)}
+    assert found["latency p99"] == 1.5
+    assert found["service p99"] == 1
+    text = told(result(), slower, ("a", "b"))
+    assert "1.500" in text
+    assert "not the same in both: cores" in text
+
+
+@pytest.mark.parametrize("broken", [
+    {"schema": "sender-bench/9"}, {"latency_ms": {"p50": "fast"}}, {"reached": {}},
+    {"series": {"rows": [1], "width_s": 1}},
+    {"series": {"rows": [], "width_s": 0}}, {"curve": [[1]]}, {"statuses": {"200": "many"}}, {"asked": {"rate": -1}},
+])  # fmt: skip
+def test_a_broken_result_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(result(**broken)))
+    with pytest.raises(UsageError, match=r"a\.json"):
+        read_result(path)
+
+
+def test_what_is_no_result_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text in ("", "[]", "{}", "not json", "null"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="not a benchmark result"):
+            read_result(path)

@@ -25,6 +25,7 @@ from sender.live import LiveSettings, OperatorSignals
 from sender.metrics import NoMetrics
 from sender.metrics.figures import Figures
 from sender.parsing import Parser
+from sender.queues import QueueError
 from sender.queues.urls import open_publisher, open_queue
 from sender.tracing import open_tracer
 from sender.validation import Options
@@ -152,7 +153,10 @@ class Consumer:
             return Closer(None)
         publisher = open_publisher(self._plan.dead_letter)
         stack.push_async_callback(publisher.aclose)
-        await publisher.open()
+        try:
+            await publisher.open()
+        except QueueError as error:
+            raise UsageError(f"--dead-letter cannot be used: {error}") from None
         return Closer(publisher)
 
     async def _open_stations(self, stack: AsyncExitStack, closer: Closer, observer: Observer) -> None:

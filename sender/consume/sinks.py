@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sender.errors import OutputError
+from sender.errors import OutputError, UsageError
 from sender.outcome_log import OutcomeLog
 from sender.queues import QueueError
 from sender.queues.urls import is_queue, open_publisher
@@ -29,13 +29,16 @@ log = structlog.get_logger()
 
 
 async def open_sink(name: str, stack: AsyncExitStack) -> Log:
-    """Open it, to be closed with the stack; UsageError or QueueError when it cannot be written."""
+    """Open it, to be closed with the stack; UsageError when it cannot be written."""
     if name == STDOUT:
         return _Stdout()
     if is_queue(name):
         publisher = open_publisher(name)
         stack.push_async_callback(publisher.aclose)
-        await publisher.open()
+        try:
+            await publisher.open()
+        except QueueError as error:
+            raise UsageError(f"--outcomes cannot be used: {error}") from None
         return _Patient(publisher)
     outcome_log = OutcomeLog.open(Path(name))
     stack.callback(outcome_log.close)

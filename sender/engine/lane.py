@@ -12,6 +12,7 @@ import asyncio
 import heapq
 from collections import deque
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -416,8 +417,7 @@ class Lane:
 
     def _pause(self, seconds: float, now: float) -> None:
         if seconds > self._desk.policy.max_wait:
-            until = self._desk.wall() + seconds
-            self._desk.halt(HaltError(_told_to_wait(self.name, seconds, until)))
+            self._desk.halt(HaltError(_told_to_wait(self.name, seconds, self._desk.wall() + seconds)))
             return
         self.pacer.pause_until(now + seconds)
 
@@ -463,19 +463,15 @@ class Lane:
     async def _wait(self, until: float | None) -> None:
         """Wait for a change, at most until that loop time."""
         self._changed.clear()
-        if until is None:
-            await self._changed.wait()
-            return
-        timer = self._loop.call_at(until, self._changed.set)
+        timer = None if until is None else self._loop.call_at(until, self._changed.set)
         try:
             await self._changed.wait()
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
 
 def _told_to_wait(lane: str, seconds: float, until: float) -> str:
-    from datetime import UTC, datetime
-
     when = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return (
         f"the API asks the lane {lane} to wait {seconds:,.0f} s, until {when}; that is longer than --max-wait. "

@@ -174,9 +174,10 @@ class Source(BrokerQueue[Wire]):
 
     async def _give_back(self, client: Wire, batch: list[Message]) -> None:
         for message in batch:
-            if message.link is client:
-                if not await self._rewrite(client, message.handle, message.deliveries - 1):
-                    await message.handle.nack(requeue=True)  # counted, but not lost
+            if message.link is not client:
+                continue
+            if not await self._rewrite(client, message.handle, message.deliveries - 1):
+                await message.handle.nack(requeue=True)  # counted, but not lost
 
     async def _keep(self, client: Wire, batch: list[Message]) -> None:
         """RabbitMQ has no such signal; see `hold_limit`."""

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from sender.api_key import ApiKey
 from sender.cli import COMMANDS
-from sender.commands import send, validate
+from sender.commands import consume, send, validate
 from sender.config import load
 from sender.errors import UsageError
 from sender.setting_value import read_value
 from sender.settings import DEFAULTS, SETTINGS, default_toml, option_of, options_of, variable_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 SAMPLES: dict[str, tuple[str, Any]] = {
@@ -50,9 +53,9 @@ def test_every_setting_by_environment_and_file(name: str, tmp_path: Path) -> Non
     assert getattr(load({"config": str(tmp_path / "c.toml")}, {}), name) == value
 
 
-def parsed(*arguments: str) -> dict[str, Any]:
+def parsed(*arguments: str, command: ModuleType = send) -> dict[str, Any]:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    send.add_arguments(parser)
+    command.add_arguments(parser)
     return vars(parser.parse_args(arguments))
 
 
@@ -60,12 +63,13 @@ def parsed(*arguments: str) -> dict[str, Any]:
 def test_every_option(name: str) -> None:
     option = option_of(name)
     assert option is not None
+    command = consume if SETTINGS[name].table == "queues" else send
     if SETTINGS[name].kind == "flag":
         for one, value in zip(options_of(name), (True, False), strict=True):
-            assert getattr(load(parsed(one), {variable_of(name): str(not value)}), name) is value
+            assert getattr(load(parsed(one, command=command), {variable_of(name): str(not value)}), name) is value
     else:
         text, value = sample(name)
-        assert getattr(load(parsed(option, text), {}), name) == value
+        assert getattr(load(parsed(option, text, command=command), {}), name) == value
 
 
 def test_precedence(tmp_path: Path) -> None:

@@ -156,13 +156,13 @@ def follow_a_new_rate(pod: Pod) -> None:
     pod.until(lambda: pod.metrics()["sender_rate_limit"] == 20)
 
 
-def test_without_its_state_it_ends_and_says_why(pod: Pod, server: RedisServer) -> None:
-    """Kubernetes starts it again, with growing pauses, until the state is there."""
+def test_without_its_server_it_ends_and_says_why(pod: Pod, server: RedisServer) -> None:
+    """Kubernetes starts it again, with growing pauses, until the server is there."""
     server.stop()
     pod.start()
     assert pod.process is not None
     assert pod.process.wait(30) == 2
-    assert "--state" in pod.told()
+    assert "--dead-letter cannot be used" in pod.told()
     assert PASSWORD not in pod.told()
 
 

@@ -36,7 +36,7 @@ def is_a_pace(pacer: SharedPacer, alone: Pacer) -> tuple[Pace, Pace]:
 
 @pytest.fixture(autouse=True)
 def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self: b"{}")
+    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self, **more: b"{}")
 
 
 def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]:
@@ -45,7 +45,7 @@ def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]
     desk = Desk(
         transport=world, ledger=state.ledger, identities=Identities(state.ledger), record=world.record, rules=Rules(),
         backoff=Backoff(), policy=Policy(), halt=world.halts.append, probe=world.harmless, key=world,
-        random=random.Random(5),
+        on_end=world.note_end, on_refused=lambda delivery, standing: None, random=random.Random(5),
     )  # fmt: skip
     pacer = state.pacer("send", 100, demand=lambda: queue.startable)
     lane = Lane("send", desk, pacer, queue, Breaker(100))  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ demo: $(READY)  ## Start the sandbox and send examples/receipts.jsonl to it at 1
 	@sh examples/demo.sh $(BIN)/sender
 
 test: $(READY)  ## Run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
 	@$(BIN)/python -m tests.crash --kills 200

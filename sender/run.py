@@ -158,8 +158,8 @@ class Run:
             else:
                 await self.workspace.warm()
             await self._run_lanes(desk, carried, seen)
-            await self._drain(recorder, beside[0])
-            await self._wait_for_others(doubts, recorder, beside[0])
+            await recorder.drain()
+            await self._wait_for_others(doubts, recorder)
             await self._settle(doubts, recorder, beside[0])
         except OutputError as error:
             self.halt(error)
@@ -169,7 +169,7 @@ class Run:
             await asyncio.gather(*beside, return_exceptions=True)
         return self._finish()
 
-    async def _wait_for_others(self, doubts: Doubts, recorder: Recorder, recording: asyncio.Task[None]) -> None:
+    async def _wait_for_others(self, doubts: Doubts, recorder: Recorder) -> None:
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
         until = self._loop.time() + OTHERS_WAIT
         while self._elsewhere() and not self._stopped and self._halted is None and self._loop.time() < until:
@@ -181,7 +181,7 @@ class Run:
                     if lane.waiting:
                         lane.take_again(())
                         group.start_soon(self._run_lane, lane)
-            await self._drain(recorder, recording)
+            await recorder.drain()
             if self._elsewhere():
                 await self._pause(OTHERS_EVERY)
         self._left += self._elsewhere()
@@ -209,11 +209,11 @@ class Run:
             again = settling.result()
             if again:
                 await self._send_again(again)
-            await self._drain(recorder, recording)
+            await recorder.drain()
             if not again:
                 break
         await doubts.save()
-        await self._drain(recorder, recording)
+        await recorder.drain()
 
     async def _send_again(self, deliveries: list[Delivery]) -> None:
         async with anyio.create_task_group() as group:
@@ -222,12 +222,6 @@ class Run:
                 if mine:
                     lane.take_again(mine)
                     group.start_soon(self._guard, lane.run())
-
-    async def _drain(self, recorder: Recorder, recording: asyncio.Task[None]) -> None:
-        """Everything that ended is on disk, or the recorder has failed."""
-        drained = asyncio.create_task(recorder.drain())
-        await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
-        drained.cancel()
 
     async def _guard(self, work: Awaitable[object]) -> None:
         """A ledger or log that cannot be written ends the run."""

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check format lock clean
+.PHONY: help demo test crash faults check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: $(READY)  ## Run all tests
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
 	@$(BIN)/python -m tests.crash --kills 200
+
+faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
+	@$(BIN)/python -m tests.faulty_api
 
 check: $(READY)  ## Lint and check types
 	$(BIN)/ruff check .

@@ -56,6 +56,8 @@ class Reserve:
         guard: Guard | None,
         wants: Callable[[], Demand],
         on_change: Callable[[], None],
+        *,
+        joins: bool = False,
     ) -> None:
         self.limit, self.window = window_of(rate)
         self.held = False
@@ -69,6 +71,7 @@ class Reserve:
         """Slots that were reached too late."""
         self._link = link
         self._run = run
+        self._joins = joins
         self._lane = lane
         self._configured = rate
         self._guard = guard
@@ -237,7 +240,7 @@ class Reserve:
         token = self._link.token
         limit, window = window_of(self._configured)
         try:
-            for what in (("declare", self._configured, limit, int(window * 1e6)), *LOOKS):
+            for what in (("declare", "" if self._joins else self._configured, limit, int(window * 1e6)), *LOOKS):
                 sent = self._loop.time()
                 *_, now = await self._link.call("lane", self._lane, *what, patient=False)
                 self._clock.learn(sent, self._loop.time(), float(now) / 1e6)

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -358,7 +357,7 @@ class _TemplateCheck:
             return job
         field = "transactional_message_id"
         warning = Problem("unknown_template", field, "the workspace has no template of this number")
-        return replace(job, warnings=(*job.warnings, warning))
+        return job._replace(warnings=(*job.warnings, warning))
 
 
 class Stop(Protocol):

@@ -6,7 +6,6 @@ send --> observe --> judge --> the lane learns --> conclude --> outcome, or back
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.conclusion import Attempt, conclude
@@ -110,7 +109,7 @@ class Executor:
         verdict = attempt.verdict
         if verdict.queue_full and triggers.waiting:
             triggers.told_full()
-            return replace(attempt, queue_full=True)
+            return attempt._replace(queue_full=True)
         if verdict.error.trigger_id is None:
             return attempt
         job = attempt.delivery.job
@@ -118,7 +117,7 @@ class Executor:
             details = await triggers.errors_of(job.path.split("/")[3], verdict.error.trigger_id, words_of(job.body))
         except asyncio.CancelledError:  # let go at once: the refusal itself is known, and has to be recorded
             return attempt
-        return replace(attempt, details=details)
+        return attempt._replace(details=details)
 
     async def _again(self, delivery: Delivery, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""

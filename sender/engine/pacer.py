@@ -124,6 +124,8 @@ class Pacer:
         self._rested = True
         self._held = False
         self._gate = asyncio.Lock()
+        self._asking = 0
+        """How many wait at the gate; with none there, a turn that is due is taken past it."""
         self._waiter: asyncio.Future[None] | None = None
         self.requests = 0
         self.most_in_window = 0
@@ -192,10 +194,17 @@ class Pacer:
 
     async def turn(self) -> Turn:
         """Wait for the next request's instant and take it; a cancelled wait has taken nothing."""
-        async with self._gate:
-            while (at := self.next_at(now := self._loop.time())) > now:
-                await self._sleep_until(at)
+        now = self._loop.time()
+        if not self._asking and self.next_at(now) <= now:
             return self._take(now)
+        self._asking += 1
+        try:
+            async with self._gate:
+                while (at := self.next_at(now := self._loop.time())) > now:
+                    await self._sleep_until(at)
+                return self._take(now)
+        finally:
+            self._asking -= 1
 
     def _take(self, now: float) -> Turn:
         step = self._step

@@ -49,11 +49,6 @@ class Crew:
     def __len__(self) -> int:
         return len(self._hands)
 
-    @property
-    def free(self) -> int:
-        """How many more may be under way."""
-        return self._concurrency - len(self._hands)
-
     def may_start(self) -> bool:
         """Whether another attempt may start: a single trial after an outage, and none while the lane is stalled."""
         if self._breaker.state == "closed":

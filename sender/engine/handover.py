@@ -26,20 +26,24 @@ MOST_AHEAD: Final = 500
 class HandOver:
     """Picks jobs from the backlog, tells the ledger, and keeps them ready."""
 
-    def __init__(self, backlog: Backlog, queue: JobQueue, pacer: Pace, desk: Desk) -> None:
+    def __init__(self, backlog: Backlog, queue: JobQueue, pacer: Pace, desk: Desk, *, most: int) -> None:
         self._backlog = backlog
         self._queue = queue
         self._pacer = pacer
         self._desk = desk
+        self._most = min(MOST_AHEAD, most)
         self.ready: deque[Delivery] = deque()
         """Jobs that are handed over and wait for their turns."""
 
-    def pick(self, now: float, free: int) -> tuple[list[Delivery], float | None]:
-        """The jobs to hand over now, `free` more at most; if none, when to look again (None: at the next change)."""
+    def pick(self, now: float) -> tuple[list[Delivery], float | None]:
+        """The jobs to hand over now; if there are none, when to look again (None: at the next change).
+
+        They are picked also while all hands are full, so that none of them waits for a commit when it is free.
+        """
         at = self._pacer.next_at(now) - AHEAD
-        ahead = min(MOST_AHEAD, max(1, int(self._pacer.rate * AHEAD)))
-        room = min(ahead, free) - len(self.ready)
-        if room <= 0 or len(self.ready) > ahead // 2 or (self.ready and at > now):
+        ahead = min(self._most, max(1, int(self._pacer.rate * AHEAD)))
+        room = ahead - len(self.ready)
+        if len(self.ready) > ahead // 2 or (self.ready and at > now):
             return [], None
         if at > now:
             return [], at if at < float("inf") else None

@@ -57,7 +57,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._backlog = Backlog(queue, desk)
-        self._hand_over = HandOver(self._backlog, queue, pacer, desk)
+        self._hand_over = HandOver(self._backlog, queue, pacer, desk, most=concurrency)
         self._governor = Governor(name, desk, pacer, breaker, guard, on_return=lambda: self._crew.write_off())
         executor = Executor(name, desk, queue, self._backlog, self._governor, triggers)
         self._crew = Crew(executor.attempt, breaker, self._attempt_ended, concurrency=concurrency)
@@ -166,7 +166,7 @@ class Lane:
                 await self._wait(wait_until)
 
     def _pick(self) -> tuple[list[Delivery], float | None]:
-        return self._hand_over.pick(self._loop.time(), self._crew.free) if self._queue_open() else ([], None)
+        return self._hand_over.pick(self._loop.time()) if self._queue_open() else ([], None)
 
     async def _start(self) -> None:
         """Start what is handed over, each in its slot."""

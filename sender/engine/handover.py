@@ -35,18 +35,26 @@ class HandOver:
         self.ready: deque[Delivery] = deque()
         """Jobs that are handed over and wait for their turns."""
 
+    @property
+    def low(self) -> bool:
+        """Whether so few are ready that more would be picked."""
+        return len(self.ready) <= self._ahead // 2
+
+    @property
+    def _ahead(self) -> int:
+        return min(self._most, max(1, int(self._pacer.rate * AHEAD)))
+
     def pick(self, now: float) -> tuple[list[Delivery], float | None]:
         """The jobs to hand over now; if there are none, when to look again (None: at the next change).
 
         They are picked also while all hands are full, so that none of them waits for a commit when it is free.
         """
         at = self._pacer.next_at(now) - AHEAD
-        ahead = min(self._most, max(1, int(self._pacer.rate * AHEAD)))
-        room = ahead - len(self.ready)
-        if len(self.ready) > ahead // 2 or (self.ready and at > now):
+        if not self.low or (self.ready and at > now):
             return [], None
         if at > now:
             return [], at if at < float("inf") else None
+        room = self._ahead - len(self.ready)
         batch: list[Delivery] = []
         while len(batch) < room and (delivery := self._backlog.take(now)) is not None:
             batch.append(delivery)

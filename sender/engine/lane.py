@@ -64,6 +64,8 @@ class Lane:
         self._watchdog = Watchdog(name, desk, breaker, self._crew, self._changed.set)
         self._fed = False
         self._stopping = False
+        self._blocked = False
+        """Whether there is nothing that may be started."""
         if triggers is not None:
             triggers.on_change = self._changed.set
 
@@ -175,7 +177,7 @@ class Lane:
             while not ready or not self._may_start():
                 if ready or not self.waiting:
                     self.pacer.rest()
-                await self._wait(None)
+                await self._wait_for_work()
             asked = self._loop.time()
             turn = await self.pacer.turn()
             self._desk.observer.observe_turn(self.name, self._loop.time() - asked)
@@ -183,7 +185,8 @@ class Lane:
                 turn.give_back()
                 continue
             self._crew.start(ready.popleft(), turn)
-            self._changed.set()
+            if self._hand_over.low:
+                self._changed.set()
 
     def _may_start(self) -> bool:
         return not self._stopping and self._queue_open() and self._crew.may_start()
@@ -196,9 +199,17 @@ class Lane:
         if not hand.begun:
             hand.turn.give_back()
             self._hand_over.ready.appendleft(hand.delivery)
-        self._changed.set()
+        if self._blocked or self._hand_over.low or not self._crew:  # else nobody could do anything about it yet
+            self._changed.set()
         if error is not None:
             self._desk.halt(error if isinstance(error, HaltError) else HaltError(f"an attempt broke: {error!r}"))
+
+    async def _wait_for_work(self) -> None:
+        self._blocked = True
+        try:
+            await self._wait(None)
+        finally:
+            self._blocked = False
 
     async def _wait(self, until: float | None) -> None:
         """Wait for a change, at most until that loop time."""

@@ -40,9 +40,7 @@ class Relay:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
         await asyncio.gather(self._pump(reader, far_writer, watched=True), self._pump(far_reader, writer))
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, watched: bool = False
-    ) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, watched: bool = False) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
                 if watched and self.first_post is None and data.startswith(b"POST "):

@@ -74,5 +74,5 @@ class _Peek:
         """What is known of this identity."""
         if self._db is None:
             return None
-        row = self._db.execute("SELECT state, content, run, resendable FROM jobs WHERE key = ?", (key,)).fetchone()
+        row = self._db.execute("SELECT state, content, run, resendable FROM standings WHERE key = ?", (key,)).fetchone()
         return None if row is None else Standing(row[0], row[1], row[2], bool(row[3]))

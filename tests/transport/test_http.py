@@ -117,7 +117,7 @@ async def test_the_key_is_read_at_each_request() -> None:
             writer.write(OK)
 
     async with serving(handler) as client:
-        client._api_key = lambda: keys[len(heads)]
+        client._heads._api_key = lambda: keys[len(heads)]
         await client.send(POST)
         await client.send(POST)
     assert [key.encode() in head for key, head in zip(keys, heads, strict=True)] == [True, True]

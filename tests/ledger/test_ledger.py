@@ -231,10 +231,12 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     told: dict[str, str] = {}
     for attempt in range(8):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "l")], stdout=subprocess.PIPE)
-        time.sleep(0.25 + attempt * 0.03)
+        assert process.stdout is not None
+        begun = [process.stdout.readline() for _ in range(20)]
+        time.sleep(attempt * 0.01)
         process.send_signal(signal.SIGKILL)
         out, _ = process.communicate()
-        for line in out.decode().splitlines():
+        for line in (b"".join(begun) + out).decode().splitlines():
             what, _, key = line.partition(" ")
             if key and (what == "S" or key not in told):
                 told[key] = what

@@ -40,7 +40,10 @@ class Log(Protocol):
 class Recorder:
     """Takes ends as they come, and writes all that wait in one go while the next ones gather."""
 
-    def __init__(self, ledger: Ledger, log: Log, on_recorded: Callable[[Sequence[Ended]], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, log: Log, on_recorded: Callable[[Sequence[Ended]], None], *, gather: float = GATHER
+    ) -> None:
+        self._gather = gather
         self._ledger = ledger
         self._log = log
         self._on_recorded = on_recorded
@@ -74,7 +77,7 @@ class Recorder:
         while True:
             await self._more.wait()
             if len(self._waiting) < FEW:
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(self._gather)
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             await self._record(batch)
             if not self._waiting:

@@ -52,6 +52,8 @@ RECONCILE_EVERY: Final = 5.0
 TEND_EVERY: Final = 1.0
 FIND_WITHIN: Final = 5.0
 """Seconds for a look into the memory; then the messages go back, long before they return by themselves."""
+GATHER: Final = 0.08
+"""Seconds that ends wait for others: each record is a round trip, which all replicas pay to one server."""
 RECORD_WITHIN: Final = 5.0
 """Seconds that the end waits for outcomes to be recorded."""
 LOST_HORIZON: Final = 6 * 3600.0
@@ -80,7 +82,7 @@ class Station:
         self._on_halt = on_halt
         self._away = away
         self._lost_at = lost_at
-        self._recorder = Recorder(ledger, sink, self._recorded)
+        self._recorder = Recorder(ledger, sink, self._recorded, gather=GATHER)
         self._identities = Identities(ledger)
         self._hands = Hands(self._identities)
         self._doubts = Doubts(workspace, ledger, self._recorder, settings)

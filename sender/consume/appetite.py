@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from sender.kinds import LaneName
 
 MOST_AT_ONCE: Final = 50
-TASTE: Final = 10
+TASTE: Final = 20
 """Messages that are read though the lanes met so far are full: others may stand behind them."""
-TASTE_EVERY: Final = 2.0
+TASTE_EVERY: Final = 1.0
 FORGET_AFTER: Final = 60.0
 BITE: Final = 4
 """Part of the places that must be free before more is read: one look into the memory serves a whole bite."""

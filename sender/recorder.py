@@ -48,6 +48,7 @@ class Recorder:
         self._log = log
         self._on_recorded = on_recorded
         self._waiting: deque[Ended] = deque()
+        self._recording: Sequence[Ended] = ()
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -56,6 +57,11 @@ class Recorder:
     def backlog(self) -> int:
         """Ends that are not yet on disk."""
         return len(self._waiting)
+
+    @property
+    def unrecorded(self) -> list[Ended]:
+        """The same, with those that are being written."""
+        return [*self._recording, *self._waiting]
 
     def put(self, ended: Ended) -> None:
         """Have this end recorded; returns at once."""
@@ -79,7 +85,9 @@ class Recorder:
             if len(self._waiting) < FEW:
                 await asyncio.sleep(self._gather)
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._recording = batch
             await self._record(batch)
+            self._recording = ()
             if not self._waiting:
                 self._more.clear()
                 self._idle.set()

@@ -6,6 +6,7 @@ import asyncio
 import time
 import traceback
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -18,7 +19,7 @@ from sender.consume.orders import Orders
 from sender.consume.reader import Reader
 from sender.consume.returns import Errands, give_back
 from sender.consume.sinks import open_sink
-from sender.consume.station import Station, is_lost
+from sender.consume.station import LOST, Station, is_lost, known_loss
 from sender.errors import StateLost, UsageError
 from sender.health import Conditions, HealthServer
 from sender.kinds import LANES
@@ -36,17 +37,18 @@ from sender.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
 
+    from sender.consume.holdings import Holding
     from sender.consume.plan import ConsumePlan, Home
     from sender.ledger import Ledger
     from sender.ledger.sqlite import Durability
     from sender.metrics import Observer
     from sender.queues import Queue
+    from sender.recorder import Ended
     from sender.settings import Settings
     from sender.state.shared import SharedState
 
 STATE: Final = "state"
 WORKING: Final = "working"
-LOST: Final = "lost"
 LOOK_EVERY: Final = 0.5
 GIVE_BACK_WITHIN: Final = 3.0
 LET_GO_WITHIN: Final = 3.0
@@ -60,24 +62,33 @@ AGAIN_AFTER: Final = 1.0
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Legacy:
+    """What a consumer leaves to the one that takes its place after the state was lost, by workspace."""
+
+    births: dict[str | None, float] = field(default_factory=dict)
+    """When the state began, as this process saw it last."""
+    unrecorded: dict[str | None, list[Ended]] = field(default_factory=dict)
+
+
 async def consume(plan: ConsumePlan) -> int:
     """Consume until a signal: 0 after a clean drain, 3 when nothing can run any more."""
-    births: dict[str | None, float] = {}
+    legacy = Legacy()
     with Orders() as orders:
         while True:
-            status = await _consume_once(plan, orders, births)
+            status = await _consume_once(plan, orders, legacy)
             if status is not None:
                 return status
 
 
-async def _consume_once(plan: ConsumePlan, orders: Orders, births: dict[str | None, float]) -> int | None:
+async def _consume_once(plan: ConsumePlan, orders: Orders, legacy: Legacy) -> int | None:
     """One consumer from its opening to its end; None when another has to take its place."""
-    first = not births
+    first = not legacy.births
     status: int | None = None
     try:
         async with AsyncExitStack() as stack:
             stack.callback(orders.give_to, None)
-            status = await Consumer(plan, orders, births).run(stack)
+            status = await Consumer(plan, orders, legacy).run(stack)
     except UsageError as error:
         if first:
             raise
@@ -97,12 +108,11 @@ async def _consume_once(plan: ConsumePlan, orders: Orders, births: dict[str | No
 class Consumer:
     """The parts of one consumer and how they are wired."""
 
-    def __init__(self, plan: ConsumePlan, orders: Orders, births: dict[str | None, float]) -> None:
+    def __init__(self, plan: ConsumePlan, orders: Orders, legacy: Legacy) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._orders = orders
-        self._births = births
-        """When the state of each workspace began, as this process saw it last."""
+        self._legacy = legacy
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -224,7 +234,7 @@ class Consumer:
                 await closer.drain()
         except TimeoutError:
             log.warning("a broker does not answer; what was done will come again, and be known")
-        left = [one for station in self._stations.values() for one in station.holdings] + closer.holdings
+        left = [one for station in self._stations.values() for one in _returning(station)] + closer.holdings
         try:
             async with asyncio.timeout(GIVE_BACK_WITHIN):
                 await give_back(left)
@@ -235,6 +245,7 @@ class Consumer:
     def _status(self) -> int | None:
         halted = [station.halted for station in self._stations.values() if station.halted is not None]
         if any(is_lost(error) for error in halted) and not self._orders.signals:
+            self._legacy.unrecorded |= {name: one.unrecorded for name, one in self._stations.items()}
             return None
         return 3 if len(halted) == len(self._stations) or not self._clean else 0
 
@@ -267,19 +278,19 @@ class Consumer:
             )  # fmt: skip
             self._stations[home.name] = station
             await station.open(home.base_url)
+            station.record_late(self._legacy.unrecorded.pop(home.name, []))
             self._conditions.meet(condition)
 
     async def _lost_at(self, name: str | None, state: SharedState) -> float | None:
         """Unix time at which this workspace's state was seen to be lost; all replicas are told."""
-        before = self._births.get(name)
-        self._births[name] = born = state.ledger.born
+        before = self._legacy.births.get(name)
+        self._legacy.births[name] = born = state.ledger.born
         if before is not None and before != born:
             now = time.time()
             log.warning("the shared state was lost; redelivered messages without a record are in doubt")
             await state.ledger.put_note(LOST, repr(now).encode())
             return now
-        known = await state.ledger.get_note(LOST)
-        return float(known) if known else None
+        return await known_loss(state.ledger)
 
     async def _open_memory(self, home: Home, stack: AsyncExitStack) -> tuple[Ledger, SharedState | None]:
         host = urlsplit(home.base_url).netloc
@@ -376,6 +387,11 @@ class Consumer:
             for station in self._stations.values():
                 await station.workspace.hold(held=held)
         log.info("paused" if held else "resumed")
+
+
+def _returning(station: Station) -> list[Holding]:
+    """Messages that another may have as if they had not been read."""
+    return station.unstarted() if is_lost(station.halted) else list(station.holdings)
 
 
 def _is_away(state: SharedState | None) -> bool:

@@ -58,6 +58,7 @@ RECORD_WITHIN: Final = 5.0
 """Seconds that the end waits for outcomes to be recorded."""
 LOST_HORIZON: Final = 6 * 3600.0
 """Seconds after the loss of a shared state for which a message that was given out before may have been sent."""
+LOST: Final = "lost"
 PRIORITIES: Final = ("high", "normal", "low")
 
 log = structlog.get_logger()
@@ -101,6 +102,16 @@ class Station:
     def holdings(self) -> Holdings:
         """Its messages in hand."""
         return self._hands.holdings
+
+    @property
+    def unrecorded(self) -> list[Ended]:
+        """Ends that are not in the memory, since it was lost; those that say something of a job's fate."""
+        return [ended for ended in self._recorder.unrecorded if ended.entry is not None]
+
+    def record_late(self, ended: Sequence[Ended]) -> None:
+        """Take what another station could not record: its messages come again, and are known then."""
+        for one in ended:
+            self._recorder.put(one)
 
     async def open(self, base_url: str) -> None:
         """Preflight and memory; UsageError when key or URL are surely wrong."""
@@ -146,7 +157,7 @@ class Station:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-        if self.halted is not None:  # the others go on: its messages are for another replica, or for later
+        if self.halted is not None and not is_lost(self.halted):  # the others go on: this is for other replicas
             self._errands.start(give_back(self._hands.withdraw(self.holdings.keys())), "give back")
         await self._errands.finish()
 
@@ -226,6 +237,11 @@ class Station:
             log.error("a workspace has halted", workspace=self.name or "default", because=str(error))
         self.stop(now=isinstance(error, OutputError))
         self._on_halt()
+
+    def unstarted(self) -> list[Holding]:
+        """Messages of which surely nothing was sent. After a loss of the memory only these may go back as if they had
+        never been read: of the others nobody else would know that they may have been sent."""
+        return self.withdraw(self._hands.waiting(lambda one: not one.attempts))
 
     def withdraw(self, keys: Sequence[str]) -> list[Holding]:
         """These jobs go back to their queue: those that wait are not started any more. Returns their messages."""
@@ -335,6 +351,7 @@ class Station:
         """Take over what dead replicas left, and settle doubts again and again; one replica at a time."""
         while True:
             await asyncio.sleep(RECONCILE_EVERY)
+            self._lost_at = await known_loss(self.ledger)
             await self._doubts.carry()
             await self._follow_settlements()
             if self._settings.reconcile:
@@ -369,6 +386,12 @@ class Station:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
             self.halt(HaltError(f"a fault of sender itself, {type(error).__name__} at {where}; please report it"))
+
+
+async def known_loss(ledger: Ledger) -> float | None:
+    """Unix time at which some replica saw that the memory had been lost; None if none did."""
+    known = await ledger.get_note(LOST)
+    return float(known) if known else None
 
 
 def is_lost(error: HaltError | None) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.consume import long_stories
 from tests.consume.fleet import Fleet
 from tests.queues.conftest import nats_server, rabbit_server, sqs_server
 
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["nats_server", "rabbit_server", "sqs_server"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """The long stories begin with the session, beside the other tests; call it with a name to have one's result."""
+    with ThreadPoolExecutor() as pool:
+        futures = {
+            story.__name__: pool.submit(story, tmp_path_factory.mktemp(story.__name__)) for story in long_stories.ALL
+        }
+        yield lambda name: futures[name].result()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,12 +10,16 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import redis
 
+from sender.engine.pacer import window_of
+from sender.state.urls import open_state
 from tests.processes import SENDER, environment, outcomes, running_sandbox
 from tests.servers import RedisServer, free_port
 
@@ -103,6 +108,19 @@ class Fleet:
         self.state = self.broker if state_aof is None else self._server("state", aof=state_aof)
         self.sandbox: Sandbox = self._stack.enter_context(running_sandbox(*sandbox_arguments))
 
+    def warm(self, rate: float) -> None:
+        """As if the state had been in use: a new one makes every lane wait for a window."""
+
+        async def declare() -> None:
+            state = await open_state(self.state_url, host=urlsplit(self.sandbox.url).netloc)
+            for lane, limit in (("send", rate), ("trigger", 0.1), ("app", 10.0)):
+                count, window = window_of(limit)
+                await state._link.call("lane", lane, "declare", limit, count, int(window * 1e6))
+                await state._link.command("HSET", f"sender:{{default}}:lane:{lane}", "floor", 0)
+            await state.close()
+
+        asyncio.run(declare())
+
     def _server(self, name: str, *, aof: bool) -> RedisServer:
         folder = self.folder / name
         folder.mkdir()
@@ -182,3 +200,20 @@ class Fleet:
     def stamps(self) -> list[float]:
         rows = self.sandbox.get("stats?arrivals=1")["arrivals"]
         return sorted(row["at_ns"] / 1e9 for row in rows if row["lane"] == "send")
+
+    def books(self, jobs: int) -> set[str]:
+        """Each of the jobs was accepted once, or is in doubt; returns the doubtful ones."""
+        accepted = Counter(f"job-{number}" for number in self.sandbox.numbers())
+        letters = self.letters
+        doubts = {name for name, letter in letters.items() if letter["reason"] == "in_doubt"}
+        assert not {name for name, times in accepted.items() if times > 1}, "sent twice"
+        assert set(accepted) | doubts == {f"job-{number}" for number in range(jobs)}, "lost"
+        assert set(letters) == doubts
+        return doubts
+
+    def end_all(self) -> None:
+        """Drain those that live; each ends cleanly."""
+        living = [one for one in self.consumers if one.process.poll() is None]
+        for one in living:
+            one.signal(signal.SIGTERM)
+        assert {one.wait() for one in living} <= {0}, [one.told[-2000:] for one in living]

@@ -44,10 +44,11 @@ class Appetite:
         """Messages to read at the loop time `now`, with so many in hand; 0 means wait."""
         room = self._prefetch - in_hand
         self._met = {where: at for where, at in self._met.items() if now - at < FORGET_AFTER}
-        if not self._met:
-            return max(0, min(room, MOST_AT_ONCE))
         places = [table.places(lane, priority) for table, lane, priority in self._met]
         free, most = sum(free for free, _ in places), sum(most for _, most in places)
+        if not most:  # nothing met yet, or nothing of a workspace that works
+            self._tasted_at = now
+            return max(0, min(room, MOST_AT_ONCE))
         wanted = min(room, free, MOST_AT_ONCE)
         if wanted >= max(1, min(self._prefetch, most, MOST_AT_ONCE * BITE) // BITE):
             self._tasted_at = now

@@ -10,13 +10,10 @@ import pytest
 
 from tests.consume import long_stories
 from tests.consume.fleet import Fleet
-from tests.queues.conftest import nats_server, rabbit_server, sqs_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-__all__ = ["nats_server", "rabbit_server", "sqs_server"]
 
 
 @pytest.fixture(scope="session", autouse=True)

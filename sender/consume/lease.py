@@ -7,6 +7,8 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from sender.consume.returns import end_all
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -34,8 +36,7 @@ class Lease:
         try:
             yield True
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            await end_all([renewing])
 
     async def _renew(self) -> None:
         while True:

@@ -11,7 +11,7 @@ import structlog
 
 from sender.consume.appetite import Appetite
 from sender.consume.holdings import Holding
-from sender.consume.returns import give_back
+from sender.consume.returns import end_all, give_back
 from sender.job import Invalid, Line
 from sender.outcome import Outcome
 from sender.problem import Problem
@@ -80,8 +80,7 @@ class Reader:
                     await self._rest(wait)
                     wait = min(MOST_WAIT, wait * 2)
         finally:
-            lag.cancel()
-            await asyncio.gather(lag, return_exceptions=True)
+            await end_all([lag])
 
     async def keep(self) -> None:
         """Keep what is in hand from returning to the queue, and give back in time what it would give to another

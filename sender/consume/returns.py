@@ -9,6 +9,7 @@ import structlog
 
 from sender.consume.holdings import by_queue
 from sender.queues import QueueError
+from sender.state.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -27,6 +28,13 @@ async def give_back(holdings: Iterable[Holding]) -> None:
             log.warning(
                 "messages could not be given back; they return by themselves", messages=len(messages), error=str(error)
             )
+
+
+async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel these until they have ended, whatever they end with: a client library may swallow a cancellation."""
+    tasks = tuple(tasks)
+    await end(tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Errands:
@@ -48,9 +56,7 @@ class Errands:
 
     async def cancel(self) -> None:
         """Let go of what is not done."""
-        for task in self._tasks:
-            task.cancel()
-        await self.finish()
+        await end_all(self._tasks)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -17,7 +17,7 @@ import structlog
 from sender.consume.closer import Closer
 from sender.consume.orders import Orders
 from sender.consume.reader import Reader
-from sender.consume.returns import Errands, give_back
+from sender.consume.returns import Errands, end_all, give_back
 from sender.consume.sinks import open_sink
 from sender.consume.station import LOST, Station, is_lost, known_loss
 from sender.errors import StateLost, UsageError
@@ -182,9 +182,7 @@ class Consumer:
             await self._end_stations(stations)
             await self._finish(closer)
         finally:
-            for task in (*beside, *stations, *readers):
-                task.cancel()
-            await asyncio.gather(*beside, *stations, *readers, return_exceptions=True)
+            await end_all((*beside, *stations, *readers))
             await self._errands.cancel()
         return self._status()
 
@@ -222,10 +220,9 @@ class Consumer:
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=seconds)
-        for task in late:
+        if late:
             self._clean = False
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+            await end_all(late)
 
     async def _finish(self, closer: Closer) -> None:
         """Acknowledge what is done, give back what was not started."""

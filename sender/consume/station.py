@@ -13,7 +13,7 @@ import structlog
 from sender.consume.closer import reason_of
 from sender.consume.hands import Hands
 from sender.consume.lease import Lease
-from sender.consume.returns import Errands, give_back
+from sender.consume.returns import Errands, end_all, give_back
 from sender.doubts import Doubts
 from sender.engine.admission import admit
 from sender.engine.delivery import Delivery
@@ -154,9 +154,7 @@ class Station:
         except OutputError as error:
             self.halt(error)
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await end_all(beside)
         if self.halted is not None and not is_lost(self.halted):  # the others go on: this is for other replicas
             self._errands.start(give_back(self._hands.withdraw(self.holdings.keys())), "give back")
         await self._errands.finish()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.consume import long_stories
+from tests.consume import stories
 from tests.consume.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
-    """The long stories begin with the session, beside the other tests; call it with a name to have one's result."""
-    with ThreadPoolExecutor() as pool:
-        futures = {
-            story.__name__: pool.submit(story, tmp_path_factory.mktemp(story.__name__)) for story in long_stories.ALL
-        }
+    """The stories begin with the session, beside the other tests; call it with a name to have one's result."""
+    with ThreadPoolExecutor(4) as pool:
+        futures = {story.__name__: pool.submit(story, tmp_path_factory.mktemp(story.__name__)) for story in stories.ALL}
         yield lambda name: futures[name].result()
 
 

@@ -16,7 +16,7 @@ from sender.consume.hands import Hands
 from sender.consume.holdings import Holding, Holdings, by_queue
 from sender.consume.lease import NOTE, Lease
 from sender.consume.reader import Reader
-from sender.consume.returns import Errands, give_back
+from sender.consume.returns import Errands, end_all, give_back
 from sender.engine.delivery import Delivery
 from sender.engine.identities import Identities
 from sender.engine.queue import JobQueue
@@ -299,6 +299,27 @@ async def test_errands_that_break_are_logged() -> None:
         await errands.finish()
         await asyncio.sleep(0)
     assert [line["what"] for line in logs if "errand" in line["event"]] == ["test"]
+
+
+async def test_a_swallowed_cancellation_does_not_hold_up_the_end() -> None:
+    """A drain waited for its whole grace on a task whose cancellation the Redis client had swallowed."""
+    swallowed = 0
+
+    async def deaf() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 2:
+                    raise
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await end_all([task])
+    assert swallowed == 3
 
 
 class FakeStation:

@@ -1,12 +1,10 @@
-"""Replicas that share a state: deaths, restarts, silences and losses of Redis in the middle of the work."""
+"""Replicas that share a state: what an operator says, and what goes first."""
 
 from __future__ import annotations
 
 import signal
 import time
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.processes import email
 
@@ -15,71 +13,7 @@ if TYPE_CHECKING:
 
     from tests.consume.fleet import Fleet
 
-JOBS = 160
 RATE = ("--rate", "80", "--reconcile-lag", "3600")
-
-
-def start_two(fleet: Fleet) -> None:
-    fleet.warm(80.0)
-    for _ in range(2):
-        fleet.start(*RATE)
-
-
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_redis_restarted_on_its_file_in_the_middle(new_fleet: Callable[..., Fleet], how: str) -> None:
-    fleet = new_fleet()
-    fleet.put(*[email(n) for n in range(JOBS)])
-    start_two(fleet)
-    fleet.until_sent(JOBS // 3)
-    getattr(fleet.broker, how)()
-    time.sleep(0.3)
-    fleet.broker.start()
-    fleet.until(lambda: fleet.open == 0, 40)
-    fleet.end_all()
-    assert len(fleet.books(JOBS)) <= 10
-    assert fleet.sandbox.lanes["send"]["rejected_429"] == 0
-
-
-def test_a_state_that_is_silent_gets_messages_back_in_time_and_comes_back_without_a_burst(
-    new_fleet: Callable[..., Fleet],
-) -> None:
-    fleet = new_fleet(state_aof=True)
-    fleet.put(*[email(n) for n in range(JOBS)])
-    start_two(fleet)
-    fleet.until_sent(JOBS // 3)
-    fleet.state.pause()
-    try:
-        fleet.until(lambda: not any(one.ready for one in fleet.consumers))
-        assert all(one.get("/livez")[0] == 200 for one in fleet.consumers)
-        fleet.until(lambda: sum(one["times_delivered"] > 0 for one in fleet.pending()) <= 30, 15)
-        seen = fleet.arrived
-        time.sleep(1)
-        assert fleet.arrived == seen, "nothing leaves that is not on record"
-    finally:
-        fleet.state.resume()
-    fleet.until(lambda: all(one.ready for one in fleet.consumers))
-    fleet.until(lambda: fleet.open == 0)
-    fleet.end_all()
-    assert fleet.books(JOBS) == set()
-
-
-def test_a_replica_whose_state_is_silent_still_ends(new_fleet: Callable[..., Fleet]) -> None:
-    """It would wait for the answer to its hand-over for ever."""
-    fleet = new_fleet(state_aof=True)
-    fleet.put(*[email(n) for n in range(JOBS)])
-    fleet.warm(80.0)
-    consumer = fleet.start(*RATE, "--grace", "2")
-    fleet.until_sent(20)
-    fleet.state.pause()
-    try:
-        time.sleep(0.5)
-        start = time.monotonic()
-        consumer.signal(signal.SIGTERM)
-        assert consumer.wait() == 3
-        assert time.monotonic() - start < 25
-    finally:
-        fleet.state.resume()
-    assert fleet.most_in_any_second() <= 80
 
 
 def test_an_operator_s_word_reaches_all_replicas(new_fleet: Callable[..., Fleet]) -> None:

@@ -1,4 +1,4 @@
-"""What took half a minute, and ran beside the other tests."""
+"""The stories that began with the session, and ran beside the other tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.consume import long_stories
+from tests.consume import stories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.parametrize("story", [story.__name__ for story in long_stories.ALL])
+@pytest.mark.parametrize("story", [story.__name__ for story in stories.ALL])
 def test_story(ahead: Callable[[str], None], story: str) -> None:
     ahead(story)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -157,6 +158,8 @@ class Reserve:
         return (wanted[0], wanted[1], wanted[2]) if any(wanted) or self._owed else None
 
     async def _keep_reserved(self) -> None:
+        with suppress(OutputError):  # what is wrong is told by the first that wants a slot
+            await self._declare()  # early: a new lane has to wait for a window, and the lanes wait together
         while True:
             await self._nudged.wait()
             self._nudged.clear()

@@ -1,0 +1,173 @@
+"""Emails a second at full speed, one core for the client, another for the server.
+
+    python benchmarks/throughput.py [--rounds 3] [--seconds 3] [--only TEXT] [--save]
+
+All contenders run in turns, against the same server (yardstick.py). The server counts, over `--seconds` after the
+first second of work; so start-up counts for nobody. `sender` does its whole work: it reads the file, checks each job,
+sends it with the pacer off, and writes its outcome; the rivals send one and the same body again and again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import results
+from common import write_emails
+from processes import CLIENT_CORE, SERVER_CORE, cpu_seconds, process, script
+from rivals import FULL, load
+from rivals.bare_aiohttp import CONNECTIONS
+from rivals.commands import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Command = Callable[[Path, str, float], list[str] | None]
+    """(folder of the job file, URL, seconds) -> what to run, None when it is not installed."""
+
+WARM = 1.0
+START = 10.0
+"""Seconds that a contender may take to its first request."""
+JOBS_A_SECOND = 14_000
+"""More than sender sends, so that its file does not run out."""
+TOOLS = ("wrk", "autocannon", "hey")
+BARE = "aiohttp, bare loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Requests per second, and microseconds of CPU for each."""
+
+    rate: float
+    cpu: float
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
+        write_emails(folder / "jobs.jsonl", round(JOBS_A_SECOND * (options.seconds + WARM + 1)))
+        found: dict[str, list[Speed]] = {}
+        for _ in range(options.rounds):
+            for name, command in contenders():
+                if options.only in name:
+                    print(name, file=sys.stderr, flush=True)
+                    found.setdefault(name, []).append(measure(command, folder, options.seconds))
+    report(found, options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--only", default="", help="contenders with this in their name")
+    parser.add_argument("--save", action="store_true", help="write the section of RESULTS.md")
+    return parser.parse_args()
+
+
+def contenders() -> Iterator[tuple[str, Command]]:
+    """(name, command) of all, those of ours first."""
+    for loop, without in (("uvloop", "-"), ("asyncio", "asyncio")):
+        yield f"sender, {loop}, without ledger", _sender(f"{without},no-ledger")
+        yield f"sender, {loop}", _sender(without)
+        yield f"{BARE}, {loop}", _client(FULL[BARE], loop)
+    for name, what in FULL.items():
+        if name != BARE:
+            yield name, _client(what, "uvloop")
+    for name in TOOLS:
+        yield name, _tool(name)
+
+
+def _sender(without: str) -> Command:
+    arguments = ("send", "jobs.jsonl", "--rate", "max", "--concurrency", CONNECTIONS, "--no-preflight", "--no-progress")
+    return lambda folder, url, seconds: script("variant", without, *arguments, "--base-url", url)
+
+
+def _client(what: str, loop: str) -> Command:
+    return lambda folder, url, seconds: script("client", "full", loop, what, url) if _installed(what) else None
+
+
+def _installed(what: str) -> bool:
+    try:
+        load(what)
+    except ImportError:
+        return False
+    return True
+
+
+def _tool(name: str) -> Command:
+    return lambda folder, url, seconds: getattr(Tools(folder, url), name)(round(seconds + START), CONNECTIONS, None)
+
+
+def measure(command_of: Command, folder: Path, seconds: float) -> Speed | None:
+    """One run against a server of its own; None for a contender that is not installed."""
+    with process(script("yardstick"), core=SERVER_CORE, talks=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().decode().strip()
+        command = command_of(folder, url, seconds)
+        if command is None:
+            return None
+        _remove_books(folder)
+        with process(command, core=CLIENT_CORE, folder=folder) as client:
+            _await_first(url)
+            time.sleep(WARM)
+            count, cpu, begin = _count(url), cpu_seconds(client.pid), time.monotonic()
+            time.sleep(seconds)
+            count, cpu, taken = _count(url) - count, cpu_seconds(client.pid) - cpu, time.monotonic() - begin
+            if client.poll() is not None:
+                raise RuntimeError(f"it ended before the measurement did: {command}")
+    return Speed(count / taken, cpu / count * 1e6)
+
+
+def _remove_books(folder: Path) -> None:
+    """No run may find the outcomes and the ledger of an earlier one."""
+    for path in folder.glob("jobs.jsonl.*"):
+        path.unlink()
+
+
+def _await_first(url: str) -> None:
+    end = time.monotonic() + START
+    while not _count(url):
+        if time.monotonic() > end:
+            raise RuntimeError("no request came")
+        time.sleep(0.02)
+
+
+def _count(url: str) -> int:
+    with urllib.request.urlopen(url) as answer:
+        return int(answer.read())
+
+
+def report(found: dict[str, list[Speed | None]], options: argparse.Namespace) -> None:
+    """Medians of the rounds, and their ratios within this run."""
+    speeds = {
+        name: Speed(median(one.rate for one in runs if one), median(one.cpu for one in runs if one))
+        for name, runs in found.items()
+        if all(runs)
+    }
+    print(table(speeds))
+    if not options.save:
+        return
+    ...
+
+
+def table(speeds: dict[str, Speed]) -> str:
+    head = ("contender", "emails/s", "of bare aiohttp on uvloop", "on asyncio", "CPU, us each")
+    bare = [speeds.get(f"{BARE}, {loop}") for loop in ("uvloop", "asyncio")]
+    return results.table(head, ([name, f"{one.rate:,.0f}", *(_ratio(one, by) for by in bare), f"{one.cpu:.0f}"]
+                                for name, one in speeds.items()))  # fmt: skip
+
+
+def _ratio(one: Speed, by: Speed | None) -> str:
+    return f"{one.rate / by.rate:.2f}" if by else "–"
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ class Counts:
     """One run of one pacer."""
 
     reached: float
-    """Part of the limit, by the slope of the count over time, so that a burst at either end counts for little."""
+    """Part of the limit, by the slope of the count over time from the third second on: a first burst is no rate."""
     most: int
     """In any sliding second."""
     refused: int
@@ -32,7 +32,8 @@ def counted(stamps: Sequence[int], limit: int) -> Counts:
     """The figures of at least two arrivals."""
     window = Window(limit, SECOND)
     refused = sum(window.admit(stamp) > 0 for stamp in stamps)
-    return Counts(slope(stamps) / limit, max_in_window(stamps, SECOND), refused, gaps(stamps))
+    steady = [stamp for stamp in stamps if stamp >= stamps[0] + 2 * SECOND]
+    return Counts(slope(steady or stamps) / limit, max_in_window(stamps, SECOND), refused, gaps(stamps))
 
 
 def slope(stamps: Sequence[int]) -> float:

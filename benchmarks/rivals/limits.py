@@ -20,6 +20,6 @@ async def paced(post: Callable[[], Awaitable[None]], rate: int, count: int) -> N
 
 
 async def shared(port: int, limit: int) -> Callable[[], Awaitable[object]]:
-    storage = RedisStorage(f"async+redis://127.0.0.1:{port}/0")
+    storage = RedisStorage(f"async+redis://127.0.0.1:{port}/0", implementation="redispy")
     limiter, item = MovingWindowRateLimiter(storage), RateLimitItemPerSecond(limit)
     return lambda: repeat(lambda: limiter.hit(item, "send"))

@@ -30,13 +30,12 @@ EMAIL = {
 def sandbox(*arguments: str) -> Iterator[str]:
     """A running sandbox's URL."""
     command = [sys.executable, "-m", "sender", "sandbox", "--port", "0", *arguments]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().decode().removeprefix("sandbox listening on ").strip()
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().decode().removeprefix("sandbox listening on ").strip()
+        finally:
+            process.terminate()
 
 
 def stats(url: str, query: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How exactly a limit is held, by the instants at which requests arrive at the server's kernel.
 
-    python benchmarks/pacing.py [--rates 100,1000] [--seconds 25] [--side-by-side 2] [--loop uvloop] [--only TEXT] [--save]
+    python benchmarks/pacing.py [--rates 100,1000] [--seconds 25] [--side-by-side 2] [--loop LOOP] [--only TEXT]
+                                [--save]
 
 Each contender has a server of its own, which answers after 20 ms, refuses nothing and stamps what arrives. Limiters
 that bring no client pace aiohttp, over connections that are open already.
@@ -34,9 +35,10 @@ LATE = 1.2
 START = 2.0
 TOOLS = {"autocannon -R": "autocannon", "hey -q": "hey", "k6, constant-arrival-rate": "k6"}
 NOTES = """\
-Contenders had {seconds:g} s each, {side} at a time, against a server of their own that answers after {latency} ms;
-Python ones on {loop}. *Reached* is the slope of the arrivals over time from the third second on; *most* is the largest number in any sliding second; *strict 429s* is how many a server with exactly this limit in any
-sliding second would have refused. `sender` ran whole: file, checks, ledger, outcomes."""
+Contenders had {seconds:g} s each, {side} at a time (alone from 1,000/s on), against a server of their own that answers
+after {latency} ms and refuses nothing; Python ones on {loop}. *Reached* is the slope of the arrivals over time from the
+third second on; *most* is the largest number in any sliding second; *strict 429s* is how many a server with exactly
+this limit in any sliding second would have refused. `sender` ran whole: file, checks, ledger, outcomes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One replica of sender for shared_limit.py: its shared pacer, its transport, and nothing to do but to send.
 
-    python benchmarks/replica.py URL LIMIT REDIS_PORT SECONDS
+python benchmarks/replica.py URL LIMIT REDIS_PORT SECONDS
 """
 
 from __future__ import annotations

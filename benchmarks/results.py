@@ -6,13 +6,13 @@ import re
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from common import ROOT, machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = ("throughput", "pacing", "validation", "ledger", "memory", "start", "shared-limit")

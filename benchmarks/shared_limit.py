@@ -32,7 +32,7 @@ NOTES = f"""\
 {LIMIT} requests in any second for all replicas together; {{seconds:g}} s each, the {WARM:g} s of their start left out.
 Every replica sends as fast as it gets turns, to one server that stamps what arrives and answers after {LATENCY_MS} ms.
 *Commands* are what Redis ran, those inside scripts too; *round trips* are its reads from connections. `sender` reserves
-a few slots ahead, as many as its part allows; on an idle machine Redis runs beside the replicas on the same two cores."""
+a few slots ahead, as many as its part allows. Redis, the server and the replicas share the machine's cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ def main() -> None:
                 print(f"{name}, {number} replicas", file=sys.stderr, flush=True)
                 found[name, number] = measure(name, number, options.seconds)
     if options.save:
-        results.write("shared-limit", "One limit for many replicas", NOTES.format(seconds=options.seconds), table(found))
+        notes = NOTES.format(seconds=options.seconds)
+        results.write("shared-limit", "One limit for many replicas", notes, table(found))
     else:
         print(table(found))
 
@@ -67,12 +68,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(name: str, replicas: int, seconds: float) -> Shared | None:
+def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Shared | None:
     """None when the rival is not installed."""
     with redis_server() as port, sandbox("--rate-send", "0", "--latency", LATENCY_MS) as url, ExitStack() as stack:
-        command = command_of(name, url, port, WARM + seconds + 2)
+        command = command_of(name, url, port, warm + seconds + 2)
         running = [stack.enter_context(process(command)) for _ in range(replicas)]
-        time.sleep(WARM)
+        time.sleep(warm)
         if running[0].poll() == MISSING:
             return None
         begin, before = time.time_ns(), _used(port)

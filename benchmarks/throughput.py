@@ -17,7 +17,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import results
 from common import write_emails
@@ -27,10 +27,10 @@ from rivals.bare_aiohttp import CONNECTIONS
 from rivals.commands import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    Command = Callable[[Path, str, float], list[str] | None]
-    """(folder of the job file, URL, seconds) -> what to run, None when it is not installed."""
+    Command = Callable[["Target"], list[str] | None]
+    """What to run, None when it is not installed."""
 
 WARM = 1.0
 START = 10.0
@@ -51,6 +51,15 @@ The client has one core and the server (`yardstick.py`, which only counts and an
 the pacer off and writes its outcome, with its ledger (`--durability full`) unless said otherwise; the rivals send one
 prepared body and drop the answer. httpx and async-customerio ran on uvloop. Where another process took part of the
 core, CPU time is the truer ratio. `wrk`, `autocannon` and `hey` are load generators: no jobs, no books."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a contender has to know; `jobs.jsonl` lies in the folder."""
+
+    folder: Path
+    url: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +108,11 @@ def contenders() -> Iterator[tuple[str, Command]]:
 
 def _sender(without: str) -> Command:
     arguments = ("send", "jobs.jsonl", "--rate", "max", "--concurrency", CONNECTIONS, "--no-preflight", "--no-progress")
-    return lambda folder, url, seconds: script("variant", without, *arguments, "--base-url", url)
+    return lambda to: script("variant", without, *arguments, "--base-url", to.url)
 
 
 def _client(what: str, loop: str) -> Command:
-    return lambda folder, url, seconds: script("client", "full", loop, what, url) if _installed(what) else None
+    return lambda to: script("client", "full", loop, what, to.url) if _installed(what) else None
 
 
 def _installed(what: str) -> bool:
@@ -115,21 +124,21 @@ def _installed(what: str) -> bool:
 
 
 def _tool(name: str) -> Command:
-    return lambda folder, url, seconds: getattr(Tools(folder, url), name)(round(seconds + START), CONNECTIONS, None)
+    return lambda to: getattr(Tools(to.folder, to.url), name)(round(to.seconds + START), CONNECTIONS, None)
 
 
-def measure(command_of: Command, folder: Path, seconds: float) -> Speed | None:
+def measure(command_of: Command, folder: Path, seconds: float, warm: float = WARM) -> Speed | None:
     """One run against a server of its own; None for a contender that is not installed."""
     with process(script("yardstick"), core=SERVER_CORE, talks=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().decode().strip()
-        command = command_of(folder, url, seconds)
+        command = command_of(Target(folder, url, seconds))
         if command is None:
             return None
         _remove_books(folder)
         with process(command, core=CLIENT_CORE, folder=folder) as client:
             _await_first(url)
-            time.sleep(WARM)
+            time.sleep(warm)
             count, cpu, begin = _count(url), cpu_seconds(client.pid), time.monotonic()
             time.sleep(seconds)
             count, cpu, taken = _count(url) - count, cpu_seconds(client.pid) - cpu, time.monotonic() - begin

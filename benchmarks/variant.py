@@ -33,7 +33,7 @@ def leave_out(parts: str) -> None:
         if part == "asyncio":
             sys.modules["uvloop"] = None  # type: ignore[assignment]  # makes `import uvloop` fail
         elif part == "no-ledger":
-            sender.run.SqliteLedger = Forgetful  # type: ignore[assignment,misc]
+            sender.run.SqliteLedger = Forgetful  # type: ignore[attr-defined,assignment]
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     full(url)                     requests as quickly as it can, for ever
     paced(post, rate, count)      so many posts at so many a second
     shared(port, limit)           waits for a turn under a limit that processes share through Redis
-    checks(body, payload)         ways to check an email
+    checks()                      ways to decode and check the bytes of an email; an exception is a no
 
-`FULL`, `PACED` and `SHARED` name what stands in the tables, as MODULE:FUNCTION.
+`FULL`, `PACED`, `SHARED` and `CHECKS` name what stands in the tables, as MODULE:FUNCTION.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    Post = Callable[[], Coroutine[Any, Any, None]]
+    """Sends one email and reads the answer."""
 
 FULL: Final = {
     "aiohttp, bare loop": "bare_aiohttp:full",
@@ -38,6 +41,9 @@ SHARED: Final = {
     "limits, moving window": "limits:shared",
     "throttled-py, GCRA": "throttled:shared",
 }
+CHECKS: Final = (
+    "msgspec:checks", "jsonschema_rs:checks", "fastjsonschema:checks", "pydantic:checks", "jsonschema:checks",
+)  # fmt: skip
 
 
 def load(what: str) -> Any:
@@ -46,7 +52,7 @@ def load(what: str) -> Any:
     return getattr(importlib.import_module(f"rivals.{module}"), function)
 
 
-async def release(acquire: Callable[[], Awaitable[object]], post: Callable[[], Awaitable[None]], count: int) -> None:
+async def release(acquire: Callable[[], Awaitable[object]], post: Post, count: int) -> None:
     """Let each post go as soon as the limiter lets it; they run beside each other."""
     async with asyncio.TaskGroup() as tasks:
         for _ in range(count):
@@ -56,5 +62,5 @@ async def release(acquire: Callable[[], Awaitable[object]], post: Callable[[], A
 
 async def repeat(hit: Callable[[], Awaitable[bool]], every: float = 0.01) -> None:
     """For limiters that only answer yes or no: ask until it is yes."""
-    while not await hit():
+    while not await hit():  # noqa: ASYNC110 - there is nothing else to wait for
         await asyncio.sleep(every)

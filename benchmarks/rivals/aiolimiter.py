@@ -9,12 +9,12 @@ from aiolimiter import AsyncLimiter
 from rivals import release
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from rivals import Post
 
 
-async def burst(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+async def burst(post: Post, rate: int, count: int) -> None:
     await release(AsyncLimiter(rate, 1).acquire, post, count)
 
 
-async def even(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+async def even(post: Post, rate: int, count: int) -> None:
     await release(AsyncLimiter(1, 1 / rate).acquire, post, count)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import aiometer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from rivals import Post
 
 
-async def paced(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+async def paced(post: Post, rate: int, count: int) -> None:
     await aiometer.run_all([post] * count, max_per_second=rate)

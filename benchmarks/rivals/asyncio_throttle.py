@@ -9,8 +9,8 @@ from asyncio_throttle import Throttler
 from rivals import release
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from rivals import Post
 
 
-async def paced(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+async def paced(post: Post, rate: int, count: int) -> None:
     await release(Throttler(rate_limit=rate, period=1.0).acquire, post, count)

@@ -11,7 +11,9 @@ import orjson
 from common import EMAIL, KEY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
+
+    from rivals import Post
 
 CONNECTIONS = 64
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
@@ -23,13 +25,13 @@ async def full(url: str) -> None:
             tasks.create_task(_for_ever(post))
 
 
-async def _for_ever(post: Callable[[], Awaitable[None]]) -> None:
+async def _for_ever(post: Post) -> None:
     while True:
         await post()
 
 
 @asynccontextmanager
-async def poster(url: str, connections: int, *, warm: int = 0) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def poster(url: str, connections: int, *, warm: int = 0) -> AsyncIterator[Post]:
     """A function that posts one email, what every limiter without a client paces; `warm` connections stand already."""
     body = orjson.dumps(EMAIL)
     target = f"{url}/v1/send/email"

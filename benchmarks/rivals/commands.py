@@ -10,7 +10,6 @@ from typing import Final
 import orjson
 from common import EMAIL, KEY
 
-
 AUTHORIZATION: Final = f"Authorization: Bearer {KEY}"
 _WRK: Final = """wrk.method, wrk.body = "POST", [[{body}]]
 wrk.headers["Content-Type"] = "application/json"
@@ -66,5 +65,3 @@ class Tools:
         script.write_text(_K6.format(rate=rate, seconds=seconds, connections=connections, key=KEY,
                                      url=self._url, body=self._body))  # fmt: skip
         return [program, "run", "--quiet", str(script)]
-
-

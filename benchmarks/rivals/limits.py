@@ -13,8 +13,10 @@ from rivals import release, repeat
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rivals import Post
 
-async def paced(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+
+async def paced(post: Post, rate: int, count: int) -> None:
     limiter, item = MovingWindowRateLimiter(MemoryStorage()), RateLimitItemPerSecond(rate)
     await release(lambda: repeat(lambda: limiter.hit(item, "send")), post, count)
 

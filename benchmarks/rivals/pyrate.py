@@ -11,8 +11,10 @@ from rivals import release
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rivals import Post
 
-async def paced(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+
+async def paced(post: Post, rate: int, count: int) -> None:
     await release(Limiter(Rate(rate, Duration.SECOND)).try_acquire_async, post, count)
 
 

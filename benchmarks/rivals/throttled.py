@@ -11,17 +11,20 @@ from rivals import release
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rivals import Post
 
-async def burst(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+
+async def burst(post: Post, rate: int, count: int) -> None:
     await release(_limiter(rate, rate).limit, post, count)
 
 
-async def even(post: Callable[[], Awaitable[None]], rate: int, count: int) -> None:
+async def even(post: Post, rate: int, count: int) -> None:
     await release(_limiter(rate, 1).limit, post, count)
 
 
 async def shared(port: int, limit: int) -> Callable[[], Awaitable[object]]:
-    return _limiter(limit, limit, store.RedisStore(server=f"redis://127.0.0.1:{port}/0")).limit
+    limiter = _limiter(limit, limit, store.RedisStore(server=f"redis://127.0.0.1:{port}/0"))
+    return lambda: limiter.limit()
 
 
 def _limiter(rate: int, most: int, where: Any = None) -> Throttled:

@@ -27,6 +27,7 @@ FULL: Final = {
     "httpx": "httpx:full",
 }
 PACED: Final = {
+    "aiohttp, sleep until each slot": "bare_aiohttp:paced",
     "aiolimiter (1, 1/N)": "aiolimiter:even",
     "aiolimiter (N, 1)": "aiolimiter:burst",
     "aiometer": "aiometer:paced",

@@ -25,6 +25,16 @@ async def full(url: str) -> None:
             tasks.create_task(_for_ever(post))
 
 
+async def paced(post: Post, rate: int, count: int) -> None:
+    """No limiter: slots at fixed times, a sleep until each."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(count):
+            await asyncio.sleep(max(0.0, begin + number / rate - loop.time()))
+            tasks.create_task(post())
+
+
 async def _for_ever(post: Post) -> None:
     while True:
         await post()

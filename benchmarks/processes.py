@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def process(
 
 
 def _on(core: int | None, command: Sequence[str]) -> list[str]:
-    if core is None or core >= (os.cpu_count() or 1):
+    if core is None or core >= (os.cpu_count() or 1) or shutil.which("taskset") is None:
         return list(command)
     return ["taskset", "-c", str(core), *command]
 

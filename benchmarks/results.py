@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
-ORDER: Final = ("throughput", "pacing", "validation", "ledger", "memory", "start", "shared-limit")
+ORDER: Final = ("throughput", "pacing", "proof", "shared-limit", "validation", "ledger", "memory", "start")
 HEAD: Final = """\
 # What was measured
 

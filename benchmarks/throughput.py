@@ -1,6 +1,6 @@
 """Emails a second at full speed, one core for the client, another for the server.
 
-    python benchmarks/throughput.py [--rounds 3] [--seconds 3] [--only TEXT] [--save]
+    python benchmarks/throughput.py [--rounds 5] [--seconds 2] [--only TEXT] [--save]
 
 All contenders run in turns, against the same server (yardstick.py). The server counts, over `--seconds` after the
 first second of work; so start-up counts for nobody. `sender` does its whole work: it reads the file, checks each job,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Command = Callable[["Target"], list[str] | None]
     """What to run, None when it is not installed."""
+    Found = dict[str, list["Speed | None"]]
+    """The rounds of each contender, None where it is not installed."""
 
 WARM = 1.0
 START = 10.0
@@ -47,7 +49,7 @@ AIMS = [
 ]
 NOTES = """\
 The client has one core and the server (`yardstick.py`, which only counts and answers) the other; 64 connections, 10 for
-`customerio`; medians of the rounds, contenders in turns. `sender` reads the job file, checks every job, sends it with
+`customerio`; contenders in turns, medians of the rounds, ratios within each round. `sender` reads the job file, checks every job, sends it with
 the pacer off and writes its outcome, with its ledger (`--durability full`) unless said otherwise; the rivals send one
 prepared body and drop the answer. httpx and async-customerio ran on uvloop. Where another process took part of the
 core, CPU time is the truer ratio. `wrk`, `autocannon` and `hey` are load generators: no jobs, no books."""
@@ -75,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
         write_emails(folder / "jobs.jsonl", round(JOBS_A_SECOND * (options.seconds + WARM + 1)))
-        found: dict[str, list[Speed | None]] = {}
+        found: Found = {}
         for _ in range(options.rounds):
             for name, command in contenders():
                 if options.only in name:
@@ -86,8 +88,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--only", default="", help="contenders with this in their name")
     parser.add_argument("--save", action="store_true", help="write the section of RESULTS.md")
     return parser.parse_args()
@@ -166,42 +168,54 @@ def _count(url: str) -> int:
         return int(answer.read())
 
 
-def report(found: dict[str, list[Speed | None]], *, save: bool) -> None:
-    """Medians of the rounds, and their ratios within this run."""
-    speeds = {name: _median([run for run in runs if run]) for name, runs in found.items()}
-    there = {name: speed for name, speed in speeds.items() if speed}
-    parts = [table(speeds), ratios(there)] if ratios(there) else [table(speeds)]
+def report(found: Found, *, save: bool) -> None:
+    """Medians of the rounds, and ratios within them."""
+    parts = [table(found), ratios(found)]
     if save:
-        results.write("throughput", "Full speed: emails a second from one core", NOTES, *parts)
+        results.write("throughput", "Full speed: emails a second from one core", NOTES, *filter(None, parts))
     else:
         print("\n\n".join(parts))
 
 
-def _median(runs: list[Speed]) -> Speed | None:
-    return Speed(median(one.rate for one in runs), median(one.cpu for one in runs)) if runs else None
+def table(found: Found) -> str:
+    head = ("contender", "emails/s", "best round", *(f"of bare aiohttp, {loop}" for loop in LOOPS), "CPU, us each")
+    return results.table(head, (_row(name, found) for name in found))
 
 
-def table(speeds: dict[str, Speed | None]) -> str:
-    head = ("contender", "emails/s", "of bare aiohttp on uvloop", "on asyncio", "CPU, us each")
-    bare = [speeds.get(f"{BARE}, {loop}") for loop in LOOPS]
-    return results.table(head, (_row(name, speed, bare) for name, speed in speeds.items()))
+def _row(name: str, found: Found) -> list[str]:
+    runs = found[name]
+    if not all(runs):
+        return [name, "not installed", "", "", "", ""]
+    rates = [run.rate for run in runs if run]
+    cpu = median(run.cpu for run in runs if run)
+    return [name, f"{median(rates):,.0f}", f"{max(rates):,.0f}",
+            *(_ratio(found, name, f"{BARE}, {loop}", rate_ratio) for loop in LOOPS), f"{cpu:.0f}"]  # fmt: skip
 
 
-def _row(name: str, speed: Speed | None, bare: list[Speed | None]) -> list[str]:
-    if speed is None:
-        return [name, "not installed", "", "", ""]
-    return [name, f"{speed.rate:,.0f}", *(f"{speed.rate / by.rate:.2f}" if by else "–" for by in bare),
-            f"{speed.cpu:.0f}"]  # fmt: skip
-
-
-def ratios(speeds: dict[str, Speed]) -> str:
+def ratios(found: Found) -> str:
     """What was aimed at, by emails a second and by CPU time; empty unless both sides ran."""
     rows = [
-        (f"{one} / {other}", f"{aim:g}", f"{speeds[one].rate / speeds[other].rate:.2f}",
-         f"{speeds[other].cpu / speeds[one].cpu:.2f}")
-        for one, other, aim in AIMS if one in speeds and other in speeds
-    ]  # fmt: skip
+        (f"{one} / {other}", f"{aim:g}", *(_ratio(found, one, other, how) for how in (rate_ratio, cpu_ratio)))
+        for one, other, aim in AIMS
+        if one in found and other in found
+    ]
     return results.table(("ratio", "aim, at least", "by emails/s", "by CPU time"), rows) if rows else ""
+
+
+def _ratio(found: Found, one: str, other: str, how: Callable[[Speed, Speed], float]) -> str:
+    """The median of the ratios of each round, whose runs are close to each other in time."""
+    pairs = zip(found.get(one, ()), found.get(other, ()), strict=False)
+    each = [how(mine, theirs) for mine, theirs in pairs if mine and theirs]
+    return f"{median(each):.2f}" if each else "–"
+
+
+def rate_ratio(one: Speed, other: Speed) -> float:
+    return one.rate / other.rate
+
+
+def cpu_ratio(one: Speed, other: Speed) -> float:
+    """How many of the one fit into the time of the other."""
+    return other.cpu / one.cpu
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pacing
+import proof
 import pytest
 import results
 import shared_limit
@@ -61,10 +62,18 @@ def test_full_speed(name: str, tmp_path: Path) -> None:
     assert speed.cpu > 0
 
 
+def test_ratios_are_taken_within_rounds() -> None:
+    mine = [throughput.Speed(rate, 100.0) for rate in (1.0, 20.0, 4.0)]
+    theirs = [throughput.Speed(rate, 50.0) for rate in (2.0, 10.0, 4.0)]
+    found = {"sender, uvloop": mine, "aiohttp, bare loop, uvloop": theirs}
+    assert "| sender, uvloop | 4 | 20 | 1.00 | – | 100 |" in throughput.table(found)
+    assert "| sender, uvloop / aiohttp, bare loop, uvloop | 0.5 | 1.00 | 0.50 |" in throughput.ratios(found)
+
+
 def test_a_rival_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(FULL, "nobody", "nobody:full")
     assert throughput.measure(dict(throughput.contenders())["nobody"], tmp_path, 0.1) is None
-    assert "| nobody | not installed |" in throughput.table({"nobody": None})
+    assert "| nobody | not installed |" in throughput.table({"nobody": [None]})
     monkeypatch.setitem(PACED, "nobody", "nobody:paced")
     found = {"nobody": pacing.run("nobody", pacing.Plan(100, 1.0, "asyncio"))}
     assert "| nobody | not installed |" in pacing.table(found, 100)
@@ -80,6 +89,12 @@ def test_pacing_counts_at_the_server() -> None:
     assert own.counts.most <= 100
     assert own.counts.refused == 0
     assert own.cpu_ms is not None
+
+
+def test_a_proof_is_a_row_of_the_table() -> None:
+    (found,) = proof.prove(100, 1, "--scenario", "plain")
+    assert found["most_arrived"] <= 100
+    assert "| nothing special |" in proof.table([found])
 
 
 def test_checks_are_tried_on_wrong_emails(capsys: pytest.CaptureFixture[str]) -> None:

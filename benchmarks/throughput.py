@@ -49,10 +49,11 @@ AIMS = [
 ]
 NOTES = """\
 The client has one core and the server (`yardstick.py`, which only counts and answers) the other; 64 connections, 10 for
-`customerio`; contenders in turns, medians of the rounds, ratios within each round. `sender` reads the job file, checks every job, sends it with
-the pacer off and writes its outcome, with its ledger (`--durability full`) unless said otherwise; the rivals send one
-prepared body and drop the answer. httpx and async-customerio ran on uvloop. Where another process took part of the
-core, CPU time is the truer ratio. `wrk`, `autocannon` and `hey` are load generators: no jobs, no books."""
+`customerio`; contenders in turns, medians of the rounds, ratios within each round. `sender` reads the job file, checks
+every job, sends it with the pacer off and writes its outcome, with its ledger (`--durability full`) unless said
+otherwise; the rivals send one prepared body and drop the answer. httpx and async-customerio ran on uvloop. Where
+another process took part of the core, CPU time is the truer ratio. `wrk`, `autocannon` and `hey` are load generators:
+no jobs, no books."""
 
 
 @dataclass(frozen=True, slots=True)

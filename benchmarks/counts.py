@@ -36,6 +36,11 @@ def counted(stamps: Sequence[int], limit: int) -> Counts:
     return Counts(slope(steady or stamps) / limit, max_in_window(stamps, SECOND), refused, gaps(stamps))
 
 
+def most_in_second(stamps: Sequence[float]) -> int:
+    """The largest number in any sliding second, of sorted stamps in seconds."""
+    return max_in_window([round(stamp * SECOND) for stamp in stamps], SECOND)
+
+
 def slope(stamps: Sequence[int]) -> float:
     """Arrivals per second, as the least squares of their number over their time."""
     times = [(stamp - stamps[0]) / SECOND for stamp in stamps]

@@ -13,23 +13,30 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import results
 from client import MISSING
-from common import arrivals, sandbox
+from common import arrivals, sandbox, stats
 from counts import Counts, counted
 from processes import process, script
 from redis import Redis
 from redis_server import redis_server
 from rivals import SHARED
 
+if TYPE_CHECKING:
+    import subprocess
+
 LIMIT = 100
-WARM = 4.0
-"""Seconds from the start that do not count: a new state waits for a window, and processes have to start."""
+WARM = 3.0
+"""Seconds from the first request that do not count: the other processes have to start."""
+START = 30.0
+LONG = 3600
+"""Seconds that a replica would run if it were let."""
 LATENCY_MS = "5"
 LOOP = "uvloop"
 NOTES = f"""\
-{LIMIT} requests in any second for all replicas together; {{seconds:g}} s each, the {WARM:g} s of their start left out.
+{LIMIT} requests in any second for all replicas together; {{seconds:g}} s each, the first {WARM:g} s left out.
 Every replica sends as fast as it gets turns, to one server that stamps what arrives and answers after {LATENCY_MS} ms.
 *Commands* are what Redis ran, those inside scripts too; *round trips* are its reads from connections. `sender` reserves
 a few slots ahead, as many as its part allows. Redis, the server and the replicas share the machine's cores."""
@@ -71,11 +78,11 @@ def _options() -> argparse.Namespace:
 def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Shared | None:
     """None when the rival is not installed."""
     with redis_server() as port, sandbox("--rate-send", "0", "--latency", LATENCY_MS) as url, ExitStack() as stack:
-        command = command_of(name, url, port, warm + seconds + 2)
+        command = command_of(name, url, port)
         running = [stack.enter_context(process(command)) for _ in range(replicas)]
-        time.sleep(warm)
-        if running[0].poll() == MISSING:
+        if not _started(url, running[0]):
             return None
+        time.sleep(warm)
         begin, before = time.time_ns(), _used(port)
         time.sleep(seconds)
         end, after = time.time_ns(), _used(port)
@@ -84,10 +91,22 @@ def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Sha
     return Shared(counted(stamps, LIMIT), commands, trips)
 
 
-def command_of(name: str, url: str, port: int, seconds: float) -> list[str]:
+def _started(url: str, replica: subprocess.Popen[bytes]) -> bool:
+    """Waits for the first request; False when the rival is not installed."""
+    end = time.monotonic() + START
+    while not stats(url)["requests"]:
+        if replica.poll() == MISSING:
+            return False
+        if time.monotonic() > end:
+            raise RuntimeError("no request came")
+        time.sleep(0.05)
+    return True
+
+
+def command_of(name: str, url: str, port: int) -> list[str]:
     if name in SHARED:
-        return script("client", "shared", LOOP, SHARED[name], url, LIMIT, port, seconds)
-    return script("replica", url, LIMIT, port, seconds)
+        return script("client", "shared", LOOP, SHARED[name], url, LIMIT, port, LONG)
+    return script("replica", url, LIMIT, port, LONG)
 
 
 def _used(port: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     """The rounds of each contender, None where it is not installed."""
 
 WARM = 1.0
-START = 10.0
+START = 30.0
 """Seconds that a contender may take to its first request."""
 JOBS_A_SECOND = 14_000
 """More than sender sends, so that its file does not run out."""

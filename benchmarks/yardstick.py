@@ -10,9 +10,9 @@ import re
 import sys
 from typing import Final, cast
 
-_BODY: Final = b'{"delivery_id":"RPILAgUBcRhIBqSfeiIwdIYJKxTY","queued_at":1700000000}'
+_BODY: Final = b'{"delivery_id":"RPILAgUBcRhIBqSfeiI%010d","queued_at":1700000000}'
 _ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-_ACCEPTED: Final = _ANSWER % (len(_BODY), _BODY)
+_ACCEPTED: Final = _ANSWER % (len(_BODY % 0), _BODY)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -38,7 +38,7 @@ class Yardstick(asyncio.Protocol):
     def _answer(self, method: bytes) -> None:
         if method == b"POST ":
             Yardstick.count += 1
-            self._transport.write(_ACCEPTED)
+            self._transport.write(_ACCEPTED % Yardstick.count)
         else:
             body = b"%d" % Yardstick.count
             self._transport.write(_ANSWER % (len(body), body))

@@ -12,7 +12,7 @@ import shared_limit
 import throughput
 import validation
 from common import write_emails
-from counts import counted, slope
+from counts import counted, most_in_second, slope
 from rivals import FULL, PACED
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def test_what_is_refused_does_not_count_towards_the_limit() -> None:
 
 
 def test_slope_is_a_rate_per_second() -> None:
+    assert most_in_second([0.0, 0.5, 1.0]) == 2
     assert slope([0, 500 * MS, 1000 * MS]) == pytest.approx(2.0)
 
 
@@ -81,7 +82,7 @@ def test_a_rival_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch,
 
 def test_pacing_counts_at_the_server() -> None:
     plan = pacing.Plan(100, 2.0, "uvloop")
-    with_burst = pacing.run("aiolimiter (N, 1)", plan)
+    with_burst = pacing.run("aiolimiter (N, 1)", pacing.Plan(100, 1.2, "uvloop"))
     assert with_burst is not None
     assert with_burst.counts.most > 100
     own = pacing.run("sender", plan)
@@ -108,7 +109,7 @@ def test_checks_are_tried_on_wrong_emails(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_shared_limit_asks_redis_what_it_did() -> None:
-    shared = shared_limit.measure("sender", 2, 1.5, warm=2.5)
+    shared = shared_limit.measure("sender", 2, 1.0, warm=1.0)
     assert shared is not None
     assert shared.counts.most <= shared_limit.LIMIT
     assert 0 < shared.round_trips < shared.commands

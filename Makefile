@@ -7,7 +7,7 @@ BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash bench check format lock clean
+.PHONY: help demo test crash faults bench check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,10 +23,13 @@ demo: $(READY)  ## Start the sandbox and send examples/receipts.jsonl to it at 1
 	@sh examples/demo.sh $(BIN)/sender
 
 test: $(READY)  ## Run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
 	@$(BIN)/python -m tests.crash --kills 200
+
+faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
+	@$(BIN)/python -m tests.faulty_api
 
 # autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
 $(RIVALS): requirements.lock benchmarks/rivals.lock

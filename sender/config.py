@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LANE_SETTING: Final = {"send": "rate", "trigger": "rate_trigger", "app": "rate_app"}
 _OTHER_VARIABLES: Final = frozenset({"SENDER_API_KEY", "SENDER_CONFIG", "SENDER_SANDBOX_API_KEY", "SENDER_SOURCE"})
 WORKSPACES: Final = "workspaces"
+MOST_URL: Final = 65536
 _KUBERNETES: Final = re.compile(r"SENDER_(.*_)?(SERVICE_(HOST|PORT.*)|PORT|PORT_\d.*)")
 """What Kubernetes puts into every container beside a Service whose name begins with `sender`."""
 
@@ -224,3 +225,27 @@ def _line_number(text: str, table: str, key: str | None = None) -> int:
             if entry is None:
                 return number
     return found
+
+
+def state_of(settings: Settings) -> str:
+    """URL of the shared state, or empty; UsageError when a ledger is named beside it."""
+    state = settings.state or url_in(settings.state_file)
+    if state and settings.ledger:
+        raise UsageError("--state and --ledger exclude each other: replicas share the one, a run alone has the other")
+    return state
+
+
+def url_in(path: str) -> str:
+    """The URL that stands in a file; empty without a file."""
+    return text_of(path).strip() if path else ""
+
+
+def text_of(path: str) -> str:
+    """A small file of settings; UsageError when it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MOST_URL).decode()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} does not hold a URL: it is not text") from None

@@ -23,3 +23,5 @@ class SendPlan:
     ledger: Path
     api_key: ApiKey | None
     """None in a dry run."""
+    state: str = ""
+    """URL of the shared state, which is then used instead of the ledger."""

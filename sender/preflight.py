@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from sender.errors import UsageError
+from sender.problem import Problem
 from sender.transport import Reply, Request, TransportFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from sender.job import Job
 
     Get = Callable[[Request], Awaitable[Reply]]
 
@@ -76,3 +80,21 @@ def _listed(reply: Reply, name: str) -> list[Any]:
         return []
     entries = document.get(name) if isinstance(document, dict) else None
     return entries if isinstance(entries, list) else []
+
+
+class TemplateCheck:
+    """Warns of templates that the workspace does not have; `templates` is None where nobody could read them."""
+
+    def __init__(self, templates: frozenset[int] | None) -> None:
+        self._templates = templates
+
+    def __call__(self, job: Job) -> Job:
+        """The job, with a warning where it needs one."""
+        if self._templates is None or job.kind.lane != "send":
+            return job
+        template = orjson.loads(job.body).get("transactional_message_id")
+        if type(template) is not int or template in self._templates:
+            return job
+        field = "transactional_message_id"
+        warning = Problem("unknown_template", field, "the workspace has no template of this number")
+        return replace(job, warnings=(*job.warnings, warning))

@@ -48,6 +48,7 @@ class Recorder:
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._failed: Exception | None = None
 
     @property
     def backlog(self) -> int:
@@ -57,7 +58,8 @@ class Recorder:
     def put(self, ended: Ended) -> None:
         """Have this end recorded; returns at once."""
         self._waiting.append(ended)
-        self._idle.clear()
+        if self._failed is None:
+            self._idle.clear()
         self._more.set()
 
     async def replay(self) -> int:
@@ -71,6 +73,14 @@ class Recorder:
 
     async def run(self) -> None:
         """Record until cancelled; raises OutputError as soon as something cannot be written."""
+        try:
+            await self._run()
+        except Exception as error:
+            self._failed = error
+            self._idle.set()
+            raise
+
+    async def _run(self) -> None:
         while True:
             await self._more.wait()
             if len(self._waiting) < FEW:
@@ -82,8 +92,10 @@ class Recorder:
                 self._idle.set()
 
     async def drain(self) -> None:
-        """Return when everything that was put is on disk and told."""
+        """Return when everything that was put is on disk and told; raises what `run` failed with."""
         await self._idle.wait()
+        if self._failed is not None:
+            raise self._failed
 
     async def _record(self, batch: Sequence[Ended]) -> None:
         entries = [ended.entry for ended in batch if ended.entry is not None]

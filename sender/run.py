@@ -9,13 +9,10 @@ source -> intake -> lane -> transport          (one intake and one lane for each
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol, cast
-from urllib.parse import urlsplit
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import orjson
@@ -27,14 +24,14 @@ from sender.engine.identities import Identities
 from sender.engine.intake import Intake
 from sender.engine.tally import Tally
 from sender.errors import HaltError, InputError, OutputError, SenderError, UsageError
-from sender.ledger.sqlite import Api, SqliteLedger
+from sender.memory import open_ledger, open_shared, refuse_older_log
 from sender.outcome_log import OutcomeLog
 from sender.parsing import Parser
-from sender.preflight import Preflight, look_ahead
-from sender.problem import Problem
+from sender.preflight import Preflight, TemplateCheck, look_ahead
 from sender.progress import Progress, Snapshot
 from sender.recorder import Ended, Recorder
 from sender.sources.inputs import Inputs, open_inputs
+from sender.stop_signals import StopSignals
 from sender.validation import Options
 from sender.workspace import Workspace
 
@@ -44,11 +41,15 @@ if TYPE_CHECKING:
     from sender.engine.delivery import Delivery
     from sender.engine.desk import Desk
     from sender.engine.lane import Lane
-    from sender.job import Job
-    from sender.ledger import Standing
-    from sender.ledger.sqlite import Durability
+    from sender.ledger import Ledger, Standing
+    from sender.ledger.sqlite import SqliteLedger
     from sender.plan import SendPlan
+    from sender.state.ledger import RedisLedger
+    from sender.state.shared import SharedState
 
+OTHERS_EVERY: Final = 1.0
+OTHERS_WAIT: Final = 60.0
+"""Seconds that a run waits at its end for jobs that another replica holds; a dead one is known after 30."""
 UNCLEAN_WAIT: Final = 60.0
 """Seconds after which a run that was killed can no longer count towards the limit."""
 
@@ -64,21 +65,30 @@ async def send_jobs(plan: SendPlan) -> int:
     async with AsyncExitStack() as stack:
         source = open_inputs(plan.inputs)
         stack.push_async_callback(source.aclose)
-        run = Run(plan, source)
+        state = None
+        if plan.state:
+            state = await open_shared(
+                plan.state, plan.base_url, plan.settings, stack, on_lost=lambda error: run.halt(error)
+            )
+            refuse_older_log(plan.outcomes, state)
+        run = Run(plan, source, state)
         stack.push_async_callback(run.workspace.transport.aclose)
-        stack.enter_context(_Signals(asyncio.get_running_loop(), run.stop))
+        stack.enter_context(StopSignals(run.stop))
         return await run.execute(stack)
 
 
 class Run:
     """The parts of one run and how they are wired."""
 
-    def __init__(self, plan: SendPlan, source: Inputs) -> None:
+    def __init__(self, plan: SendPlan, source: Inputs, state: SharedState | None = None) -> None:
         settings = plan.settings
         if plan.api_key is None:
             raise ValueError("a run needs a key")
         self._plan = plan
         self._source = source
+        self._state = state
+        self._memory = str(plan.ledger) if state is None else state.shown
+        self._intakes: list[Intake] = []
         self._settings = settings
         self._begin = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -90,26 +100,27 @@ class Run:
         self.books = Books()
         self._tally = Tally(self.books, settings.limit or None)
         self._left = 0
-        self.workspace = Workspace(plan.base_url, plan.api_key, settings, time.time)
+        self.workspace = Workspace(plan.base_url, plan.api_key, settings, time.time, state=state)
 
     async def execute(self, stack: AsyncExitStack) -> int:
         """From the preflight to the exit status."""
         seen = await self._look_ahead()
         if seen.warning:
             log.warning(seen.warning)
-        ledger = await SqliteLedger.open(
-            self._plan.ledger,
-            Api(urlsplit(self._plan.base_url).netloc),
-            durability=cast("Durability", self._settings.durability),
-        )
-        stack.push_async_callback(ledger.close)
+        ledger = await self._open_ledger(stack)
         if seen.workspace is not None:
             await ledger.bind_workspace(seen.workspace)
         outcome_log = OutcomeLog.open(self._plan.outcomes)
         stack.callback(outcome_log.close)
         await self._announce(ledger)
-        self._wait_out(ledger)
         return await self._work(ledger, outcome_log, seen)
+
+    async def _open_ledger(self, stack: AsyncExitStack) -> SqliteLedger | RedisLedger:
+        if self._state is not None:
+            return self._state.ledger
+        ledger = await open_ledger(self._plan.ledger, self._plan.base_url, self._settings, stack)
+        self._wait_out(ledger)
+        return ledger
 
     async def _look_ahead(self) -> Preflight:
         """The preflight, which a signal cuts short."""
@@ -124,13 +135,13 @@ class Run:
         looking.cancel()
         return Preflight()
 
-    async def _work(self, ledger: SqliteLedger, outcome_log: OutcomeLog, seen: Preflight) -> int:
+    async def _work(self, ledger: Ledger, outcome_log: OutcomeLog, seen: Preflight) -> int:
         identities = Identities(ledger)
         recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
         doubts = Doubts(self.workspace, ledger, recorder, self._settings)
         desk = await self.workspace.open_lanes(
             ledger, identities, recorder.put,
-            halt=self._halt, on_end=doubts.note_end, on_refused=self._refused,
+            halt=self.halt, on_end=doubts.note_end, on_refused=self._refused,
         )  # fmt: skip
         beside = [
             asyncio.create_task(self._record(recorder), name="recorder"),
@@ -147,15 +158,42 @@ class Run:
             else:
                 await self.workspace.warm()
             await self._run_lanes(desk, carried, seen)
-            await self._drain(recorder, beside[0])
+            await recorder.drain()
+            await self._wait_for_others(doubts, recorder)
             await self._settle(doubts, recorder, beside[0])
         except OutputError as error:
-            self._halt(error)
+            self.halt(error)
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
         return self._finish()
+
+    async def _wait_for_others(self, doubts: Doubts, recorder: Recorder) -> None:
+        """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
+        until = self._loop.time() + OTHERS_WAIT
+        while self._elsewhere() and not self._stopped and self._halted is None and self._loop.time() < until:
+            carried = await doubts.carry()
+            for intake in self._intakes:
+                await intake.look_again(carried)
+            async with anyio.create_task_group() as group:
+                for lane in self.workspace.lanes.values():
+                    if lane.waiting:
+                        lane.take_again(())
+                        group.start_soon(self._run_lane, lane)
+            await recorder.drain()
+            if self._elsewhere():
+                await self._pause(OTHERS_EVERY)
+        self._left += self._elsewhere()
+
+    def _elsewhere(self) -> int:
+        return sum(len(intake.elsewhere) for intake in self._intakes)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not after a signal."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop_asked.wait()
 
     async def _settle(self, doubts: Doubts, recorder: Recorder, recording: asyncio.Task[None]) -> None:
         """Settle what is in doubt, and send again what surely was not accepted, until nothing changes; or a signal."""
@@ -171,11 +209,11 @@ class Run:
             again = settling.result()
             if again:
                 await self._send_again(again)
-            await self._drain(recorder, recording)
+            await recorder.drain()
             if not again:
                 break
         await doubts.save()
-        await self._drain(recorder, recording)
+        await recorder.drain()
 
     async def _send_again(self, deliveries: list[Delivery]) -> None:
         async with anyio.create_task_group() as group:
@@ -185,25 +223,19 @@ class Run:
                     lane.take_again(mine)
                     group.start_soon(self._guard, lane.run())
 
-    async def _drain(self, recorder: Recorder, recording: asyncio.Task[None]) -> None:
-        """Everything that ended is on disk, or the recorder has failed."""
-        drained = asyncio.create_task(recorder.drain())
-        await asyncio.wait({drained, recording}, return_when=asyncio.FIRST_COMPLETED)
-        drained.cancel()
-
     async def _guard(self, work: Awaitable[object]) -> None:
         """A ledger or log that cannot be written ends the run."""
         try:
             await work
         except OutputError as error:
-            self._halt(error)
+            self.halt(error)
 
     async def _run_lanes(self, desk: Desk, carried: set[str], seen: Preflight) -> None:
         parser = Parser(
             self._settings.kind,
             Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions)),
         )
-        check = _TemplateCheck(seen.templates)
+        check = TemplateCheck(seen.templates)
         self._source.on_progress(self._note_place)
         if self._stopped:
             self._source.stop()
@@ -214,6 +246,7 @@ class Run:
                     feed, lane, parser, desk, self._tally,
                     retry=frozenset(self._settings.retry), carried=carried, check=check,
                 )  # fmt: skip
+                self._intakes.append(intake)
                 group.start_soon(self._feed, intake, lane)
                 group.start_soon(self._run_lane, lane)
 
@@ -223,7 +256,7 @@ class Run:
             await intake.run()
         except (InputError, OutputError) as error:
             if isinstance(error, OutputError):
-                self._halt(error)
+                self.halt(error)
             elif self._late is None:
                 self._late = error
         except SenderError as error:
@@ -237,18 +270,18 @@ class Run:
             left = await lane.run()
             self._left += len(left)
         except OutputError as error:
-            self._halt(error)
+            self.halt(error)
 
     async def _record(self, recorder: Recorder) -> None:
         try:
             await recorder.run()
         except OutputError as error:
-            self._halt(error)
+            self.halt(error)
 
-    async def _announce(self, ledger: SqliteLedger) -> None:
+    async def _announce(self, ledger: Ledger) -> None:
         counts = await ledger.count()
         finished = sum(number for state, number in counts.items() if state in ("sent", "rejected"))
-        log.info("ledger", path=str(self._plan.ledger), finished=finished, in_doubt=counts.get("in_doubt", 0))
+        log.info("ledger", path=self._memory, finished=finished, in_doubt=counts.get("in_doubt", 0))
 
     def _wait_out(self, ledger: SqliteLedger) -> None:
         """Keep the ceiling over a kill and restart: what the last run wrote may still count."""
@@ -276,7 +309,7 @@ class Run:
                 lane.stop()
                 self._loop.call_later(self._settings.grace, lane.abort)
 
-    def _halt(self, error: HaltError) -> None:
+    def halt(self, error: HaltError) -> None:
         """Start nothing further, for a reason."""
         if self._halted is None:
             self._halted = error
@@ -299,10 +332,9 @@ class Run:
 
     def _refused(self, delivery: Delivery, standing: Standing) -> None:
         """Another replica has the job: it counts as that one leaves it, or as not started here."""
-        if standing.held or standing.state == "handed_over":
-            self._left += 1
-        else:
-            self._tally.standing(delivery.job.key, standing.state)
+        for intake in self._intakes:
+            if intake.lane_name == delivery.job.kind.lane:
+                intake.refused(delivery.job, standing)
 
     def _note_place(self, place: int, size: int | None) -> None:
         self._bytes = (max(place, self._bytes[0]), size)
@@ -336,54 +368,9 @@ class Run:
 
     def _print(self, status: int) -> None:
         summary = self.books.summary(
-            time.monotonic() - self._begin, outcomes=str(self._plan.outcomes), ledger=str(self._plan.ledger)
+            time.monotonic() - self._begin, outcomes=str(self._plan.outcomes), ledger=self._memory
         )
         if self._settings.json:
             sys.stdout.write(orjson.dumps(summary).decode() + "\n")
         else:
             sys.stdout.write(summary_text(summary, status) + "\n")
-
-
-class _TemplateCheck:
-    """Warns of templates that the workspace does not have."""
-
-    def __init__(self, templates: frozenset[int] | None) -> None:
-        self._templates = templates
-
-    def __call__(self, job: Job) -> Job:
-        if self._templates is None or job.kind.lane != "send":
-            return job
-        template = orjson.loads(job.body).get("transactional_message_id")
-        if type(template) is not int or template in self._templates:
-            return job
-        field = "transactional_message_id"
-        warning = Problem("unknown_template", field, "the workspace has no template of this number")
-        return replace(job, warnings=(*job.warnings, warning))
-
-
-class Stop(Protocol):
-    """Ends a run early."""
-
-    def __call__(self, *, now: bool) -> None:
-        """In order, or at once."""
-
-
-class _Signals:
-    """The first SIGINT or SIGTERM asks for an orderly end, the second for one at once."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, stop: Stop) -> None:
-        self._loop = loop
-        self._stop = stop
-        self._count = 0
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._signalled)
-
-    def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.remove_signal_handler(number)
-
-    def _signalled(self) -> None:
-        self._count += 1
-        self._stop(now=self._count > 1)

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from sender.settings import Setting
 
-_SECONDS: Final = re.compile(r"(\d+\.?\d*|\.\d+)\s*(s|m|h)?", re.ASCII)
-_SECOND_UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
+DAY: Final = 86400
+_SECONDS: Final = re.compile(r"(\d+\.?\d*|\.\d+)\s*(s|m|h|d)?", re.ASCII)
+_SECOND_UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600, "d": DAY}
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII)
 _SIZE_UNITS: Final = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _FLAGS: Final = {
@@ -61,7 +62,7 @@ def _seconds(value: Any, _: Setting) -> float:
         return float(value)
     if isinstance(value, str) and (match := _SECONDS.fullmatch(value.strip())):
         return float(match.group(1)) * _SECOND_UNITS[match.group(2)]
-    raise ValueError("must be seconds, like 30, 30s, 5m or 1h")
+    raise ValueError("must be seconds, like 30, 30s, 5m, 1h or 30d")
 
 
 def _number(value: Any, _: Setting) -> float:

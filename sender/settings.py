@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
+DAY: Final = 86400
+
 
 class Setting(NamedTuple):
     """How a setting is written and read."""
@@ -105,7 +107,7 @@ class Settings:
     )
     state_file: str = _setting("", "output", "path", "file that holds the URL of --state")
     keep: float = _setting(
-        30 * 86400.0, "output", "seconds", "seconds that the shared state remembers finished jobs; doubts stay"
+        30.0 * DAY, "output", "seconds", "how long the shared state remembers finished jobs; doubts stay"
     )
     durability: str = _setting(
         "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
@@ -193,6 +195,8 @@ def shown(setting: Setting, value: Any) -> str:
         return ",".join(map(str, value))
     if setting.kind == "size" and value % 2**20 == 0:
         return f"{value // 2**20}MiB"
+    if setting.kind == "seconds" and value and value % DAY == 0:
+        return f"{value / DAY:g}d"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -200,4 +204,6 @@ def _toml(setting: Setting, value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(setting, one) for one in value)}]"
     text = shown(setting, value)
-    return f'"{text}"' if isinstance(value, str) or setting.kind == "size" else text
+    return (
+        f'"{text}"' if isinstance(value, str) or (text[-1:].isalpha() and setting.kind in ("size", "seconds")) else text
+    )

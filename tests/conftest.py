@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import pytest_terminal_summary
+from tests.servers import install_missing, pytest_terminal_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,12 @@ __all__ = ["pytest_terminal_summary"]
 # How quick the machine is says nothing about the code.
 settings.register_profile("sender", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sender")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The whole suite gets its servers at once, and in one process."""
+    if not hasattr(session.config, "workerinput") and not session.config.option.file_or_dir:
+        install_missing()
 
 
 class _JumpingSelector(selectors.BaseSelector):

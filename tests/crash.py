@@ -81,7 +81,7 @@ def run_and_kill(sandbox: Sandbox, cwd: Path, chance: random.Random, tally: Tall
         stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        _, problems = process.communicate(timeout=chance.uniform(0.25, 1.6))
+        _, problems = process.communicate(timeout=20 if full else chance.uniform(0.25, 1.6))
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -23,10 +23,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**clean, "SENDER_API_KEY": KEY, **more}
 
 
-def sender(*arguments: str, cwd: Path, stdin: bytes | None = None, **more: str) -> subprocess.CompletedProcess[bytes]:
+def sender(
+    *arguments: str, cwd: Path, stdin: bytes | None = None, timeout: float = 50, **more: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [*SENDER, *arguments], cwd=cwd, env=environment(**more), input=stdin if stdin is not None else b"",
-        capture_output=True, timeout=50, check=False,
+        capture_output=True, timeout=timeout, check=False,
     )  # fmt: skip
 
 

@@ -7,12 +7,14 @@ that need it are named at the end of the run, and with CI set they fail.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing, suppress
 from functools import cache
@@ -28,7 +30,7 @@ PACKAGES = ("redis-server", "rabbitmq-server", "nats-server")
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: the one on the PATH changes the user when it is root."""
-MISSING: set[str] = set()
+UNAVAILABLE = "is neither installed nor installable here"
 
 
 def free_port() -> int:
@@ -52,20 +54,30 @@ def program(name: str) -> list[str]:
     return []
 
 
+def install_missing() -> None:
+    """Get what the whole suite needs, before the first test and its time limit."""
+    for name in PACKAGES:
+        program(name)
+
+
 @cache
 def _install() -> None:
+    """One process at a time: the package manager bears no second one."""
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
     more = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    subprocess.run(["apt-get", "update"], env=more, **quiet)
-    subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES], env=more, **quiet)
+    with (Path(tempfile.gettempdir()) / "sender-tests-install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if all(map(shutil.which, PACKAGES)):
+            return
+        subprocess.run(["apt-get", "update"], env=more, **quiet)
+        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES], env=more, **quiet)
 
 
 def require(name: str) -> list[str]:
     found = program(name)
     if found:
         return found
-    MISSING.add(name)
-    text = f"{name} is neither installed nor installable here"
+    text = f"{name} {UNAVAILABLE}"
     if os.environ.get("CI"):
         pytest.fail(text)
     pytest.skip(text)
@@ -73,9 +85,11 @@ def require(name: str) -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say what was not proven, where nobody can overlook it."""
-    if MISSING:
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    missing = {name for name in PACKAGES for reason in reasons if f"{name} {UNAVAILABLE}" in reason}
+    if missing:
         terminalreporter.section("NOT RUN", sep="!", red=True, bold=True)
-        names = " ".join(sorted(MISSING))
+        names = " ".join(sorted(missing))
         terminalreporter.write_line(f"The suites that need {names} were not run. Install: apt-get install {names}")
         terminalreporter.write_line("or start docker or podman, and run the tests again. CI=1 makes this a failure.")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sender.api_key import ApiKey
 from sender.commands.options import add_settings
 from sender.commands.send import SUFFIX
-from sender.config import load, workspaces_of
+from sender.config import load, state_of, text_of, url_in, workspaces_of
 from sender.consume.plan import ConsumePlan, Home
 from sender.errors import UsageError
 from sender.settings import SETTINGS
@@ -27,7 +27,6 @@ nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE; each with its own 
 acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
 pauses, SIGUSR2 resumes."""
 NOT_FOR_QUEUES: Final = ("retry", "limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage")
-MOST_URL: Final = 65536
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,15 +62,11 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
     settings = read_settings()
     config = args.config or os.environ.get("SENDER_CONFIG", "")
     urls = _urls(args.urls, settings)
-    state = settings.state or _first_line(settings.state_file)
+    state = state_of(settings)
     if not state and not settings.ledger:
         raise UsageError(
             "consume needs a memory: --state redis://HOST/DB for replicas that share the limit, or --ledger PATH for "
             "one consumer alone"
-        )
-    if state and settings.ledger:
-        raise UsageError(
-            "--state and --ledger exclude each other: replicas share the one, a single consumer has the other"
         )
     from sender.queues.address import parse
 
@@ -79,7 +74,7 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
         parse(url)
     return ConsumePlan(
         settings, urls, _homes(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}", state,
-        settings.dead_letter or _first_line(settings.dead_letter_file), config,
+        settings.dead_letter or url_in(settings.dead_letter_file), config,
         read_settings,
     )  # fmt: skip
 
@@ -87,7 +82,7 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
 def _urls(given: list[str], settings: Settings) -> tuple[str, ...]:
     text = os.environ.get("SENDER_SOURCE", "")
     if settings.source_file and not text:
-        text = _read(settings.source_file)
+        text = text_of(settings.source_file)
     urls = tuple(given) or tuple(text.split())
     if not urls:
         raise UsageError("name the URL of a queue, set SENDER_SOURCE, or name a file with --source-file")
@@ -105,17 +100,3 @@ def _homes(settings: Settings, config: str, *, shared: bool) -> tuple[Home, ...]
         key = ApiKey.load(one.api_key_file)
         homes.append(Home(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
     return tuple(homes)
-
-
-def _first_line(path: str) -> str:
-    return _read(path).strip() if path else ""
-
-
-def _read(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(MOST_URL).decode()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} does not hold a URL: it is not text") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sender.api_key import ApiKey
 from sender.commands.options import add_settings
 from sender.commands.send import STDIN, SUFFIX
-from sender.config import load
+from sender.config import load, state_of
 from sender.errors import UsageError
 from sender.plan import SendPlan
 from sender.transport.urls import REGIONS, check_base_url
@@ -21,7 +21,8 @@ HELP: Final = """Settle jobs in doubt by reading the API: adopt the delivery tha
 surely were not accepted. What stays open is listed with its reason. Exit 0 if nothing is left in doubt, else 1."""
 SETTINGS: Final = (
     "region", "base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "rate", "rate_app", "reconcile_lag",
-    "broadcast_wait", "outcomes", "ledger", "durability", "json", "log_format", "log_level",
+    "broadcast_wait", "outcomes", "ledger", "state", "state_file", "keep", "durability",
+    "json", "log_format", "log_level",
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Reconcile, and return the exit status."""
     settings = replace(load(vars(args)), reconcile=True)
     outcomes, ledger = _paths(args.inputs, settings.outcomes, settings.ledger)
+    state = state_of(settings)
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
     from sender.logs import set_up
     from sender.loop import run as run_loop
@@ -54,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         status, *ids = args.settle
         if status not in ("sent", "failed") or not ids:
             raise UsageError("--settle takes sent or failed, and then the ids of the jobs")
-        return run_loop(settle_by_hand(SendPlan(settings, (), base_url, outcomes, ledger, None), status, ids))
+        return run_loop(settle_by_hand(SendPlan(settings, (), base_url, outcomes, ledger, None, state), status, ids))
     key = ApiKey.load(settings.api_key_file)
-    return run_loop(reconcile(SendPlan(settings, (), base_url, outcomes, ledger, key)))
+    return run_loop(reconcile(SendPlan(settings, (), base_url, outcomes, ledger, key, state)))
 
 
 def _paths(inputs: list[str], outcomes: str, ledger: str) -> tuple[Path, Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sender.api_key import ApiKey
 from sender.commands.options import add_settings
-from sender.config import load, told_together
+from sender.config import load, state_of, told_together
 from sender.errors import UsageError
 from sender.plan import SendPlan
 from sender.setting_value import is_utf8
@@ -55,9 +55,13 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
         outcomes = Path(settings.outcomes or _beside(inputs))
         ledger = Path(settings.ledger or f"{outcomes}.ledger")
         _keep_apart(inputs, outcomes, ledger)
+    with _gathering(problems):
+        state = state_of(settings)
+        if state and settings.dry_run:
+            raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:
         raise UsageError(told_together(problems))
-    return SendPlan(settings, inputs, base_url, outcomes, ledger, api_key)
+    return SendPlan(settings, inputs, base_url, outcomes, ledger, api_key, state)
 
 
 @contextmanager

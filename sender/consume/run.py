@@ -7,8 +7,7 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -20,8 +19,8 @@ from sender.consume.station import Station, is_lost
 from sender.errors import SenderError, UsageError
 from sender.health import Conditions, HealthServer
 from sender.kinds import LANES
-from sender.ledger.sqlite import Api, SqliteLedger
 from sender.live import LiveSettings, OperatorSignals
+from sender.memory import open_ledger, open_shared
 from sender.metrics import NoMetrics
 from sender.metrics.figures import Figures
 from sender.parsing import Parser
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from sender.consume.plan import ConsumePlan, Home
     from sender.ledger import Ledger
-    from sender.ledger.sqlite import Durability
     from sender.metrics import Observer
     from sender.queues import Queue
     from sender.settings import Settings
@@ -183,20 +181,12 @@ class Consumer:
             self._conditions.meet(condition)
 
     async def _open_memory(self, home: Home, stack: AsyncExitStack) -> tuple[Ledger, SharedState | None]:
-        host = urlsplit(home.base_url).netloc
         if home.ledger is not None:
-            ledger = await SqliteLedger.open(
-                home.ledger, Api(host), durability=cast("Durability", self._settings.durability)
-            )
-            stack.push_async_callback(ledger.close)
-            return ledger, None
-        from sender.state.urls import open_state
-
-        state = await open_state(
-            self._plan.state, workspace=home.name or "default", host=host, keep=self._settings.keep,
+            return await open_ledger(home.ledger, home.base_url, self._settings, stack), None
+        state = await open_shared(
+            self._plan.state, home.base_url, self._settings, stack, workspace=home.name,
             on_lost=lambda error: self._stations[home.name].halt(error) if home.name in self._stations else None,
         )  # fmt: skip
-        stack.push_async_callback(state.close)
         self._states.append(state)
         return state.ledger, state
 

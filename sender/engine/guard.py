@@ -3,8 +3,8 @@
 Requests written evenly may arrive bunched: over a wire that takes 0 to J seconds the server can see two requests J
 closer than they were written. Nothing at the sender shows J but refusals, so the guard learns from 429s: while they
 are few, each lesson widens the window a little, up to `MOST_SPREAD`. When they are many, or widening no longer
-helps, somebody else uses the same budget: the lane then takes a smaller `share` of it and climbs back slowly. How
-long the API takes to answer is never looked at (CONTRACT section 2).
+helps, somebody else uses the same budget: the lane then takes a smaller `share` of it and climbs back, slowly at
+first. How long the API takes to answer is never looked at (CONTRACT section 2).
 
 Pure: the caller passes loop times, in seconds.
 """
@@ -23,8 +23,11 @@ ENOUGH: Final = 20
 """Answers below which a ratio says nothing."""
 LEAST_SHARE: Final = 0.02
 LEAST_CUT: Final = 0.03
-CLIMB: Final = 1.004
-"""Growth of the share in each quiet window."""
+CLIMB: Final = 0.004
+"""Part by which the share grows in the first quiet window."""
+HASTE: Final = 5.0
+"""Seconds of quiet after which it grows twice as fast, three times after twice as many, and so on: a rival that has
+gone is noticed by its silence."""
 FORGET_AFTER: Final = 60.0
 """Seconds without a refusal after which the spread narrows by a tenth."""
 
@@ -69,7 +72,8 @@ class Guard:
     def _relax(self, now: float) -> None:
         quiet = now - max(self._last_refusal, self._relaxed_at)
         if self.share < 1.0 and quiet > self._window and now - self._last_refusal > 2 * self._window:
-            self.share = min(1.0, self.share * CLIMB)
+            growth = CLIMB * (1 + (now - self._last_refusal) / HASTE)
+            self.share = min(1.0, self.share * (1 + growth))
             self._relaxed_at = now
         elif self.share == 1.0 and self.spread and quiet > FORGET_AFTER:
             self.spread = 0.0 if self.spread < FIRST_SPREAD else self.spread * 0.9

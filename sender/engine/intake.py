@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sender.engine.lane import Lane
     from sender.engine.tally import Tally
     from sender.job import Line
+    from sender.kinds import LaneName
     from sender.ledger import Standing
     from sender.parsing import Parser
     from sender.sources import Feed
@@ -48,6 +49,13 @@ class Intake:
         self._retry = retry
         self._carried = carried
         self._check = check
+        self.elsewhere: list[Job] = []
+        """Jobs that another replica has in hand, for `look_again`."""
+
+    @property
+    def lane_name(self) -> LaneName:
+        """The lane that is fed."""
+        return self._lane.name
 
     async def run(self) -> None:
         """Read to the end; the lane is told when nothing more will come."""
@@ -75,8 +83,24 @@ class Intake:
                 else:
                     self._decide(entry, standings.get(entry.key))
 
+    async def look_again(self, carried: Container[str]) -> None:
+        """Decide on the jobs that another replica had, all but those that it still has."""
+        self._carried = carried
+        jobs, self.elsewhere = self.elsewhere, []
+        with await self._desk.identities.look_up([job.key for job in jobs]) as standings:
+            for job in jobs:
+                self._decide(job, standings.get(job.key))
+
+    def refused(self, job: Job, standing: Standing) -> None:
+        """Another replica took the job between our look-up and our hand-over."""
+        self._desk.identities.ended(job.key)
+        self._decide(job, standing)
+
     def _decide(self, job: Job, standing: Standing | None) -> None:
         identities = self._desk.identities
+        if standing is not None and standing.held and identities.held(job.key) is None:
+            self.elsewhere.append(job)
+            return
         run = 0 if job.key in self._carried else self._desk.ledger.run
         admission = admit(job, identities.held(job.key), standing, run=run, retry=self._retry)
         if admission == "start":

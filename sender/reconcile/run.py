@@ -7,13 +7,14 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 import orjson
 
 from sender.doubts import Doubts, carry
 from sender.errors import UsageError
 from sender.ledger.sqlite import Api, SqliteLedger
+from sender.masking import mask_credentials
+from sender.memory import host_of, open_shared
 from sender.outcome_log import OutcomeLog
 from sender.preflight import look_ahead
 from sender.problem import Problem
@@ -25,9 +26,11 @@ from sender.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sender.ledger import Ledger
     from sender.ledger.sqlite import Durability
     from sender.outcome import Outcome
     from sender.plan import SendPlan
+    from sender.state.shared import SharedState
 
 BY_HAND = Problem("settled_by_hand", None, "closed by sender reconcile --settle failed; a later run tries it anew")
 
@@ -37,11 +40,13 @@ async def reconcile(plan: SendPlan) -> int:
     if plan.api_key is None:
         raise ValueError("reading the API needs a key")
     async with AsyncExitStack() as stack:
-        workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time)
+        state = await _open_state(plan, stack)
+        workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, state=state)
         stack.push_async_callback(workspace.transport.aclose)
         seen = await look_ahead(workspace.reader.get, plan.base_url)
         workspace.reader.readable = seen.readable
-        ledger, recorder = await _open(plan, Api(urlsplit(plan.base_url).netloc), stack)
+        ledger = await _open_ledger(plan, Api(host_of(plan.base_url)), stack) if state is None else state.ledger
+        recorder = await _open_recorder(plan, ledger, stack)
         if seen.workspace is not None:
             await ledger.bind_workspace(seen.workspace)
         await workspace.open_triggers(ledger, recorder.put)
@@ -57,7 +62,9 @@ async def reconcile(plan: SendPlan) -> int:
 async def settle_by_hand(plan: SendPlan, status: str, ids: Sequence[str]) -> int:
     """Close these jobs as somebody found them; UsageError, and nothing changed, when one is not in doubt."""
     async with AsyncExitStack() as stack:
-        ledger, recorder = await _open(plan, None, stack)
+        state = await _open_state(plan, stack)
+        ledger = await _open_ledger(plan, None, stack) if state is None else state.ledger
+        recorder = await _open_recorder(plan, ledger, stack)
         await carry(ledger, 0.0)
         await recorder.replay()
         found = {one.id: one for one in await _claimants(ledger) if one.id in ids}
@@ -72,21 +79,32 @@ async def settle_by_hand(plan: SendPlan, status: str, ids: Sequence[str]) -> int
         return await _tell(plan, ledger, outcomes, {})
 
 
-async def _open(plan: SendPlan, api: Api | None, stack: AsyncExitStack) -> tuple[SqliteLedger, Recorder]:
+async def _open_state(plan: SendPlan, stack: AsyncExitStack) -> SharedState | None:
+    if not plan.state:
+        return None
+    # The next call tells of a loss.
+    return await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=lambda _: None)
+
+
+async def _open_ledger(plan: SendPlan, api: Api | None, stack: AsyncExitStack) -> SqliteLedger:
     if not plan.ledger.exists():
         raise UsageError(f"there is no ledger {plan.ledger}: name the INPUT that was sent, or its --ledger")
     ledger = await SqliteLedger.open(plan.ledger, api, durability=cast("Durability", plan.settings.durability))
     stack.push_async_callback(ledger.close)
+    return ledger
+
+
+async def _open_recorder(plan: SendPlan, ledger: Ledger, stack: AsyncExitStack) -> Recorder:
     outcome_log = OutcomeLog.open(plan.outcomes)
     stack.callback(outcome_log.close)
     recorder = Recorder(ledger, outcome_log, lambda _: None)
     await recorder.replay()
     recording = asyncio.create_task(recorder.run(), name="recorder")
     stack.callback(recording.cancel)
-    return ledger, recorder
+    return recorder
 
 
-async def _claimants(ledger: SqliteLedger) -> list[Claimant]:
+async def _claimants(ledger: Ledger) -> list[Claimant]:
     now = time.time()
     return [Claimant.of(doubt, now) async for doubt in ledger.doubts()]
 
@@ -103,14 +121,14 @@ def _check(found: dict[str | None, Claimant], status: str, ids: Sequence[str]) -
         )
 
 
-async def _tell(plan: SendPlan, ledger: SqliteLedger, changed: Sequence[Outcome], why: dict[str, str]) -> int:
+async def _tell(plan: SendPlan, ledger: Ledger, changed: Sequence[Outcome], why: dict[str, str]) -> int:
     left = await _claimants(ledger)
     jobs: list[dict[str, Any]] = [
         {"id": outcome.id, "status": outcome.status, **dict(outcome.result)} for outcome in changed
     ]
     jobs += [{"id": one.id, "status": "in_doubt", **_because(why.get(one.key))} for one in left]
     document = {"settled": len(changed), "in_doubt": len(left), "jobs": jobs,
-                "outcomes": str(plan.outcomes), "ledger": str(plan.ledger)}  # fmt: skip
+                "outcomes": str(plan.outcomes), "ledger": mask_credentials(plan.state) or str(plan.ledger)}  # fmt: skip
     if plan.settings.json:
         sys.stdout.write(orjson.dumps(document).decode() + "\n")
     else:

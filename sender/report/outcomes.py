@@ -115,7 +115,7 @@ class OutcomeFigures:
         attempts = attempts if type(attempts) is int and 0 < attempts <= MOST_ATTEMPTS else 0
         self.attempts += attempts
         latency = _milliseconds(outcome.get("latency_ms"))
-        written, finished = _written_at(outcome, latency), _unix(outcome.get("finished_at"))
+        written, finished = _written_at(outcome, attempts, latency), _unix(outcome.get("finished_at"))
         for instant in (written, finished):
             if instant is not None:
                 self.first = instant if self.first is None else min(self.first, instant)
@@ -159,9 +159,11 @@ def _kind(outcome: dict[str, Any]) -> str:
     return clean_code(kind) if kind is not None else "(unknown)"
 
 
-def _written_at(outcome: dict[str, Any], latency: float | None) -> float | None:
-    """When the last attempt was written, as far as the log tells."""
+def _written_at(outcome: dict[str, Any], attempts: int, latency: float | None) -> float | None:
+    """When the last attempt was written, as far as the log tells: to a few milliseconds."""
     finished, started = _unix(outcome.get("finished_at")), _unix(outcome.get("started_at"))
+    if attempts == 1 and started is not None:
+        return started
     if finished is not None and latency is not None:
         return finished - latency / 1000
     return started if started is not None else finished

@@ -58,6 +58,11 @@ class SharedState:
         return cls(link, ledger, finding.durability)
 
     @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return self._link.shown
+
+    @property
     def reachable(self) -> bool:
         """Whether the server answered when it was last asked."""
         return self._link.away_since is None

@@ -275,6 +275,23 @@ def test_guard_is_idle_without_refusals() -> None:
     assert guard.share == 1.0
 
 
+def test_what_a_rival_left_is_taken_again_within_two_minutes() -> None:
+    """After a stretch of refusals the lane took ten minutes to come back to its rate."""
+    guard, now = Guard(), 0.0
+    for answer in range(2000):
+        now += 0.05
+        if answer % 3:
+            guard.accepted(now)
+        else:
+            guard.refused(now)
+    assert guard.share < 0.2
+    quiet_since = now
+    while guard.share < 1.0:
+        now += 0.5
+        guard.accepted(now)
+    assert now - quiet_since < 120
+
+
 def test_guard_forgets_slowly() -> None:
     guard = Guard()
     for second in range(20):

@@ -17,6 +17,7 @@ from sender.problem import Problem
 from sender.recorder import Ended, Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -96,6 +97,26 @@ async def test_lines_that_the_ledger_knows_and_the_log_lacks_are_written(tmp_pat
     assert await recorder.replay() == 0
     log.close()
     assert [outcome["id"] for outcome in read_outcomes(tmp_path / "log")] == ["job-1", "job-2"]
+
+
+async def test_what_cannot_be_written_is_told_to_all_who_wait() -> None:
+    """A recorder that had failed left `drain` waiting for ever: `sender reconcile` hung on a full disk."""
+
+    class Full:
+        async def append(self, lines: Sequence[bytes]) -> None:
+            raise OutputError("full")
+
+    recorder = Recorder(MemoryLedger(), Full(), lambda _: None)
+    running = asyncio.create_task(recorder.run())
+    recorder.put(sent(1))
+    async with asyncio.timeout(5):
+        with pytest.raises(OutputError):
+            await recorder.drain()
+        recorder.put(sent(2))
+        with pytest.raises(OutputError):
+            await recorder.drain()
+        with pytest.raises(OutputError):
+            await running
 
 
 def test_the_line() -> None:

@@ -49,7 +49,7 @@ def test_what_became_of_the_jobs(tmp_path: Path) -> None:
 
 def test_requests_stand_where_they_were_written() -> None:
     figures = OutcomeFigures()
-    figures.add(line(1, at=0.0, latency=1500.0, started_at=stamp(-7)))  # its last attempt was written at 0
+    figures.add(line(1, at=0.0, latency=1500.0, attempts=2, started_at=stamp(-7)))  # its last attempt was written at 0
     figures.add(line(2, at=3.0, latency=None))
     figures.close()
     _, steps = figures.timeline.steps(100)

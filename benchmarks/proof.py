@@ -54,7 +54,13 @@ def table(proofs: list[dict[str, Any]]) -> str:
 def _row(proof: dict[str, Any]) -> list[object]:
     gaps = " / ".join(f"{proof['gaps_ms'][name]:.2f}" for name in ("p1", "p50", "p99"))
     return [proof["told"], f"{proof['share']:.2%}", proof["most_written"], proof["most_arrived"], proof["http_429"],
-            gaps, "yes" if proof["holds"] else "no"]  # fmt: skip
+            gaps, _holds(proof)]  # fmt: skip
+
+
+def _holds(proof: dict[str, Any]) -> str:
+    if not proof["holds"]:
+        return "no"
+    return "as written" if proof["wire"] else "yes"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = ("throughput", "pacing", "proof", "shared-limit", "validation", "ledger", "memory", "start")
+BUSY: Final = os.getloadavg()[0]
+"""Processes that wanted a core in the minute before: above 0.5 or so, read ratios and not figures."""
 HEAD: Final = """\
 # What was measured
 
@@ -44,4 +47,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _origin() -> str:
     command = shlex.join(["python", *sys.argv])
-    return f"`{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}; {machine()}"
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"`{command}`, {day}; {machine()}; load {BUSY:.1f} from others when it began"

@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH  := .venv-bench
+RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash faults check format lock clean
+.PHONY: help demo test crash faults bench check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +31,22 @@ crash: $(READY)  ## Kill it 200 times at random instants and compare its books w
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.faulty_api
 
+# autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
+$(RIVALS): requirements.lock benchmarks/rivals.lock
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/rivals.lock
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	-npm install --silent --no-save --prefix $(BENCH) autocannon@9.0.0
+	touch $@
+
+bench: $(RIVALS)  ## Measure it beside its rivals, about 25 minutes, into benchmarks/RESULTS.md
+	$(BENCH)/bin/python benchmarks/throughput.py --save
+	$(BENCH)/bin/python benchmarks/validation.py --save
+	$(BENCH)/bin/python benchmarks/proof.py --save
+	$(BENCH)/bin/python benchmarks/shared_limit.py --save
+	$(BENCH)/bin/python benchmarks/pacing.py --save
+
 check: $(READY)  ## Lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,6 +59,7 @@ format: $(READY)  ## Format the code
 lock:  ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements.lock -o benchmarks/rivals.lock benchmarks/rivals.txt
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis

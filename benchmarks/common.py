@@ -17,36 +17,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "sandbox-key"
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {**os.environ, "SENDER_API_KEY": KEY, "PYTHONPATH": str(ROOT)}
+EMAIL = {
+    "to": "person1@example.com", "transactional_message_id": 3,
+    "identifiers": {"id": "1"}, "message_data": {"order": "O-1", "total": "12.50"},
+}  # fmt: skip
+"""What every contender sends; those that read jobs send it with a person of its own in each."""
 
 
 @contextmanager
 def sandbox(*arguments: str) -> Iterator[str]:
     """A running sandbox's URL."""
     command = [sys.executable, "-m", "sender", "sandbox", "--port", "0", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().decode().removeprefix("sandbox listening on ").strip()
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().decode().removeprefix("sandbox listening on ").strip()
+        finally:
+            process.terminate()
 
 
-def stats(url: str) -> dict[str, Any]:
+def stats(url: str, query: str = "") -> dict[str, Any]:
     """What the sandbox saw."""
-    with urllib.request.urlopen(f"{url}/_sandbox/stats") as answer:
+    with urllib.request.urlopen(f"{url}/_sandbox/stats{query}") as answer:
         found: dict[str, Any] = json.load(answer)
         return found
+
+
+def arrivals(url: str) -> list[int]:
+    """The kernel's stamps of all sends that arrived, in ns."""
+    return [one["at_ns"] for one in stats(url, "?arrivals=1")["arrivals"] if one["lane"] == "send"]
 
 
 def write_emails(path: Path, count: int) -> None:
     """A file of distinct receipts."""
     with path.open("w") as file:
         for number in range(count):
-            payload = {
-                "to": f"person{number}@example.com", "transactional_message_id": 3,
-                "identifiers": {"id": str(number)}, "message_data": {"order": f"O-{number}", "total": "12.50"},
-            }  # fmt: skip
+            payload = {**EMAIL, "to": f"person{number}@example.com", "identifiers": {"id": str(number)}}
             file.write(json.dumps({"id": f"r-{number}", "kind": "email", "payload": payload}) + "\n")
 
 
@@ -65,9 +73,8 @@ def send(
         "--no-progress",
         *arguments,
     ]
-    environment = {**os.environ, "SENDER_API_KEY": KEY}
     process = subprocess.Popen(
-        command, cwd=path.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, cwd=path.parent, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     peak = 0
     while process.poll() is None:
@@ -87,4 +94,13 @@ def _resident(pid: int) -> int:
 
 def machine() -> str:
     """One line about where this was measured."""
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({_processor()}), {system}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

@@ -1,188 +1,134 @@
-"""One limit for many replicas through one Redis: python benchmarks/shared_limit.py [SECONDS] [REPLICAS,…]
+"""One limit for 1, 2, 4 and 8 replicas through one Redis, counted where the requests arrive.
 
-Each replica is a process that writes as fast as its turns allow; the instants of all are merged (one clock for the
-machine) and counted in every sliding second. Peers run the same way, if they are installed.
+    python benchmarks/shared_limit.py [--replicas 1,2,4,8] [--seconds 15] [--only TEXT] [--save]
+
+Each replica is a process that sends whatever turns it gets to one server. Redis itself says how many commands it ran
+(those inside a script too) and how many times it read from a connection, which is a round trip.
 """
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
-import json
-import shutil
-import socket
-import subprocess
+import argparse
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from common import machine
+import results
+from client import MISSING
+from common import arrivals, sandbox, stats
+from counts import Counts, counted
+from processes import process, script
+from redis import Redis
+from redis_server import redis_server
+from rivals import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    import subprocess
 
 LIMIT = 100
 WARM = 3.0
-"""Seconds from the start that do not count: a new state waits for a window, and processes have to start."""
+"""Seconds from the first request that do not count: the other processes have to start."""
+START = 30.0
+LONG = 3600
+"""Seconds that a replica would run if it were let."""
+LATENCY_MS = "5"
+LOOP = "uvloop"
+NOTES = f"""\
+{LIMIT} requests in any second for all replicas together; {{seconds:g}} s each, the first {WARM:g} s left out.
+Every replica sends as fast as it gets turns, to one server that stamps what arrives and answers after {LATENCY_MS} ms.
+*Commands* are what Redis ran, those inside scripts too; *round trips* are its reads from connections. `sender` reserves
+a few slots ahead, as many as its part allows. Redis, the server and the replicas share the machine's cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One run of one pacer; per request."""
+
+    counts: Counts
+    commands: float
+    round_trips: float
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    replicas = [int(part) for part in sys.argv[2].split(",")] if len(sys.argv) > 2 else [1, 2, 4, 8]
-    print(f"{LIMIT}/s for all replicas together, {seconds:g} s; {machine()}\n")
-    print(
-        "| pacer | replicas | rate | of the limit | most in any second | round trips per request | requests of each |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---|")
-    for number in replicas:
-        print(row("sender", number, seconds), flush=True)
-    for name in PEERS:
-        module = MODULES[name]
-        if importlib.util.find_spec(module) is None:
-            print(f"| {name} | | not installed: pip install {name} | | | | |")
-        else:
-            print(row(name, 4, seconds), flush=True)
+    options = _options()
+    found: dict[tuple[str, int], Shared | None] = {}
+    for number in map(int, options.replicas.split(",")):
+        for name in ("sender", *SHARED):
+            if options.only in name:
+                print(f"{name}, {number} replicas", file=sys.stderr, flush=True)
+                found[name, number] = measure(name, number, options.seconds)
+    if options.save:
+        notes = NOTES.format(seconds=options.seconds)
+        results.write("shared-limit", "One limit for many replicas", notes, table(found))
+    else:
+        print(table(found))
 
 
-def row(name: str, number: int, seconds: float) -> str:
-    with redis_server() as port:
-        start = time.monotonic() + WARM
-        command = [sys.executable, __file__, "--replica", name, str(port), str(start), str(seconds)]
-        processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(number)]
-        found = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
-    stamps = sorted(stamp for one in found for stamp in one["stamps"])
-    rate = (len(stamps) - 1) / (stamps[-1] - stamps[0])
-    trips = sum(one["trips"] for one in found) / len(stamps)
-    each = ", ".join(str(len(one["stamps"])) for one in found)
-    return (
-        f"| {name} | {number} | {rate:.2f}/s | {rate / LIMIT:.2%} | {most_in_second(stamps)} | {trips:.3f} | {each} |"
-    )
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replicas", default="1,2,4,8")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--only", default="", help="contenders with this in their name")
+    parser.add_argument("--save", action="store_true", help="write the section of RESULTS.md")
+    return parser.parse_args()
 
 
-def most_in_second(stamps: list[float]) -> int:
-    most = first = 0
-    for last, stamp in enumerate(stamps):
-        while stamps[first] <= stamp - 1.0:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
+def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Shared | None:
+    """None when the rival is not installed."""
+    with redis_server() as port, sandbox("--rate-send", "0", "--latency", LATENCY_MS) as url, ExitStack() as stack:
+        command = command_of(name, url, port)
+        running = [stack.enter_context(process(command)) for _ in range(replicas)]
+        if not _started(url, running[0]):
+            return None
+        time.sleep(warm)
+        begin, before = time.time_ns(), _used(port)
+        time.sleep(seconds)
+        end, after = time.time_ns(), _used(port)
+        stamps = [stamp for stamp in arrivals(url) if begin <= stamp < end]
+    commands, trips = ((new - old) / len(stamps) for new, old in zip(after, before, strict=True))
+    return Shared(counted(stamps, LIMIT), commands, trips)
 
 
-@contextmanager
-def redis_server() -> Iterator[int]:
-    """A server's port."""
-    program = shutil.which("redis-server")
-    if program is None:
-        sys.exit("redis-server is not installed (Debian: apt-get install redis-server)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
-        process = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL)
-        try:
-            wait_for(port)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
+def _started(url: str, replica: subprocess.Popen[bytes]) -> bool:
+    """Waits for the first request; False when the rival is not installed."""
+    end = time.monotonic() + START
+    while not stats(url)["requests"]:
+        if replica.poll() == MISSING:
+            return False
+        if time.monotonic() > end:
+            raise RuntimeError("no request came")
+        time.sleep(0.05)
+    return True
 
 
-def wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
+def command_of(name: str, url: str, port: int) -> list[str]:
+    if name in SHARED:
+        return script("client", "shared", LOOP, SHARED[name], url, LIMIT, port, LONG)
+    return script("replica", url, LIMIT, port, LONG)
 
 
-async def replica(name: str, port: int, start: float, seconds: float) -> None:
-    """One process's part: stamps from `start` on, as CLOCK_MONOTONIC."""
-    loop = asyncio.get_running_loop()
-    acquire, trips, close = await (sender_pacer(port) if name == "sender" else PEERS[name](port))
-    stamps: list[float] = []
-    before = 0
-    while (now := loop.time()) < start + seconds:
-        await acquire()
-        if start <= loop.time() < start + seconds:
-            before = before or trips()
-            stamps.append(loop.time())
-        elif now < start:
-            before = 0
-    print(json.dumps({"stamps": stamps, "trips": trips() - before}))
-    await close()
+def _used(port: int) -> tuple[int, int]:
+    """(commands run, reads from connections) of this Redis so far."""
+    with Redis(port=port) as client:
+        found = client.info("stats")
+    return int(found["total_commands_processed"]), int(found["total_reads_processed"])
 
 
-async def sender_pacer(port: int) -> Any:
-    from sender.logs import set_up
-    from sender.state.urls import open_state
-
-    set_up("console", "error")
-    state = await open_state(f"redis://127.0.0.1:{port}/0", host="benchmark")
-    pacer = state.pacer("send", LIMIT, demand=lambda: (0, 1000, 0))
-
-    async def acquire() -> None:
-        turn = await pacer.turn()
-        turn.written()
-
-    return acquire, lambda: state.round_trips, state.close
+def table(found: dict[tuple[str, int], Shared | None]) -> str:
+    head = ("pacer", "replicas", "reached", f"most in any second (limit {LIMIT})", "strict 429s",
+            "commands per request", "round trips per request")  # fmt: skip
+    return results.table(head, (_row(*key, shared) for key, shared in found.items()))
 
 
-async def pyrate(port: int) -> Any:
-    from pyrate_limiter import Duration, Limiter, Rate, RedisBucket
-    from redis.asyncio import Redis
+def _row(name: str, replicas: int, shared: Shared | None) -> list[object]:
+    if shared is None:
+        return [name, replicas, "not installed", "", "", "", ""]
+    counts = shared.counts
+    return [name, replicas, f"{counts.reached:.1%}", counts.most, counts.refused,
+            f"{shared.commands:.2f}", f"{shared.round_trips:.2f}"]  # fmt: skip
 
-    client = Redis(port=port)
-    bucket = await RedisBucket.init([Rate(LIMIT, Duration.SECOND)], client, "limit")
-    limiter = Limiter(bucket)
-    return lambda: limiter.try_acquire_async("send"), lambda: 0, client.aclose
-
-
-async def limits_moving_window(port: int) -> Any:
-    from limits import RateLimitItemPerSecond
-    from limits.aio.storage import RedisStorage
-    from limits.aio.strategies import MovingWindowRateLimiter
-
-    limiter = MovingWindowRateLimiter(RedisStorage(f"async+redis://127.0.0.1:{port}/0"))
-    item, asked = RateLimitItemPerSecond(LIMIT), [0]
-
-    async def acquire() -> None:
-        while True:
-            asked[0] += 1
-            if await limiter.hit(item, "send"):
-                return
-            await asyncio.sleep(0.01)
-
-    return acquire, lambda: asked[0], nothing
-
-
-async def throttled(port: int) -> Any:
-    from throttled.asyncio import RateLimiterType, Throttled, rate_limiter, store
-
-    limiter = Throttled(
-        key="send", using=RateLimiterType.GCRA.value, quota=rate_limiter.per_sec(LIMIT, burst=LIMIT),
-        store=store.RedisStore(server=f"redis://127.0.0.1:{port}/0"), timeout=10,
-    )  # fmt: skip
-    return limiter.limit, lambda: 0, nothing
-
-
-async def nothing() -> None:
-    """There is nothing to close."""
-
-
-PEERS: dict[str, Callable[[int], Awaitable[Any]]] = {
-    "pyrate-limiter": pyrate,
-    "limits": limits_moving_window,
-    "throttled-py": throttled,
-}
-MODULES = {"pyrate-limiter": "pyrate_limiter", "limits": "limits", "throttled-py": "throttled"}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--replica"]:
-        asyncio.run(replica(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5])))
-    else:
-        main()
+    main()

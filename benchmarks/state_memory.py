@@ -8,7 +8,7 @@ import sys
 import time
 
 from common import machine
-from shared_limit import redis_server
+from redis_server import redis_server
 
 from sender.identity import key_of_id
 from sender.ledger import Claim, Entry

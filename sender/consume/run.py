@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from sender.consume.closer import Closer
+from sender.consume.give_backs import NotedGiveBacks
 from sender.consume.orders import Orders
 from sender.consume.reader import Reader
 from sender.consume.returns import Errands, end_all, give_back
@@ -130,9 +131,7 @@ class Consumer:
         observer = await self._open_health(stack)
         closer = await self._open_closer(stack)
         await self._open_stations(stack, closer, observer)
-        queues = [
-            open_queue(url, in_hand=self._settings.prefetch, return_after=RETURN_AFTER) for url in self._plan.urls
-        ]
+        queues = [self._open_queue(url) for url in self._plan.urls]
         for queue in queues:
             stack.push_async_callback(queue.aclose)
         self._open_readers(queues, closer)
@@ -144,6 +143,11 @@ class Consumer:
             self._conditions.meet(WORKING)
             log.info("consuming", queues=[queue.source for queue in queues])
         return await self._work(closer)
+
+    def _open_queue(self, url: str) -> Queue:
+        ledger = next(iter(self._stations.values())).ledger
+        back = NotedGiveBacks(ledger) if url.startswith("sqs:") else None  # the others keep such counts themselves
+        return open_queue(url, in_hand=self._settings.prefetch, return_after=RETURN_AFTER, given_back=back)
 
     def drain(self, *, now: bool) -> None:
         """Stop reading and end; or let go of everything at once."""

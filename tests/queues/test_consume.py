@@ -1,4 +1,4 @@
-"""`sender consume` from end to end on each other broker than Redis: sent, dead letter, acknowledged, drained, restarted."""
+"""`sender consume` from end to end on each other broker than Redis: sent, dead letter, acknowledged, drained."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ async def test_two_in_turn_send_all_and_what_the_first_gave_back_counts_as_undel
         await run(broker, sandbox, tmp_path, "first", "3", jobs=2)
         assert len(sandbox.messages) < JOBS
         await run(broker, sandbox, tmp_path, "second", "1000", jobs=JOBS)
+        letters = await broker.letters()
         assert sorted(sandbox.numbers()) == list(range(JOBS))
     queue = broker.queue(return_after=5.0)
     assert list(await queue.read(10)) == [], "all were acknowledged"
-    (letter,) = await broker.letters()
-    assert letter[1]["id"] == "broken"
+    assert [reason["id"] for _, reason in letters] == ["broken"]
 
 
 async def run(broker: Any, sandbox: Sandbox, folder: Path, name: str, rate: str, *, jobs: int) -> None:
@@ -45,7 +45,7 @@ async def run(broker: Any, sandbox: Sandbox, folder: Path, name: str, rate: str,
     )  # fmt: skip
     try:
         async with asyncio.timeout(40):
-            while len(sandbox.messages) < jobs or (jobs == JOBS and not await broker.letters()):
+            while len(sandbox.messages) < jobs:
                 assert consumer.process.poll() is None, consumer.told
                 await asyncio.sleep(0.1)
         assert await asyncio.to_thread(consumer.end) == 0, consumer.told

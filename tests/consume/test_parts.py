@@ -418,10 +418,14 @@ class FakeLedger:
     async def get_note(self, name: str) -> bytes | None:
         return self.notes.get(name)
 
-    async def swap_note(self, name: str, expected: bytes | None, new: bytes) -> bool:
+    async def put_note(self, name: str, value: bytes) -> None:
+        self.notes[name] = value
+
+    async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
         if self.notes.get(name) != expected:
             return False
-        self.notes[name] = new
+        self.notes.pop(name, None)
+        self.notes.update({} if new is None else {name: new})
         return True
 
 

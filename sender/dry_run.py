@@ -66,7 +66,7 @@ class _Peek:
             return
         try:
             self._db = sqlite3.connect(f"file:{plan.ledger}?mode=ro", uri=True)
-            self._db.execute("SELECT count(*) FROM facts").fetchone()
+            self._db.execute("SELECT 1 FROM standings LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise UsageError(f"the ledger {plan.ledger} cannot be read: {error}") from None
 

@@ -76,9 +76,11 @@ _COUNT_IN: Final = """
 INSERT INTO tally SELECT key, value FROM json_each(?) WHERE true
 ON CONFLICT (state) DO UPDATE SET jobs = jobs + excluded.jobs
 """
-_SETTLE: Final = """
+_SETTLE_NEW: Final = """
 INSERT INTO jobs (key, content, state, run, resendable, result, detail)
-SELECT value ->> 0, value ->> 1, value ->> 2, ?2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1) WHERE true
+SELECT value ->> 0, value ->> 1, value ->> 2, ?2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)
+"""
+_SETTLE: Final = f"""{_SETTLE_NEW} WHERE true
 ON CONFLICT (key) DO UPDATE SET
     content = excluded.content, state = excluded.state, run = excluded.run, resendable = excluded.resendable,
     result = coalesce(excluded.result, result), detail = excluded.detail
@@ -209,8 +211,11 @@ class SqliteLedger:
         states = orjson.dumps(Counter({entry.key: entry.state for entry in entries}.values())).decode()
 
         def write(db: sqlite3.Connection) -> int:
-            db.execute(_COUNT_OUT, (batch,))
-            db.execute(_SETTLE, (batch, self.run))
+            try:
+                db.execute(_SETTLE_NEW, (batch, self.run))
+            except sqlite3.IntegrityError:  # some had ended before: nothing of the statement stands
+                db.execute(_COUNT_OUT, (batch,))
+                db.execute(_SETTLE, (batch, self.run))
             db.execute(_COUNT_IN, (states,))
             db.execute(_LET_GO, (batch,))
             db.execute("INSERT INTO outbox (line) SELECT value FROM json_each(?)", (lines,))

@@ -81,20 +81,16 @@ class HttpTransport:
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._deadlines.begin(task)
         try:
-            reply = await self._exchange(request, wire)
+            return await self._exchange(request, wire)
         except asyncio.CancelledError:
             if not self._deadlines.end(task):
                 raise
             reach = "before its request was written" if wire.written_at is None else "after its request was written"
             raise _fault("timeout", wire, f"no complete answer in {self._timeout:g} s; {reach}") from None
-        except TransportFault:
-            self._deadlines.end(task)
-            raise
         except BROKEN as error:
-            self._deadlines.end(task)
             raise _translate(error, wire) from None
-        self._deadlines.end(task)
-        return reply
+        finally:
+            self._deadlines.end(task)
 
     async def _exchange(self, request: Request, wire: Wire) -> Reply:
         head = self._heads.of(request)

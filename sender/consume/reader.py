@@ -150,7 +150,13 @@ class Reader:
         if self._settings.identity == "message":
             identity = (message.id, f"{message.source}\n{message.id}")
         line = Line(message.source, self._number, message.data, None, identity, message.priority or "normal")
-        found = self._parser.parse(line, time.time())
+        try:
+            found = self._parser.parse(line, time.time())
+        except Exception:
+            if message.deliveries <= self._settings.max_deliveries:
+                raise  # a fault of our own ends the consumer, and says where; the message comes again
+            text = f"it was delivered {message.deliveries - 1} times, and nobody could read it"
+            found = Invalid(None, None, line.source, line.number, (Problem("too_many_deliveries", None, text),))
         late = isinstance(found, Invalid) and found.problems[0].code == "expired"
         if late and message.deliveries > 1:  # it may have been sent in time: the memory knows, else the lane says it
             return self._parser.parse(line, 0.0)

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
-    """The stories begin with the session, beside the other tests; call it with a name to have one's result."""
+def ahead(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """The stories that are asked for begin with the session, beside the other tests; call it with a name to have one's
+    result."""
+    asked = [story for story in stories.ALL if any(story.__name__ in item.name for item in request.session.items)]
     with ThreadPoolExecutor(4) as pool:
-        futures = {story.__name__: pool.submit(story, tmp_path_factory.mktemp(story.__name__)) for story in stories.ALL}
+        futures = {story.__name__: pool.submit(story, tmp_path_factory.mktemp(story.__name__)) for story in asked}
         yield lambda name: futures[name].result()
 
 

@@ -127,6 +127,25 @@ def a_replica_ends_though_its_state_is_silent(folder: Path) -> None:
             fleet.state.resume()
 
 
+def a_replica_sleeps_until_it_is_taken_for_dead(folder: Path) -> None:
+    """The state was not lost: it begins anew, and no job is in doubt for that but those it had begun."""
+    with Fleet(folder, "--latency", "100") as fleet:
+        start(fleet)
+        sleeper, other = fleet.consumers
+        sleeper.signal(signal.SIGSTOP)
+        fleet.until(lambda: fleet.open == 0, 45)
+        sleeper.signal(signal.SIGCONT)
+        fleet.until(lambda: any("joined anew" in line["event"] for line in sleeper.log))
+        fleet.until(lambda: sleeper.ready)
+        fleet.put(*[email(n) for n in range(JOBS, JOBS + 40)])
+        fleet.until(lambda: fleet.open == 0)
+        fleet.end_all()
+        assert len(fleet.books(JOBS + 40)) <= 40
+        assert "state_lost" not in {letter.get("code") for letter in fleet.letters.values()}
+        assert not any("state was lost" in line["event"] for line in other.log)
+        assert fleet.most_in_any_second() <= 80
+
+
 def start(fleet: Fleet, *arguments: str) -> None:
     """Two replicas, in the middle of their work."""
     fleet.put(*[email(n) for n in range(JOBS)])
@@ -138,6 +157,6 @@ def start(fleet: Fleet, *arguments: str) -> None:
 
 ALL = (
     one_of_two_is_killed, the_state_is_lost_and_one_replica_with_it, the_state_is_lost_and_all_replicas_live,
-    redis_ends_and_comes_back_with_its_file, redis_is_killed_and_comes_back_with_its_file, the_state_is_silent,
-    a_replica_ends_though_its_state_is_silent,
+    a_replica_sleeps_until_it_is_taken_for_dead, redis_ends_and_comes_back_with_its_file,
+    redis_is_killed_and_comes_back_with_its_file, the_state_is_silent, a_replica_ends_though_its_state_is_silent,
 )  # fmt: skip

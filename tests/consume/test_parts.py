@@ -388,6 +388,30 @@ class TestReader:
         reader.stop()
         await running
 
+    async def test_a_message_on_which_the_checks_themselves_break_ends_after_so_many_deliveries(self) -> None:
+        """It ended the consumer again and again, before anybody looked at its count."""
+        queue = FakeQueue(messages=[message(1), message(2)])
+        reader, station, _ = self.make(queue)
+        parse = reader._parser.parse
+
+        def broken(line: Line, now: float) -> Any:
+            if line.data == message(1).data:
+                raise ZeroDivisionError
+            return parse(line, now)
+
+        reader._parser.parse = broken  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            await reader.run()
+        queue.waiting = [message(1), message(2)]
+        queue.waiting[0].deliveries = 6
+        reader, station, _ = self.make(queue)
+        reader._parser.parse = broken  # type: ignore[method-assign]
+        running = asyncio.create_task(reader.run())
+        await until(lambda: len(station.refused) == len(station.taken) == 1)
+        assert station.refused[0].problems[0].code == "too_many_deliveries"
+        reader.stop()
+        await running
+
     async def test_messages_beyond_the_broker_s_patience_go_back_whatever_queue_their_twins_are_of(self) -> None:
         """Twins on other queues, and messages without a delivery, were dropped from hand and never given back."""
         queue, twin = FakeQueue(), FakeQueue("queue://twin")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("story", [story.__name__ for story in stories.ALL])
 def test_story(ahead: Callable[[str], None], story: str) -> None:
     ahead(story)

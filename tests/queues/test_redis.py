@@ -122,3 +122,40 @@ async def test_a_server_that_hangs_is_lost(tmp_path: Path, monkeypatch: pytest.M
     finally:
         server.resume()
         server.stop()
+
+
+@redis_only
+async def test_what_is_given_back_again_and_again_does_not_hide_what_is_new(broker: Redis) -> None:
+    """The jobs of a workspace that has halted: they came first at every read, and no other was ever seen."""
+    await broker.put(*lines(20))
+    reader = broker.queue()
+    await reader.give_back(await read(reader, 20))
+    await broker.put(b"new")
+    seen: list[bytes] = []
+    for _ in range(6):
+        got = await reader.read(10)
+        seen += [message.data for message in got]
+        await reader.give_back(got)
+        await asyncio.sleep(0.55)
+    assert b"new" in seen
+    assert len(set(seen)) > 1, "nor does what is new hide what was given back"
+
+
+@redis_only
+async def test_a_give_back_that_is_refused_leaves_nothing_in_hand(
+    broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message came again after its time, was taken for one in hand, and nobody ever worked on it."""
+    await broker.put(*lines(1))
+    reader = broker.queue(return_after=0.3)
+    held = await read(reader, 1)
+
+    async def refuse(*_: object) -> None:
+        raise QueueError("no right to XCLAIM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_give_back", refuse)
+        with pytest.raises(QueueError):
+            await reader.give_back(held)
+    await asyncio.sleep(0.35)
+    assert [message.id for message in await read(reader, 1)] == [held[0].id]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from sender.api_reader import ReadingFailedError
 from sender.engine.conclusion import Attempt, conclude
 from sender.errors import HaltError
 from sender.masking import words_of
@@ -115,7 +116,7 @@ class Executor:
         job = attempt.delivery.job
         try:
             details = await triggers.errors_of(job.path.split("/")[3], verdict.error.trigger_id, words_of(job.body))
-        except asyncio.CancelledError:  # let go at once: the refusal itself is known, and has to be recorded
+        except (ReadingFailedError, asyncio.CancelledError):  # the refusal itself is known, and has to be recorded
             return attempt
         return attempt._replace(details=details)
 

@@ -159,12 +159,15 @@ class Triggers:
             await self._poll()
 
     async def errors_of(self, broadcast: str, trigger: int, words: bytes | None) -> tuple[Problem, ...]:
-        """The lines of a trigger's errors endpoint, masked by the payload's `words_of`; empty if unreadable."""
+        """The lines of a trigger's errors endpoint, masked by the payload's `words_of`; none without the right to read.
+
+        Raises ReadingFailedError when the API does not answer.
+        """
         path = f"/v1/campaigns/{quote(broadcast, safe='')}/triggers/{trigger}/errors"
         try:
             await self._polls.acquire()
             document = await self._reader.read(path, limit=MOST_LINES)
-        except (ReadingFailedError, ReadingRefusedError):
+        except ReadingRefusedError:
             return ()
         lines = [line for line in document.get("errors") or () if isinstance(line, str)]
         if words is None and lines:
@@ -214,7 +217,10 @@ class Triggers:
         """It is processed: tell its errors, unless another replica has done so."""
         facts = dict(one.facts)
         words = b64decode(facts.pop("words")) if "words" in facts else None
-        problems = () if one.trigger is None else await self.errors_of(one.broadcast, one.trigger, words)
+        try:
+            problems = () if one.trigger is None else await self.errors_of(one.broadcast, one.trigger, words)
+        except ReadingFailedError:
+            return  # it waits on, and the next poll asks again
         self._waiting.pop(one.key, None)
         self._over.add(one.key)
         if one.key in await self._save() and problems:

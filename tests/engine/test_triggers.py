@@ -129,6 +129,20 @@ def test_late_errors_change_the_outcome_and_name_nobody() -> None:
     play(body)
 
 
+def test_errors_that_cannot_be_read_now_are_read_later() -> None:
+    """One answer that was too slow, and the errors of a broadcast were never told."""
+
+    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+        await accept(triggers, server, 2)
+        server.processed[2] = True
+        server.api.documents["/v1/campaigns/12/triggers/2/errors"] = [*[503] * 5, {"errors": ["line 1: no"], "next": 0}]
+        await triggers.finish()
+        (late,) = ended
+        assert late.outcome.problems[0].code == "broadcast_error"
+
+    play(body)
+
+
 def test_a_doubtful_trigger_counts_until_it_can_appear_no_more() -> None:
     async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
         one = delivery(9)

@@ -66,7 +66,7 @@ class _Peek:
             return
         try:
             self._db = sqlite3.connect(f"file:{plan.ledger}?mode=ro", uri=True)
-            self._db.execute("SELECT count(*) FROM facts").fetchone()
+            self._db.execute("SELECT 1 FROM standings LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise UsageError(f"the ledger {plan.ledger} cannot be read: {error}") from None
 
@@ -74,5 +74,5 @@ class _Peek:
         """What is known of this identity."""
         if self._db is None:
             return None
-        row = self._db.execute("SELECT state, content, run, resendable FROM jobs WHERE key = ?", (key,)).fetchone()
+        row = self._db.execute("SELECT state, content, run, resendable FROM standings WHERE key = ?", (key,)).fetchone()
         return None if row is None else Standing(row[0], row[1], row[2], bool(row[3]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{16,}|[eE][+-]?[0-9]{3,}")
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _GREAT: Final = 10**31
 
 
@@ -99,4 +100,4 @@ def _text(value: str) -> str:
 
 def _hash(*parts: bytes) -> str:
     framed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return urlsafe_b64encode(blake2b(framed, digest_size=16).digest())[:22].decode()
+    return b2a_base64(blake2b(framed, digest_size=16).digest()).translate(_URL_SAFE)[:22].decode()

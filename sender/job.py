@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ class Line(NamedTuple):
     """Of a job that names none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A checked job. It holds the body as bytes, never the decoded payload, so that a full lane stays small."""
 
     id: str

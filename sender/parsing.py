@@ -9,7 +9,7 @@ import orjson
 from sender.identity import content_of, key_of_content, key_of_id
 from sender.job import Invalid, Job, Line
 from sender.kinds import KINDS, SEND_KINDS, Kind
-from sender.payload_span import payload_bytes
+from sender.payload_span import payload_bytes, take_apart
 from sender.problem import Problem
 from sender.validation import Options, check
 from sender.validation.report import Report, nearest
@@ -27,7 +27,6 @@ MARKS: Final = ENVELOPE - {"payload"}
 MOST_ID: Final = 256
 MOST_META: Final = 1024
 BOM: Final = b"\xef\xbb\xbf"
-_OTHER_LANES: Final = (b"broadcast", b"newsletter", b"content", b"\\u")
 
 
 class Envelope(NamedTuple):
@@ -57,7 +56,7 @@ class Parser:
 
     def lane_of(self, data: bytes) -> LaneName:
         """The lane of a raw line; one that cannot be read belongs to the default kind's."""
-        if self._default.lane == "send" and not any(mark in data for mark in _OTHER_LANES):
+        if self._default.lane == "send" and not _may_name_another_lane(data):
             return "send"
         try:
             document = orjson.loads(data.removeprefix(BOM))
@@ -78,11 +77,11 @@ class Parser:
     def _parse(self, line: Line, now: float) -> Job | Invalid:
         if line.fault is not None:
             return Invalid(None, None, line.source, line.number, (line.fault,))
-        document = _decode(line.data)
+        document, body = take_apart(line.data) or (_decode(line.data), None)
         if isinstance(document, Problem):
             return Invalid(None, None, line.source, line.number, (document,))
         report = Report()
-        envelope = self._open(document, line, report)
+        envelope = self._open(document, body, line, report)
         if envelope.kind is not None and isinstance(envelope.payload, dict) and envelope.body:
             problems, warnings = check(envelope.kind, envelope.payload, len(envelope.body), now, self._options)
         else:
@@ -100,9 +99,9 @@ class Parser:
                            (late,), warnings, envelope.meta)  # fmt: skip
         return _job(envelope, line, warnings)
 
-    def _open(self, document: dict[str, Any], line: Line, report: Report) -> Envelope:
+    def _open(self, document: dict[str, Any], body: bytes | None, line: Line, report: Report) -> Envelope:
         if "payload" in document:
-            return self._open_envelope(document, line, report)
+            return self._open_envelope(document, body, line, report)
         if MARKS.isdisjoint(document):
             return self._open_bare(document, line, report)
         return self._refuse_mixed(document, report)
@@ -133,7 +132,7 @@ class Parser:
         job_id = _read_id(document.get("id"))
         return Envelope(job_id, self._kind_of(document), (), None, b"", "normal", None, None, None)
 
-    def _open_envelope(self, document: dict[str, Any], line: Line, report: Report) -> Envelope:
+    def _open_envelope(self, document: dict[str, Any], body: bytes | None, line: Line, report: Report) -> Envelope:
         for name in document:
             if name not in ENVELOPE:
                 near = nearest(name, ENVELOPE)
@@ -149,7 +148,8 @@ class Parser:
             report.problem(
                 "wrong_type", "payload", "payload must be an object, the API's own body; use {} if it is empty"
             )
-        body = payload_bytes(line.data, document) if isinstance(payload, dict) else b""
+        if body is None:
+            body = payload_bytes(line.data) if isinstance(payload, dict) else b""
         return Envelope(
             _check_id(document, kind, report, needed=line.identity is None),
             kind,
@@ -167,6 +167,10 @@ class Parser:
             return self._default
         name = document["kind"]
         return KINDS.get(name) if isinstance(name, str) else None
+
+
+def _may_name_another_lane(data: bytes) -> bool:
+    return b"broadcast" in data or b"newsletter" in data or b"content" in data or b"\\u" in data
 
 
 def is_blank(data: bytes) -> bool:

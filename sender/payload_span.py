@@ -1,7 +1,7 @@
 """The bytes in which the payload stands in its line: they are what is sent.
 
 No JSON decoder tells where a value stands, so the usual place is tried and proven: if the payload is the last member,
-the line with `0` in its place must decode to the same envelope. Otherwise the members are walked one by one.
+it must decode by itself, and the line with `0` in its place to an envelope. Otherwise the members are walked.
 """
 
 from __future__ import annotations
@@ -12,37 +12,36 @@ from typing import Any, Final
 
 import orjson
 
-_START: Final = re.compile(rb'"payload"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_START: Final = re.compile(rb'(?<!\\)"payload"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
-def payload_bytes(data: bytes, document: dict[str, Any]) -> bytes:
-    """The payload of the line `data`, which decodes to `document` and has one that is an object."""
-    start = _START.search(data)
+def take_apart(data: bytes) -> tuple[dict[str, Any], bytes] | None:
+    """The decoded line with its payload's bytes, where that is the last member; None if it is not, or not JSON.
+
+    The place is proven: after it come but white space and one brace, so the key before it is a member of the outermost
+    object, and as the last one it wins over others of its name.
+    """
+    found = _START.search(data)
     end = data.rfind(b"}")
-    if start is not None and data.rfind(b"}", 0, end) >= start.end():
-        last = data.rfind(b"}", 0, end) + 1
-        if not data[last:end].strip() and _proves(data, start.end(), last, document):
-            return data[start.end() : last]
-    return _walk(data)
-
-
-def _proves(data: bytes, start: int, end: int, document: dict[str, Any]) -> bool:
-    """Whether the value at this place, and nothing else, is the payload."""
+    last = data.rfind(b"}", 0, end) + 1
+    if found is None or last <= found.end() or data[last:end].strip():
+        return None
+    body = data[found.end() : last]
     try:
-        orjson.loads(data[start:end])  # one value and not several: a key may stand twice
-        rest = orjson.loads(data[:start].removeprefix(b"\xef\xbb\xbf") + b"0" + data[end:])
+        payload = orjson.loads(body)  # one value and not several: a key may stand twice
+        document = orjson.loads(b"%b0%b" % (data[: found.end()].removeprefix(BOM), data[last:]))
     except orjson.JSONDecodeError:
-        return False
-    if not isinstance(rest, dict) or rest.get("payload") != 0 or isinstance(rest["payload"], bool):
-        return False
-    return rest.keys() == document.keys() and all(
-        rest[name] == value for name, value in document.items() if name != "payload"
-    )
+        return None
+    if type(document) is not dict or document.get("payload") != 0:
+        return None
+    document["payload"] = payload
+    return document, body
 
 
-def _walk(data: bytes) -> bytes:
-    """Scan the members of the outer object; the last `payload` wins, as it does for the decoder."""
+def payload_bytes(data: bytes) -> bytes:
+    """The payload of a line that has one, wherever it stands; of several the last wins, as it does for the decoder."""
     text = data.decode().removeprefix("\ufeff")
     decoder = json.JSONDecoder()
     place = _skip(text, text.index("{") + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -97,4 +96,4 @@ class TemplateCheck:
             return job
         field = "transactional_message_id"
         warning = Problem("unknown_template", field, "the workspace has no template of this number")
-        return replace(job, warnings=(*job.warnings, warning))
+        return job._replace(warnings=(*job.warnings, warning))

@@ -100,7 +100,7 @@ class Run:
         self.books = Books()
         self._tally = Tally(self.books, settings.limit or None)
         self._left = 0
-        self.workspace = Workspace(plan.base_url, plan.api_key, settings, time.time, state=state)
+        self.workspace = Workspace(plan.base_url, plan.api_key, settings, time.time, state=state, joins=True)
 
     async def execute(self, stack: AsyncExitStack) -> int:
         """From the preflight to the exit status."""

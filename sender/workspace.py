@@ -19,6 +19,7 @@ from sender.engine.triggers import NOTE, Triggers
 from sender.kinds import LANES
 from sender.metrics import NoMetrics
 from sender.preflight import WORKSPACES
+from sender.settings import DEFAULTS
 from sender.transport import TransportFault
 from sender.transport.http import HttpTransport
 from sender.verdict import Rules
@@ -46,7 +47,10 @@ PROBE_TIMEOUT: Final = 5.0
 
 
 class Workspace:
-    """Made with its limits; `open_lanes` puts it to work."""
+    """Made with its limits; `open_lanes` puts it to work.
+
+    Who `joins` a shared state takes the rates that hold there, unless the settings have rates of their own.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Workspace:
         wall: Callable[[], float],
         *,
         state: SharedState | None = None,
+        joins: bool = False,
         observer: Observer | None = None,
     ) -> None:
         self._observer = observer or NoMetrics()
@@ -72,9 +77,8 @@ class Workspace:
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
         )
         self._state = state
-        self._rates: dict[LaneName, float] = {
-            "send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app,
-        }  # fmt: skip
+        self._joins = joins
+        self._rates = _rates_of(settings)
         self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
         self.pacers = {lane: self._pacer(lane, self._rates[lane], state) for lane in LANES}
         self.reader = ApiReader(self.transport, self.pacers["app"])
@@ -83,7 +87,8 @@ class Workspace:
         guard = self._guards.get(lane)
         if state is None:
             return Pacer(rate, guard=guard)
-        return state.pacer(lane, rate, guard=guard, demand=lambda: self._demand(lane))
+        joins = self._joins and rate == _rates_of(DEFAULTS)[lane]
+        return state.pacer(lane, rate, guard=guard, demand=lambda: self._demand(lane), joins=joins)
 
     def _demand(self, name: LaneName) -> tuple[int, int, int]:
         """What a shared pacer reserves for: jobs, and our own reading in the app lane."""
@@ -156,9 +161,7 @@ class Workspace:
 
     def set_rates(self, settings: Settings) -> None:
         """Change the limits that differ; the replicas of a shared state all follow."""
-        rates: dict[LaneName, float] = {
-            "send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app,
-        }  # fmt: skip
+        rates = _rates_of(settings)
         for name in LANES:
             if self._rates[name] != rates[name]:
                 self.pacers[name].set_rate(rates[name])
@@ -197,3 +200,7 @@ class Workspace:
     def halted_kinds(self) -> set[str]:
         """Kinds that the API does not allow."""
         return {kind for lane in self.lanes.values() for kind in lane.halted_kinds}
+
+
+def _rates_of(settings: Settings) -> dict[LaneName, float]:
+    return {"send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import orjson
+
+from sender.errors import HaltError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +38,9 @@ class KeptGiveBacks:
 
     async def find(self, ids: Sequence[str]) -> Mapping[str, int]:
         """How often each of these was given back."""
-        known = _counts(await self._ledger.get_note(NOTE))
+        known: dict[str, int] = {}
+        with suppress(HaltError):
+            known = _counts(await self._ledger.get_note(NOTE))
         return {one: known[one] for one in ids if one in known}
 
     async def forget(self, ids: Sequence[str]) -> None:
@@ -50,12 +55,13 @@ class KeptGiveBacks:
 
     async def _change(self, change: Callable[[dict[str, int]], None]) -> None:
         """Until no other replica came between."""
-        while True:
-            before = await self._ledger.get_note(NOTE)
-            counts = _counts(before)
-            change(counts)
-            if await self._ledger.swap_note(NOTE, before, orjson.dumps(counts)):
-                return
+        with suppress(HaltError):  # whoever holds the memory tells of it
+            while True:
+                before = await self._ledger.get_note(NOTE)
+                counts = _counts(before)
+                change(counts)
+                if await self._ledger.swap_note(NOTE, before, orjson.dumps(counts)):
+                    return
 
 
 def _counts(note: bytes | None) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The Holdings are the messages in hand: which job each belongs to, and since when it is held."""
+"""The Holdings are the messages in hand of one station: which job each belongs to, and since when it is held."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    from sender.engine.delivery import Delivery
     from sender.queues import Message, Queue
 
 
@@ -21,10 +20,6 @@ class Holding:
     message: Message
     since: float
     """Loop time at which it was read."""
-    delivery: Delivery | None = None
-    """Its job in the engine, if it was taken on."""
-    suspect: bool = False
-    """Whether it was given out before a shared state was lost: without a record it may have been sent."""
 
 
 class Holdings:
@@ -33,8 +28,6 @@ class Holdings:
     def __init__(self) -> None:
         self._by_key: defaultdict[str, list[Holding]] = defaultdict(list)
         self._of_queue: Counter[str] = Counter()
-        self.on_change: Callable[[], None] = lambda: None
-        """Called whenever room was made."""
 
     def __len__(self) -> int:
         return self._of_queue.total()
@@ -42,6 +35,9 @@ class Holdings:
     def __iter__(self) -> Iterator[Holding]:
         for holdings in list(self._by_key.values()):
             yield from holdings
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_key
 
     def of(self, queue: Queue) -> int:
         """Messages of this queue."""
@@ -57,8 +53,6 @@ class Holdings:
         found = self._by_key.pop(key, [])
         for holding in found:
             self._of_queue[holding.queue.source] -= 1
-        if found:
-            self.on_change()
         return found
 
     def keys(self) -> list[str]:
@@ -71,3 +65,11 @@ class Holdings:
             key for key, holdings in self._by_key.items()
             if any(one.queue.hold_limit is not None and now - one.since > one.queue.hold_limit for one in holdings)
         ]  # fmt: skip
+
+
+def by_queue(holdings: Iterable[Holding]) -> dict[Queue, list[Message]]:
+    """Their messages, each with the others of its queue."""
+    found: dict[Queue, list[Message]] = {}
+    for one in holdings:
+        found.setdefault(one.queue, []).append(one.message)
+    return found

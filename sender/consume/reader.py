@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sender.consume.appetite import Appetite
 from sender.consume.holdings import Holding
-from sender.consume.station import LOST_HORIZON
+from sender.consume.returns import end_all, give_back
 from sender.job import Invalid, Line
 from sender.outcome import Outcome
 from sender.problem import Problem
@@ -19,7 +20,7 @@ from sender.queues import QueueError, QueueLost
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sender.consume.holdings import Holdings
+    from sender.consume.closer import Closer
     from sender.consume.station import Station
     from sender.health import Conditions
     from sender.job import Job
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from sender.queues import Message, Queue
     from sender.settings import Settings
 
-MOST_AT_ONCE: Final = 50
 FIRST_WAIT: Final = 0.2
 MOST_WAIT: Final = 5.0
 FULL_WAIT: Final = 0.5
 """Seconds without reading after a whole batch had to be given back: nobody gains by passing it around."""
+LOOK_AGAIN: Final = 0.05
 LAG_EVERY: Final = 5.0
 
 log = structlog.get_logger()
@@ -41,8 +42,8 @@ class Reader:
     """Reads until `stop`."""
 
     def __init__(
-        self, queue: Queue, stations: Mapping[str | None, Station], parser: Parser, settings: Settings,
-        holdings: Holdings, conditions: Conditions, *, lost_at: float | None = None,
+        self, queue: Queue, stations: Mapping[str | None, Station], parser: Parser, settings: Settings, closer: Closer,
+        conditions: Conditions,
     ) -> None:  # fmt: skip
         self.queue = queue
         self.lag: int | None = None
@@ -50,10 +51,10 @@ class Reader:
         self._stations = stations
         self._parser = parser
         self._settings = settings
-        self._holdings = holdings
+        self._closer = closer
         self._conditions = conditions
-        self._lost_at = lost_at
         self._condition = f"queue {queue.source}"
+        self._appetite = Appetite(settings.prefetch)
         self._number = 0
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
@@ -63,8 +64,8 @@ class Reader:
         self._stop.set()
 
     async def run(self) -> None:
-        """Read, and keep what is in hand from returning to the queue, until `stop`."""
-        beside = [asyncio.create_task(self._keep()), asyncio.create_task(self._look_at_lag())]
+        """Read until `stop`."""
+        lag = asyncio.create_task(self._look_at_lag(), name="lag")
         wait = FIRST_WAIT
         try:
             while not self._stop.is_set():
@@ -79,96 +80,94 @@ class Reader:
                     await self._rest(wait)
                     wait = min(MOST_WAIT, wait * 2)
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await end_all([lag])
+
+    async def keep(self) -> None:
+        """Keep what is in hand from returning to the queue, and give back in time what it would give to another
+        anyway; until cancelled."""
+        while True:
+            await asyncio.sleep(self.queue.keep_every or MOST_WAIT)
+            try:
+                if self.queue.keep_every is not None and (mine := self._in_hand()):
+                    await self.queue.keep(mine)
+            except QueueError as error:
+                log.warning("messages in hand could not be kept", error=str(error))
+            await self._give_back_overdue()
+
+    def _in_hand(self) -> list[Message]:
+        holdings = [one for station in self._stations.values() for one in station.holdings] + self._closer.holdings
+        return [one.message for one in holdings if one.queue is self.queue]
 
     async def _read_once(self) -> None:
-        room = min(self._settings.prefetch - self._holdings.of(self.queue), MOST_AT_ONCE)
-        if room <= 0 or not self._anyone_works():
-            await self._rest(0.05)
+        in_hand = sum(one.holdings.of(self.queue) for one in self._stations.values()) + self._closer.of(self.queue)
+        most = self._appetite.most(in_hand, self._loop.time())
+        if not most or not any(station.works for station in self._stations.values()):
+            await self._rest(LOOK_AGAIN)
             return
-        messages = await self._read(room)
+        messages = await self._read(most)
         if not messages:
             return
         back = await self._take_on(messages)
-        if back:
-            await self.queue.give_back([holding.message for holding in back])
-            if len(back) == len(messages):
-                await self._rest(FULL_WAIT)
+        await give_back(back)
+        if len(back) == len(messages):
+            await self._rest(FULL_WAIT)
 
     async def _read(self, most: int) -> Sequence[Message]:
         """What the queue gives, or nothing as soon as `stop` was called."""
         reading = asyncio.create_task(_as_coroutine(self.queue, most))
         stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not reading.done():
-            reading.cancel()  # the broker's side keeps what came, see Queue.read
-            await asyncio.gather(reading, return_exceptions=True)
-        if reading.cancelled():
-            return ()
-        return reading.result()
+        try:
+            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not reading.done():
+                reading.cancel()  # the broker's side keeps what came, see Queue.read
+                await asyncio.gather(reading, return_exceptions=True)
+        return () if reading.cancelled() else reading.result()
 
     async def _take_on(self, messages: Sequence[Message]) -> list[Holding]:
         """To the stations with them; returns what has to be given back."""
         arrived: defaultdict[str | None, list[tuple[Job, Holding]]] = defaultdict(list)
+        back: list[Holding] = []
         for message in messages:
             holding = Holding(self.queue, message, self._loop.time())
-            job = self._job(message, holding)
-            if job is not None:
-                arrived[job.workspace].append((job, holding))
-        back: list[Holding] = []
+            found = self._parse(message)
+            if isinstance(found, Invalid):
+                back += self._refuse(holding, _invalid(found, found.problems))
+            elif found.workspace not in self._stations:
+                unknown = Problem("bad_workspace", "workspace", "no workspace of this name is configured")
+                back += self._refuse(holding, _invalid(found, (unknown,)))
+            else:
+                arrived[found.workspace].append((found, holding))
+                self._appetite.saw(self._stations[found.workspace], found, self._loop.time())
         for name, jobs in arrived.items():
             back += await self._stations[name].take_on(jobs)
         return back
 
-    def _job(self, message: Message, holding: Holding) -> Job | None:
-        """The message's job; None when it goes another way."""
+    def _parse(self, message: Message) -> Job | Invalid:
         self._number += 1
         identity = None
         if self._settings.identity == "message":
             identity = (message.id, f"{message.source}\n{message.id}")
         line = Line(message.source, self._number, message.data, None, identity, message.priority or "normal")
-        wall = time.time()
-        found = self._parser.parse(line, wall)
-        lately = self._lost_at is not None and wall - self._lost_at < LOST_HORIZON
-        holding.suspect = lately and message.deliveries > 1
-        home = self._stations.get(found.workspace if not isinstance(found, Invalid) else None)
-        if isinstance(found, Invalid) or home is None:
-            self._refuse(found, holding)
-        else:
-            return found
-        return None
+        found = self._parser.parse(line, time.time())
+        late = isinstance(found, Invalid) and found.problems[0].code == "expired"
+        if late and message.deliveries > 1:  # it may have been sent in time: the memory knows, else the lane says it
+            return self._parser.parse(line, 0.0)
+        return found
 
-    def _refuse(self, found: Invalid | Job, holding: Holding) -> None:
-        problems = found.problems if isinstance(found, Invalid) else (
-            Problem("bad_workspace", "workspace", "no workspace of this name is configured"),
-        )  # fmt: skip
-        next(iter(self._stations.values())).refuse(holding, _invalid(found, problems))
-
-    def _anyone_works(self) -> bool:
-        return any(station.halted is None for station in self._stations.values())
-
-    async def _keep(self) -> None:
-        """Tell the broker that we are still at work, and give back in time what it would give to another anyway."""
-        while True:
-            await asyncio.sleep(self.queue.keep_every or MOST_WAIT)
-            mine = [holding.message for holding in self._holdings if holding.queue is self.queue]
-            try:
-                if mine and self.queue.keep_every is not None:
-                    await self.queue.keep(mine)
-                await self._give_back_overdue()
-            except QueueError as error:
-                log.warning("messages in hand could not be kept", error=str(error))
+    def _refuse(self, holding: Holding, outcome: Outcome) -> list[Holding]:
+        """Have the refusal recorded by any station that works; if there is none, the message goes back."""
+        for station in self._stations.values():
+            if station.works:
+                station.refuse(holding, outcome)
+                return []
+        return [holding]
 
     async def _give_back_overdue(self) -> None:
-        overdue = self._holdings.overdue(self._loop.time())
-        messages = [one.message for one in self._holdings if one.queue is self.queue and _key_in(one, overdue)]
+        now = self._loop.time()
         for station in self._stations.values():
-            station.withdraw(overdue)
-        if messages:
-            await self.queue.give_back(messages)
+            await give_back(station.withdraw(station.holdings.overdue(now)))
 
     async def _look_at_lag(self) -> None:
         while True:
@@ -188,10 +187,6 @@ class Reader:
 
 async def _as_coroutine(queue: Queue, most: int) -> Sequence[Message]:
     return await queue.read(most)
-
-
-def _key_in(holding: Holding, keys: Sequence[str]) -> bool:
-    return holding.delivery is not None and holding.delivery.job.key in keys
 
 
 def _invalid(found: Invalid | Job, problems: tuple[Problem, ...]) -> Outcome:

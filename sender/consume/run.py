@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from contextlib import AsyncExitStack
+import traceback
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from sender.consume.closer import Closer
-from sender.consume.holdings import Holdings
+from sender.consume.give_backs import KeptGiveBacks
+from sender.consume.orders import Orders
 from sender.consume.reader import Reader
+from sender.consume.returns import Errands, end_all, give_back
 from sender.consume.sinks import open_sink
-from sender.consume.station import Station, is_lost
-from sender.errors import SenderError, UsageError
+from sender.consume.station import LOST, Station, is_lost, known_loss
+from sender.errors import StateLost, UsageError
 from sender.health import Conditions, HealthServer
 from sender.kinds import LANES
-from sender.live import LiveSettings, OperatorSignals
+from sender.live import LiveSettings
 from sender.memory import open_ledger, open_shared
 from sender.metrics import NoMetrics
 from sender.metrics.figures import Figures
@@ -31,50 +35,90 @@ from sender.validation import Options
 from sender.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
+    from sender.consume.holdings import Holding
     from sender.consume.plan import ConsumePlan, Home
     from sender.ledger import Ledger
     from sender.metrics import Observer
     from sender.queues import Queue
+    from sender.recorder import Ended
     from sender.settings import Settings
     from sender.state.shared import SharedState
 
 STATE: Final = "state"
 WORKING: Final = "working"
-LOST: Final = "lost"
 LOOK_EVERY: Final = 0.5
 GIVE_BACK_WITHIN: Final = 3.0
+LET_GO_WITHIN: Final = 3.0
+"""Seconds in which what is let go of has to end; then it is cut off."""
+RETURN_AFTER: Final = 25.0
+"""Seconds after which a dead replica's messages are another's: within 30 s (CONTRACT section 7)."""
+AWAY_LIMIT: Final = 3.0
+"""Seconds without the shared state after which messages go back to their queues."""
+AGAIN_AFTER: Final = 1.0
 
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Legacy:
+    """What a consumer leaves to the one that takes its place after the state was lost, by workspace."""
+
+    births: dict[str | None, float] = field(default_factory=dict)
+    """When the state began, as this process saw it last."""
+    unrecorded: dict[str | None, list[Ended]] = field(default_factory=dict)
+
+
 async def consume(plan: ConsumePlan) -> int:
     """Consume until a signal: 0 after a clean drain, 3 when nothing can run any more."""
-    lost_at: float | None = None
-    while True:
+    legacy = Legacy()
+    with Orders() as orders:
+        while True:
+            status = await _consume_once(plan, orders, legacy)
+            if status is not None:
+                return status
+
+
+async def _consume_once(plan: ConsumePlan, orders: Orders, legacy: Legacy) -> int | None:
+    """One consumer from its opening to its end; None when another has to take its place."""
+    first = not legacy.births
+    status: int | None = None
+    try:
         async with AsyncExitStack() as stack:
-            consumer = Consumer(plan, lost_at)
-            status = await consumer.run(stack)
-        if status is not None:
-            return status
-        lost_at = time.time()
-        log.warning("the shared state was lost and is joined anew; redelivered messages without a record are in doubt")
+            stack.callback(orders.give_to, None)
+            status = await Consumer(plan, orders, legacy).run(stack)
+    except UsageError as error:
+        if first:
+            raise
+        log.warning("the consumer cannot be opened anew yet", error=str(error))
+    except StateLost as error:
+        log.warning("the shared state was lost while the consumer was opened", error=str(error))
+    if status is None and orders.signals:
+        return 0
+    if status is None:
+        log.warning("the shared state is joined anew")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN_AFTER):
+                await orders.draining.wait()
+    return status
 
 
 class Consumer:
     """The parts of one consumer and how they are wired."""
 
-    def __init__(self, plan: ConsumePlan, lost_at: float | None) -> None:
+    def __init__(self, plan: ConsumePlan, orders: Orders, legacy: Legacy) -> None:
         self._plan = plan
         self._settings = plan.settings
-        self._lost_at = lost_at
+        self._orders = orders
+        self._legacy = legacy
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._signals = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
+        self._clean = True
+        self._holding = asyncio.Lock()
+        self._errands = Errands()
         self._live = LiveSettings(plan.settings, plan.read_settings, self._apply, plan.config or None)
-        self._holdings = Holdings()
         self._conditions = Conditions(WORKING)
         self._stations: dict[str | None, Station] = {}
         self._states: list[SharedState] = []
@@ -83,41 +127,97 @@ class Consumer:
     async def run(self, stack: AsyncExitStack) -> int | None:
         """From opening to the end; None when the shared state was lost and all has to begin anew."""
         observer = await self._open_health(stack)
-        self._catch_signals(stack)
         closer = await self._open_closer(stack)
         await self._open_stations(stack, closer, observer)
-        queues = [open_queue(url, in_hand=self._settings.prefetch) for url in self._plan.urls]
-        for queue in queues:
-            stack.push_async_callback(queue.aclose)
-        self._open_readers(queues)
+        queues = [self._open_queue(url, stack) for url in self._plan.urls]
+        self._open_readers(queues, closer)
         self._watch(observer)
+        if self._settings.paused:
+            self.pause(True)
+        self._orders.give_to(self)
         if not self._ended.is_set():
             self._conditions.meet(WORKING)
             log.info("consuming", queues=[queue.source for queue in queues])
         return await self._work(closer)
 
+    def drain(self, *, now: bool) -> None:
+        """Stop reading and end; or let go of everything at once."""
+        self._conditions.miss(WORKING, "draining")
+        self._ended.set()
+        if now:
+            self._clean = False
+            self._hurry.set()
+
+    def look(self) -> None:
+        """Read the configuration again."""
+        self._live.look()
+
+    def pause(self, paused: bool) -> None:
+        """Start nothing further in any replica, or go on."""
+        self._errands.start(self._hold(paused), "pause" if paused else "resume")
+
     async def _work(self, closer: Closer) -> int | None:
-        beside = [asyncio.create_task(work) for work in (closer.run(), self._look_at_state(), self._live.follow())]
-        if self._settings.paused:
-            self._pause(True)
-        stations = [asyncio.create_task(station.run()) for station in self._stations.values()]
-        readers = [asyncio.create_task(reader.run()) for reader in self._readers]
+        beside = [
+            self._start(work)
+            for work in (
+                closer.run(),
+                self._look_at_state(),
+                self._live.follow(),
+                *(one.keep() for one in self._readers),
+            )
+        ]
+        stations = [self._start(station.run()) for station in self._stations.values()]
+        readers = [self._start(reader.run()) for reader in self._readers]
         try:
             await self._ended.wait()
             self._conditions.miss(WORKING, "draining")
             for reader in self._readers:
                 reader.stop()
-            await asyncio.gather(*readers)
-            for station in self._stations.values():
-                station.stop(now=self._signals > 1)
-            self._loop.call_later(self._settings.grace, self._let_go)
-            await asyncio.gather(*stations)
+            await self._end(readers, LET_GO_WITHIN)
+            await self._end_stations(stations)
             await self._finish(closer)
         finally:
-            for task in (*beside, *stations, *readers):
-                task.cancel()
-            await asyncio.gather(*beside, *stations, *readers, return_exceptions=True)
+            await end_all((*beside, *stations, *readers))
+            await self._errands.cancel()
         return self._status()
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Work for the whole time: if it breaks, the consumer ends, and says why."""
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._look_at_end)
+        return task
+
+    def _look_at_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        log.error("a fault of sender itself; please report it", error=type(error).__name__, at=where)
+        self._clean = False
+        self._ended.set()
+
+    async def _end_stations(self, tasks: list[asyncio.Task[None]]) -> None:
+        """What is in hand ends within the grace; then it is let go of, and what cannot even do that is cut off."""
+        for station in self._stations.values():
+            station.stop(now=False)
+        hurry = self._loop.create_task(self._hurry.wait())
+        ending = self._loop.create_task(asyncio.wait(tasks))
+        await asyncio.wait({hurry, ending}, timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        ending.cancel()
+        if not all(task.done() for task in tasks):
+            log.warning("what is still in hand is let go of")
+            for station in self._stations.values():
+                station.stop(now=True)
+        await self._end(tasks, LET_GO_WITHIN)
+
+    async def _end(self, tasks: Collection[asyncio.Task[None]], seconds: float) -> None:
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        if late:
+            self._clean = False
+            await end_all(late)
 
     async def _finish(self, closer: Closer) -> None:
         """Acknowledge what is done, give back what was not started."""
@@ -126,24 +226,20 @@ class Consumer:
                 await closer.drain()
         except TimeoutError:
             log.warning("a broker does not answer; what was done will come again, and be known")
-        left = list(self._holdings)
+        left = [one for station in self._stations.values() for one in _returning(station)] + closer.holdings
         try:
             async with asyncio.timeout(GIVE_BACK_WITHIN):
-                for queue in {holding.queue for holding in left}:
-                    await queue.give_back([one.message for one in left if one.queue is queue])
-        except (TimeoutError, SenderError) as error:
-            log.warning("messages could not be given back; they return by themselves", error=str(error))
+                await give_back(left)
+        except TimeoutError:
+            log.warning("messages could not be given back in time; they return by themselves", messages=len(left))
         log.info("drained", given_back=len(left))
 
     def _status(self) -> int | None:
         halted = [station.halted for station in self._stations.values() if station.halted is not None]
-        if any(is_lost(error) for error in halted) and not self._signals:
+        if any(is_lost(error) for error in halted) and not self._orders.signals:
+            self._legacy.unrecorded |= {name: one.unrecorded for name, one in self._stations.items()}
             return None
-        return 3 if len(halted) == len(self._stations) else 0
-
-    def _let_go(self) -> None:
-        for station in self._stations.values():
-            station.stop(now=True)
+        return 3 if len(halted) == len(self._stations) or not self._clean else 0
 
     async def _open_closer(self, stack: AsyncExitStack) -> Closer:
         if not self._plan.dead_letter:
@@ -167,18 +263,26 @@ class Consumer:
             workspace = Workspace(home.base_url, home.key, self._settings, time.time, state=state, observer=mine)
             stack.push_async_callback(workspace.transport.aclose)
             condition = f"workspace {home.name or 'default'}"
+            lost_at = None if state is None else await self._lost_at(home.name, state)
             station = Station(
-                home.name, workspace, mine.timed(ledger), sink, self._settings, self._holdings, closer, mine,
-                tracer, self._halting(condition),
+                home.name, workspace, mine.timed(ledger), sink, self._settings, closer, mine, tracer,
+                self._halting(home.name, condition), away=partial(_is_away, state), lost_at=lost_at,
             )  # fmt: skip
             self._stations[home.name] = station
-            if state is not None and self._lost_at is not None:
-                await state.ledger.put_note(LOST, repr(self._lost_at).encode())
-            elif state is not None:
-                known = await state.ledger.get_note(LOST)
-                self._lost_at = float(known) if known else None
             await station.open(home.base_url)
+            station.record_late(self._legacy.unrecorded.pop(home.name, []))
             self._conditions.meet(condition)
+
+    async def _lost_at(self, name: str | None, state: SharedState) -> float | None:
+        """Unix time at which this workspace's state was seen to be lost; all replicas are told."""
+        before = self._legacy.births.get(name)
+        self._legacy.births[name] = born = state.ledger.born
+        if before is not None and before != born:
+            now = time.time()
+            log.warning("the shared state was lost; redelivered messages without a record are in doubt")
+            await state.ledger.put_note(LOST, repr(now).encode())
+            return now
+        return await known_loss(state.ledger)
 
     async def _open_memory(self, home: Home, stack: AsyncExitStack) -> tuple[Ledger, SharedState | None]:
         if home.ledger is not None:
@@ -190,15 +294,20 @@ class Consumer:
         self._states.append(state)
         return state.ledger, state
 
-    def _open_readers(self, queues: Sequence[Queue]) -> None:
+    def _open_queue(self, url: str, stack: AsyncExitStack) -> Queue:
+        """SQS keeps no count of what was given back: the first workspace's memory does."""
+        kept = KeptGiveBacks(next(iter(self._stations.values())).ledger) if url.startswith("sqs:") else None
+        queue = open_queue(url, in_hand=self._settings.prefetch, return_after=RETURN_AFTER, given_back=kept)
+        stack.push_async_callback(queue.aclose)
+        return queue
+
+    def _open_readers(self, queues: Sequence[Queue], closer: Closer) -> None:
         settings = self._settings
         options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
         parser = Parser(settings.kind, options, frozenset(name for name in self._stations if name is not None))
         for queue in queues:
             self._conditions.miss(f"queue {queue.source}", "not yet read")
-            self._readers.append(
-                Reader(queue, self._stations, parser, settings, self._holdings, self._conditions, lost_at=self._lost_at)
-            )
+            self._readers.append(Reader(queue, self._stations, parser, settings, closer, self._conditions))
 
     async def _open_health(self, stack: AsyncExitStack) -> Observer:
         port = self._settings.health_port
@@ -228,54 +337,54 @@ class Consumer:
         for reader in self._readers:
             observer.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
         observer.conditions = self._conditions.met
-        observer.in_hand = lambda: len(self._holdings)
+        observer.in_hand = lambda: sum(len(station.holdings) for station in self._stations.values())
         if self._states:
             observer.state = lambda: all(state.reachable for state in self._states)
 
-    def _halting(self, condition: str) -> Callable[[], None]:
+    def _halting(self, name: str | None, condition: str) -> Callable[[], None]:
         def halted() -> None:
             self._conditions.miss(condition, "halted; see the log")
-            if all(station.halted is not None for station in self._stations.values()):
+            lost = name in self._stations and is_lost(self._stations[name].halted)
+            if lost or all(station.halted is not None for station in self._stations.values()):
                 self._ended.set()
 
         return halted
 
     async def _look_at_state(self) -> None:
-        while self._states:
-            away = [state for state in self._states if not state.reachable]
-            if away:
-                self._conditions.miss(STATE, "the shared state does not answer")
-            else:
-                self._conditions.meet(STATE)
+        while True:
+            if self._states:
+                away = any(not state.reachable for state in self._states)
+                self._tell(STATE, "the shared state does not answer" if away else None)
+            for name, station in self._stations.items():
+                kinds = ", ".join(sorted(station.workspace.halted_kinds()))
+                self._tell(f"kinds of {name or 'default'}", f"the API does not allow {kinds}" if kinds else None)
             await asyncio.sleep(LOOK_EVERY)
 
-    def _catch_signals(self, stack: AsyncExitStack) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._drain)
-            stack.callback(self._loop.remove_signal_handler, number)
-        stack.enter_context(OperatorSignals(self._live.look, self._pause))
-
-    def _drain(self) -> None:
-        """The first signal drains, the second lets go at once."""
-        self._signals += 1
-        self._conditions.miss(WORKING, "draining")
-        self._ended.set()
-        if self._signals > 1:
-            self._let_go()
+    def _tell(self, condition: str, reason: str | None) -> None:
+        if reason is None:
+            self._conditions.meet(condition)
+        else:
+            self._conditions.miss(condition, reason)
 
     def _apply(self, settings: Settings, changed: frozenset[str]) -> None:
         """Settings that changed in the file: rates, and whether to pause."""
         for station in self._stations.values():
             station.workspace.set_rates(settings)
         if "paused" in changed:
-            self._pause(settings.paused)
-
-    def _pause(self, paused: bool) -> None:
-        task = self._loop.create_task(self._hold(paused))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self.pause(settings.paused)
 
     async def _hold(self, held: bool) -> None:
-        for station in self._stations.values():
-            await station.workspace.hold(held=held)
+        async with self._holding:  # one after another, so that the last word holds
+            for station in self._stations.values():
+                await station.workspace.hold(held=held)
         log.info("paused" if held else "resumed")
+
+
+def _returning(station: Station) -> list[Holding]:
+    """Messages that another may have as if they had not been read."""
+    return station.unstarted() if is_lost(station.halted) else list(station.holdings)
+
+
+def _is_away(state: SharedState | None) -> bool:
+    since = None if state is None else state.away_since
+    return since is not None and asyncio.get_running_loop().time() - since > AWAY_LIMIT

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from sender.consume.closer import reason_of
+from sender.consume.hands import Hands
+from sender.consume.lease import Lease
+from sender.consume.returns import Errands, end_all, give_back
 from sender.doubts import Doubts
 from sender.engine.admission import admit
 from sender.engine.delivery import Delivery
@@ -25,12 +27,13 @@ from sender.problem import Problem
 from sender.recorder import Ended, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sender.consume.closer import Closer
     from sender.consume.holdings import Holding, Holdings
     from sender.engine.desk import Desk
-    from sender.job import Job
+    from sender.engine.lane import Lane
+    from sender.job import Job, Priority
     from sender.kinds import LaneName
     from sender.ledger import Ledger, Standing
     from sender.metrics import Observer
@@ -40,13 +43,23 @@ if TYPE_CHECKING:
     from sender.workspace import Workspace
 
 MOST_WAITING: Final = 200
-"""Jobs that wait in one lane; what comes above that is given back."""
+"""Jobs of one priority that wait in one lane; what comes above that is given back."""
+LEAST_WAITING: Final = 4
+SOON: Final = 2.0
+"""Seconds of a lane's rate that may wait in it: a slow lane holds few messages, and the others have the places."""
 BURIED: Final = ("invalid", "rejected", "failed", "in_doubt")
 RECONCILE_EVERY: Final = 5.0
+TEND_EVERY: Final = 1.0
+FIND_WITHIN: Final = 5.0
+"""Seconds for a look into the memory; then the messages go back, long before they return by themselves."""
+GATHER: Final = 0.08
+"""Seconds that ends wait for others: each record is a round trip, which all replicas pay to one server."""
+RECORD_WITHIN: Final = 5.0
+"""Seconds that the end waits for outcomes to be recorded."""
 LOST_HORIZON: Final = 6 * 3600.0
 """Seconds after the loss of a shared state for which a message that was given out before may have been sent."""
-LEASE: Final = "reconciler"
-LEASE_SECONDS: Final = 120.0
+LOST: Final = "lost"
+PRIORITIES: Final = ("high", "normal", "low")
 
 log = structlog.get_logger()
 
@@ -56,24 +69,49 @@ class Station:
 
     def __init__(
         self, name: str | None, workspace: Workspace, ledger: Ledger, sink: Log, settings: Settings,
-        holdings: Holdings, closer: Closer, observer: Observer, tracer: Tracer, on_halt: Callable[[], None],
+        closer: Closer, observer: Observer, tracer: Tracer, on_halt: Callable[[], None],
+        *, away: Callable[[], bool] = lambda: False, lost_at: float | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.workspace = workspace
         self.ledger = ledger
         self.halted: HaltError | None = None
         self._settings = settings
-        self._holdings = holdings
         self._closer = closer
         self._observer = observer
         self._tracer = tracer
         self._on_halt = on_halt
-        self._recorder = Recorder(ledger, sink, self._recorded)
+        self._away = away
+        self._lost_at = lost_at
+        self._recorder = Recorder(ledger, sink, self._recorded, gather=GATHER)
         self._identities = Identities(ledger)
+        self._hands = Hands(self._identities)
         self._doubts = Doubts(workspace, ledger, self._recorder, settings)
+        self._lease = Lease(ledger)
         self._lines = OutcomeLines(settings.log_level)
+        self._errands = Errands()
         self._desk: Desk | None = None
         self._stopping = False
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes jobs on: not halted, not stopping, and its memory answers."""
+        return self.halted is None and not self._stopping and not self._away()
+
+    @property
+    def holdings(self) -> Holdings:
+        """Its messages in hand."""
+        return self._hands.holdings
+
+    @property
+    def unrecorded(self) -> list[Ended]:
+        """Ends that are not in the memory, since it was lost; those that say something of a job's fate."""
+        return [ended for ended in self._recorder.unrecorded if ended.entry is not None]
+
+    def record_late(self, ended: Sequence[Ended]) -> None:
+        """Take what another station could not record: its messages come again, and are known then."""
+        for one in ended:
+            self._recorder.put(one)
 
     async def open(self, base_url: str) -> None:
         """Preflight and memory; UsageError when key or URL are surely wrong."""
@@ -96,62 +134,90 @@ class Station:
     async def run(self) -> None:
         """Lanes, records and reconciliation, until `stop` and all that is in hand has ended."""
         beside = [
-            asyncio.create_task(work, name=name)
+            asyncio.create_task(self._guard(work), name=name)
             for name, work in (
-                ("recorder", self._guard(self._recorder.run())),
-                ("notes", self._guard(self._doubts.keep_notes())),
-                ("triggers", self._guard(self.workspace.follow_triggers())),
-                ("reconcile", self._guard(self._reconcile())),
+                ("recorder", self._recorder.run()),
+                ("notes", self._doubts.keep_notes()),
+                ("triggers", self.workspace.follow_triggers()),
+                ("reconcile", self._reconcile()),
+                ("tend", self._tend()),
             )
         ]
         try:
-            await asyncio.gather(*(self._run_lane(name) for name in LANES))
-            async with asyncio.timeout(max(1.0, self._settings.grace / 2)):
-                await self._recorder.drain()
-                await self._doubts.save()
+            await asyncio.gather(*(self._guard(self.workspace.lanes[name].run()) for name in LANES))
+            if not isinstance(self.halted, OutputError):
+                async with asyncio.timeout(RECORD_WITHIN):
+                    await self._recorder.drain()
+                    await self._doubts.save()
         except TimeoutError:
             log.warning("outcomes could not be recorded; their jobs are in doubt for the next replica")
         except OutputError as error:
             self.halt(error)
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await end_all(beside)
+        if self.halted is not None and not is_lost(self.halted):  # the others go on: this is for other replicas
+            self._errands.start(give_back(self._hands.withdraw(self.holdings.keys())), "give back")
+        await self._errands.finish()
 
-    def room(self, lane: LaneName) -> int:
-        """Jobs that the lane takes on now."""
-        waiting = self.workspace.lanes[lane].waiting if lane in self.workspace.lanes else MOST_WAITING
-        return 0 if self._stopping or self.halted else max(0, MOST_WAITING - waiting)
+    def places(self, name: LaneName, priority: Priority) -> tuple[int, int]:
+        """(free, all) places for waiting jobs; each priority has its own."""
+        if not self.works:
+            return 0, 0
+        lane = self.workspace.lanes[name]
+        ranks = lane.queue.startable
+        others, most = lane.waiting - sum(ranks), self._most_waiting(lane)
+        return max(0, most - ranks[PRIORITIES.index(priority)] - others), most
+
+    def _most_waiting(self, lane: Lane) -> int:
+        """A lane that stands leaves half of the messages in hand to the others."""
+        most = min(MOST_WAITING, max(LEAST_WAITING, round(lane.pacer.rate * SOON)))
+        now = asyncio.get_running_loop().time()
+        stands = lane.breaker.state != "closed" or lane.pacer.paused_until > now + TEND_EVERY
+        return min(most, max(1, self._settings.prefetch // 2)) if stands else most
 
     async def take_on(self, arrived: Sequence[tuple[Job, Holding]]) -> list[Holding]:
         """Start these jobs, or end their messages by what is known of them; returns those to be given back."""
-        with await self._identities.look_up([job.key for job, _ in arrived]) as standings:
+        if not self.works:
+            return [holding for _, holding in arrived]
+        try:
+            async with asyncio.timeout(FIND_WITHIN):
+                found = await self._identities.look_up([job.key for job, _ in arrived])
+        except TimeoutError:
+            return [holding for _, holding in arrived]
+        except HaltError as error:
+            self.halt(error)
+            return [holding for _, holding in arrived]
+        with found as standings:
             return [holding for job, holding in arrived if not self._take_on(job, holding, standings.get(job.key))]
 
     def _take_on(self, job: Job, holding: Holding, standing: Standing | None) -> bool:
         """Start the job, or end its message by what is known of it; False: give the message back."""
-        held = self._identities.held(job.key)
-        if standing is not None and held is None and (standing.held or standing.state == "handed_over"):
+        joined = self._hands.join(job, holding)
+        if joined != "unknown":
+            if joined == "conflict":
+                self._refuse_conflict(job, holding)
+            return joined != "ended"
+        if standing is not None and (standing.held or standing.state == "handed_over"):
             return False
         if standing is not None and standing.state == "failed":
             standing = None  # given up by an earlier delivery, and surely not accepted
-        admission = admit(job, held, standing, run=0)
-        if admission == "start":
+        if standing is None:
             return self._take_up(job, holding)
-        if admission == "duplicate":
-            self._holdings.add(job.key, holding)
-        elif admission == "id_conflict":
-            problem = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
-            self.refuse(holding, Outcome(job.id, job.kind.name, "invalid", job.source, job.line, problems=(problem,)))
-        elif standing is not None:
+        if admit(job, None, standing, run=0) == "id_conflict":
+            self._refuse_conflict(job, holding)
+        else:
             self._end_standing(job, holding, standing)
         return True
 
     def refuse(self, holding: Holding, outcome: Outcome) -> None:
         """A message that is no job."""
         key = f"message {holding.message.source} {holding.message.id}"
-        self._holdings.add(key, holding)
+        self.holdings.add(key, holding)
         self._recorder.put(Ended(outcome, None, key=key))
+
+    def _refuse_conflict(self, job: Job, holding: Holding) -> None:
+        problem = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
+        self.refuse(holding, Outcome(job.id, job.kind.name, "invalid", job.source, job.line, problems=(problem,)))
 
     def stop(self, *, now: bool) -> None:
         """Start nothing more; or let go of what is in hand at once."""
@@ -170,24 +236,27 @@ class Station:
         self.stop(now=isinstance(error, OutputError))
         self._on_halt()
 
-    def withdraw(self, keys: Sequence[str]) -> None:
-        """These jobs go back to their queue: those that wait are not started any more."""
+    def unstarted(self) -> list[Holding]:
+        """Messages of which surely nothing was sent. After a loss of the memory only these may go back as if they had
+        never been read: of the others nobody else would know that they may have been sent."""
+        return self.withdraw(self._hands.waiting(lambda one: not one.attempts))
+
+    def withdraw(self, keys: Sequence[str]) -> list[Holding]:
+        """These jobs go back to their queue: those that wait are not started any more. Returns their messages."""
         for key in keys:
-            for holding in self._holdings.pop(key):
-                if holding.delivery is not None:
-                    holding.delivery.withdrawn = True
-                self._identities.ended(key)
+            self._doubts.take(key)
+        return self._hands.withdraw(keys)
 
     def _take_up(self, job: Job, holding: Holding) -> bool:
         """Start a job of which nothing is known, unless something speaks against it; False: there is no room."""
         deliveries = holding.message.deliveries
-        if holding.suspect:
+        if deliveries > 1 and self._lost_at is not None and time.time() - self._lost_at < LOST_HORIZON:
             self._doubt(job, holding)
         elif deliveries > self._settings.max_deliveries:
             text = f"it was delivered {deliveries - 1} times, and nobody came to an end with it"
             problem = Problem("too_many_deliveries", None, text)
             self.refuse(holding, Delivery(job).outcome("invalid", problem))
-        elif not self.room(job.kind.lane):
+        elif job.kind.name in self.workspace.halted_kinds() or not self.places(job.kind.lane, job.priority)[0]:
             return False
         else:
             self._start(job, holding)
@@ -199,39 +268,39 @@ class Station:
         delivery = Delivery(job, tried_at=now - LOST_HORIZON)
         problem = Problem("state_lost", None, "it was delivered before the shared state was lost")
         outcome = delivery.outcome("in_doubt", problem, finished_at=now)
-        self._holdings.add(job.key, holding)
+        self._hands.start(delivery, holding)
         self._recorder.put(Ended(outcome, delivery.entry(outcome)))
 
     def _start(self, job: Job, holding: Holding) -> None:
         delivery = Delivery(job, span=self._tracer.begin(job.kind.name, job.kind.lane, holding.message.headers))
-        holding.delivery = delivery
-        self._holdings.add(job.key, holding)
-        self._identities.hold(job.key, job.content)
+        self._hands.start(delivery, holding)
         self.workspace.lanes[job.kind.lane].accept_delivery(delivery)
 
     def _end_standing(self, job: Job, holding: Holding, standing: Standing) -> None:
         """A job that ended before: its message only has to go the rest of its way."""
         if standing.state == "sent":
             self._closer.ack(holding)
-        elif standing.state == "in_doubt" and self._waits_for_settlement(job.kind.lane):
-            self._holdings.add(job.key, holding)
-            if standing.resendable:
-                self._doubts.keep(Delivery(job))
+            return
+        if standing.state == "in_doubt" and standing.resendable and self._waits_for_settlement(job.kind.lane):
+            self._doubts.keep(Delivery(job))
+        if self._doubts.keeps(job.key):
+            self.holdings.add(job.key, holding)
         else:
             self._closer.bury(holding, {"reason": standing.state, "id": job.id, "kind": job.kind.name})
 
     def _waits_for_settlement(self, lane: LaneName) -> bool:
-        return self._settings.in_doubt == "resend-if-absent" and lane == "send" and self.workspace.reader.readable
+        settings = self._settings
+        mine = settings.in_doubt == "resend-if-absent" and lane == "send"
+        return mine and settings.reconcile and self.workspace.reader.readable
 
     def _refused(self, delivery: Delivery, standing: Standing) -> None:
         """Another replica has the job: its message is given back, or is done."""
-        self._identities.ended(delivery.job.key)
-        for holding in self._holdings.pop(delivery.job.key):
-            if standing.held or standing.state == "handed_over":
-                holding.delivery = None
-                asyncio.get_running_loop().create_task(_give_back(holding))
-            else:
-                self._end_standing(delivery.job, holding, standing)
+        holdings = self._hands.end(delivery.job.key)
+        if standing.held or standing.state == "handed_over":
+            self._errands.start(give_back(holdings), "give back")
+            return
+        for holding in holdings:
+            self._end_standing(delivery.job, holding, standing)
 
     async def _note_end(self, delivery: Delivery, outcome: Outcome, resendable: bool) -> None:
         code = outcome.problems[0].code if outcome.problems else None
@@ -246,56 +315,64 @@ class Station:
             self._lines.tell(outcome)
             if key is None:
                 continue
-            self._identities.ended(key)
             if outcome.status != "in_doubt":
                 self._doubts.take(key)
             elif self._doubts.keeps(key):
+                self._hands.doubted(key)
                 continue  # its message stays in hand until it is settled
-            for holding in self._holdings.pop(key):
+            for holding in self._hands.end(key):
                 if outcome.status in BURIED:
                     self._closer.bury(holding, reason_of(outcome))
                 else:
                     self._closer.ack(holding)
 
-    async def _run_lane(self, name: LaneName) -> None:
-        try:
-            await self.workspace.lanes[name].run()
-        except OutputError as error:
-            self.halt(error)
+    async def _tend(self) -> None:
+        """Give back in time what will not be started soon: the memory is away, a kind is refused, a lane stands."""
+        while True:
+            await asyncio.sleep(TEND_EVERY)
+            if keys := self._not_soon():
+                self._errands.start(give_back(self.withdraw(keys)), "give back")
+
+    def _not_soon(self) -> list[str]:
+        if self._away():
+            return self._hands.waiting(lambda one: not one.attempts)
+        kinds = self.workspace.halted_kinds()
+        keys = self._hands.waiting(lambda one: one.job.kind.name in kinds and not one.in_lane) if kinds else []
+        return keys + [key for lane in self.workspace.lanes.values() for key in self._excess(lane)]
+
+    def _excess(self, lane: Lane) -> list[str]:
+        """Jobs above what a lane that stands may hold, the latest of them."""
+        number = lane.waiting - self._most_waiting(lane) if lane.breaker.state != "closed" else 0
+        return self._hands.waiting(lambda one: one.in_lane and one.job.kind.lane == lane.name)[: max(0, number)]
 
     async def _reconcile(self) -> None:
-        """Settle doubts again and again; one replica at a time."""
-        while self._settings.reconcile:
+        """Take over what dead replicas left, and settle doubts again and again; one replica at a time."""
+        while True:
             await asyncio.sleep(RECONCILE_EVERY)
+            self._lost_at = await known_loss(self.ledger)
+            await self._doubts.carry()
             await self._follow_settlements()
-            if await self._has_lease():
-                await self._doubts.carry()
-                for delivery in await self._doubts.settle_ripe():
-                    self._send_again(delivery)
+            if self._settings.reconcile:
+                async with self._lease.held() as mine:
+                    for delivery in await self._doubts.settle_ripe() if mine else ():
+                        self._send_again(delivery)
 
     async def _follow_settlements(self) -> None:
         """What another replica settled of the jobs that wait here."""
-        for key, standing in (await self.ledger.find(self._doubts.kept)).items():
+        found: Mapping[str, Standing] = await self.ledger.find(self._doubts.kept) if self._doubts.kept else {}
+        for key, standing in found.items():
             if standing.state == "in_doubt" or (delivery := self._doubts.take(key)) is None:
                 continue
             if standing.state == "failed":
                 self._send_again(delivery)
                 continue
-            for holding in self._holdings.pop(key):
+            for holding in self._hands.end(key):
                 self._end_standing(delivery.job, holding, standing)
 
     def _send_again(self, delivery: Delivery) -> None:
-        self._identities.hold(delivery.job.key, delivery.job.content)
-        self.workspace.lanes[delivery.job.kind.lane].accept_delivery(delivery)
-
-    async def _has_lease(self) -> bool:
-        """Whether this replica is the one that reconciles; the right is renewed, or taken when it has run out."""
-        known = await self.ledger.get_note(LEASE)
-        owner, _, until = (known or b"").decode().partition(" ")
-        mine = str(self.ledger.run)
-        if owner not in ("", mine) and time.time() < float(until or 0):
-            return False
-        return await self.ledger.swap_note(LEASE, known, f"{mine} {time.time() + LEASE_SECONDS}".encode())
+        if delivery.job.key in self.holdings:
+            self._hands.start(delivery)
+            self.workspace.lanes[delivery.job.kind.lane].accept_delivery(delivery)
 
     async def _guard(self, work: Awaitable[object]) -> None:
         """A memory that cannot be written halts the workspace, and so does a fault of our own."""
@@ -309,9 +386,10 @@ class Station:
             self.halt(HaltError(f"a fault of sender itself, {type(error).__name__} at {where}; please report it"))
 
 
-async def _give_back(holding: Holding) -> None:
-    with suppress(Exception):
-        await holding.queue.give_back([holding.message])
+async def known_loss(ledger: Ledger) -> float | None:
+    """Unix time at which some replica saw that the memory had been lost; None if none did."""
+    known = await ledger.get_note(LOST)
+    return float(known) if known else None
 
 
 def is_lost(error: HaltError | None) -> bool:

@@ -11,7 +11,6 @@ before the first of them times out. Pure: the caller passes loop times, in secon
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import Final, Literal
 
 BreakerState = Literal["closed", "open", "trying"]
@@ -43,6 +42,8 @@ class Breaker:
         self._wait = FIRST_WAIT
         self._bad_in_a_row = 0
         self._latencies: deque[float] = deque(maxlen=REMEMBERED)
+        self._sum = 0.0
+        self._recent_sum = 0.0
         self._slowest = UNKNOWN_LATENCY
         self._usual = UNKNOWN_LATENCY
         self._last_answer = float("-inf")
@@ -95,12 +96,15 @@ class Breaker:
     def _remember(self, latency: float) -> None:
         full = len(self._latencies) == REMEMBERED
         leaving = self._latencies[0] if full else 0.0
+        if len(self._latencies) >= RECENT:
+            self._recent_sum -= self._latencies[-RECENT]
         self._latencies.append(latency)
+        self._sum += latency - leaving
+        self._recent_sum += latency
         if latency >= self._slowest or leaving >= self._slowest or len(self._latencies) == REMEMBERED // 4:
             self._slowest = max(self._latencies)
         if len(self._latencies) >= RECENT:
-            recent = sum(islice(reversed(self._latencies), RECENT)) / RECENT
-            self._usual = max(recent, sum(self._latencies) / len(self._latencies))
+            self._usual = max(self._recent_sum / RECENT, self._sum / len(self._latencies))
 
     def _open(self, now: float, wait: float) -> None:
         if self.state == "closed":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sender.masking import mask
 from sender.problem import Problem
@@ -18,8 +17,7 @@ MOST_SHOWN: Final = 2000
 """Bytes of an answer that `--log-bodies` keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of a job, and what it came to."""
 
     delivery: Delivery
@@ -35,8 +33,7 @@ class Attempt:
     """A refused trigger that only has to wait until others are processed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conclusion:
+class Conclusion(NamedTuple):
     """Either an outcome, or the seconds until the next try."""
 
     outcome: Outcome | None = None

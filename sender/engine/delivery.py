@@ -46,6 +46,8 @@ class Delivery:
     """See `template_of`; known once it was handed over."""
     withdrawn: bool = False
     """Whether it was given back to where it came from while it waited; it is not started any more."""
+    in_lane: bool = False
+    """Whether a lane has it, from its acceptance to its end, or until it is dropped or left."""
     span: JobSpan = NOBODY
     """Where its attempts are traced."""
     doubted: bool = False

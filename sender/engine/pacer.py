@@ -124,7 +124,10 @@ class Pacer:
         self._rested = True
         self._held = False
         self._gate = asyncio.Lock()
+        self._asking = 0
+        """How many wait at the gate; with none there, a turn that is due is taken past it."""
         self._waiter: asyncio.Future[None] | None = None
+        self._sleeps_until = math.inf
         self.requests = 0
         self.most_in_window = 0
         self.first_written: float | None = None
@@ -192,10 +195,17 @@ class Pacer:
 
     async def turn(self) -> Turn:
         """Wait for the next request's instant and take it; a cancelled wait has taken nothing."""
-        async with self._gate:
-            while (at := self.next_at(now := self._loop.time())) > now:
-                await self._sleep_until(at)
+        now = self._loop.time()
+        if not self._asking and self.next_at(now) <= now:
             return self._take(now)
+        self._asking += 1
+        try:
+            async with self._gate:
+                while (at := self.next_at(now := self._loop.time())) > now:
+                    await self._sleep_until(at)
+                return self._take(now)
+        finally:
+            self._asking -= 1
 
     def _take(self, now: float) -> Turn:
         step = self._step
@@ -216,6 +226,7 @@ class Pacer:
 
     async def _sleep_until(self, instant: float) -> None:
         self._waiter = self._loop.create_future()
+        self._sleeps_until = instant
         timer = self._loop.call_at(instant, self._wake) if instant < math.inf else None
         try:
             await self._waiter
@@ -237,7 +248,8 @@ class Pacer:
             self.first_written = now if self.first_written is None else self.first_written
             self.last_written = now
             self.most_in_window = max(self.most_in_window, self._count_in_window(now))
-        self._wake()
+        if not written or self._sleeps_until == math.inf:  # a write makes no instant that is known any earlier
+            self._wake()
 
     def _count_in_window(self, now: float) -> int:
         # The log keeps a little more than the window; the oldest few are outside of it.

@@ -48,6 +48,7 @@ class JobQueue:
 
     def put(self, delivery: Delivery) -> None:
         """Add to the end of its rank."""
+        delivery.in_lane = True
         self._ranks[delivery.job.priority].append(delivery)
         self._bytes += len(delivery.job.body)
         self._update_room()
@@ -69,7 +70,8 @@ class JobQueue:
         return None
 
     def finish(self, delivery: Delivery) -> None:
-        """The delivery has ended: the next one on its resource may start."""
+        """The delivery has left the lane: the next one on its resource may start."""
+        delivery.in_lane = False
         resource = delivery.resource
         if resource is None:
             return

@@ -7,8 +7,10 @@ Durability, by `durability`:
 * `off`: as `normal` for this program, and a machine crash may cost the whole file.
 
 One thread owns the connection. What waits for it is committed together (group commit), so the cost of a commit is
-shared by all that is under way. Batches go to SQLite as one JSON text and come back as one: each step of a statement
-lets go of Python's lock and takes it again, which for hundreds of rows beside a busy event loop would crawl.
+shared by all that is under way. Jobs that are handed over stand in a small table of their own, a few pages for many
+of them; only ends go to the large one, where every key has its own page. Batches go to SQLite as one JSON text and
+come back as one: each step of a statement lets go of Python's lock and takes it again, which for hundreds of rows
+beside a busy event loop would crawl.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 Durability = Literal["full", "normal", "off"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 PAGE: Final = 500
 _SYNCHRONOUS: Final[dict[Durability, str]] = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 
@@ -42,49 +45,67 @@ _SCHEMA: Final = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE jobs (
     key TEXT PRIMARY KEY, state TEXT NOT NULL, content TEXT NOT NULL, run INTEGER NOT NULL,
-    resendable INTEGER NOT NULL DEFAULT 1, result TEXT, detail TEXT,
-    before TEXT  -- what stood here before the hand-over, as JSON, for its release
+    resendable INTEGER NOT NULL DEFAULT 1, result TEXT, detail TEXT
 ) WITHOUT ROWID;
-CREATE INDEX doubts ON jobs (state, key) WHERE state IN ('handed_over', 'in_doubt');
+CREATE INDEX doubts ON jobs (key) WHERE state = 'in_doubt';
+CREATE TABLE held (key TEXT PRIMARY KEY, content TEXT NOT NULL, run INTEGER NOT NULL, detail TEXT) WITHOUT ROWID;
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 CREATE TABLE tally (state TEXT PRIMARY KEY, jobs INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TRIGGER born AFTER INSERT ON jobs BEGIN
-    INSERT INTO tally VALUES (new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1; END;
-CREATE TRIGGER changed AFTER UPDATE OF state ON jobs WHEN old.state <> new.state BEGIN
-    UPDATE tally SET jobs = jobs - 1 WHERE state = old.state;
-    INSERT INTO tally VALUES (new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1; END;
-CREATE TRIGGER gone AFTER DELETE ON jobs BEGIN
-    UPDATE tally SET jobs = jobs - 1 WHERE state = old.state; END;
+CREATE VIEW standings AS
+    SELECT held.key, 'handed_over' AS state, held.content, held.run, coalesce(jobs.resendable, 1) AS resendable
+    FROM held LEFT JOIN jobs USING (key)
+    UNION ALL
+    SELECT key, state, content, run, resendable FROM jobs WHERE key NOT IN (SELECT key FROM held);
 """
 _HAND_OVER: Final = """
-INSERT INTO jobs (key, state, content, run, detail)
-SELECT value ->> 0, 'handed_over', value ->> 1, ?2, value ->> 2 FROM json_each(?1) WHERE true
-ON CONFLICT (key) DO UPDATE SET
-    before = json_array(state, content, run, resendable, result, detail),
-    state = 'handed_over', content = excluded.content, run = excluded.run, detail = excluded.detail
+INSERT INTO held (key, content, run, detail)
+SELECT value ->> 0, value ->> 1, ?2, value ->> 2 FROM json_each(?1) WHERE true
+ON CONFLICT (key) DO UPDATE SET content = excluded.content, detail = excluded.detail
 """
-_RESTORE: Final = """
-UPDATE jobs SET state = before ->> 0, content = before ->> 1, run = before ->> 2, resendable = before ->> 3,
-    result = before ->> 4, detail = before ->> 5, before = NULL
-WHERE key IN (SELECT value FROM json_each(?)) AND state = 'handed_over' AND before IS NOT NULL
+"""What an earlier run left handed over stays that run's: no release of ours may make it unknown."""
+_RELEASE: Final = """
+DELETE FROM held WHERE key IN (SELECT value FROM json_each(?1))
+    AND (run = ?2 OR EXISTS (SELECT 1 FROM jobs WHERE jobs.key = held.key))
 """
-_FORGET: Final = """
-DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(?)) AND state = 'handed_over' AND before IS NULL AND run = ?
+_COUNT_OUT: Final = """
+INSERT INTO tally
+SELECT state, -count(*) FROM jobs WHERE key IN (SELECT value ->> 0 FROM json_each(?)) GROUP BY state
+ON CONFLICT (state) DO UPDATE SET jobs = jobs + excluded.jobs
 """
-_SETTLE: Final = """
+_COUNT_IN: Final = """
+INSERT INTO tally SELECT key, value FROM json_each(?) WHERE true
+ON CONFLICT (state) DO UPDATE SET jobs = jobs + excluded.jobs
+"""
+_SETTLE_NEW: Final = """
 INSERT INTO jobs (key, content, state, run, resendable, result, detail)
-SELECT value ->> 0, value ->> 1, value ->> 2, ?2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1) WHERE true
+SELECT value ->> 0, value ->> 1, value ->> 2, ?2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)
+"""
+_SETTLE: Final = f"""{_SETTLE_NEW} WHERE true
 ON CONFLICT (key) DO UPDATE SET
     content = excluded.content, state = excluded.state, run = excluded.run, resendable = excluded.resendable,
-    result = coalesce(excluded.result, result), detail = excluded.detail, before = NULL
+    result = coalesce(excluded.result, result), detail = excluded.detail
 """
+_LET_GO: Final = "DELETE FROM held WHERE key IN (SELECT value ->> 0 FROM json_each(?))"
 _FIND: Final = """
-SELECT json_group_array(json_array(j.key, j.state, j.content, j.run, j.resendable))
-FROM json_each(?) AS wanted CROSS JOIN jobs AS j ON j.key = wanted.value
+SELECT json_group_array(json_array(wanted.value, iif(held.key IS NULL, jobs.state, 'handed_over'),
+    coalesce(held.content, jobs.content), coalesce(held.run, jobs.run), coalesce(jobs.resendable, 1)))
+FROM json_each(?) AS wanted LEFT JOIN held ON held.key = wanted.value LEFT JOIN jobs ON jobs.key = wanted.value
+WHERE held.key IS NOT NULL OR jobs.key IS NOT NULL
 """
-_DOUBTS: Final = """
+_IN_DOUBT: Final = """
 SELECT key, content, state, detail, resendable FROM jobs
-WHERE state = ? AND key > ? AND run < ? ORDER BY key LIMIT ?
+WHERE state = 'in_doubt' AND key > ? AND run < ? AND key NOT IN (SELECT key FROM held) ORDER BY key LIMIT ?
+"""
+_LEFT_HELD: Final = """
+SELECT key, held.content, 'handed_over', held.detail, coalesce(jobs.resendable, 1) FROM held LEFT JOIN jobs USING (key)
+WHERE key > ? AND held.run < ? ORDER BY key LIMIT ?
+"""
+_TOTALS: Final = """
+SELECT state, sum(jobs) FROM (
+    SELECT state, jobs FROM tally
+    UNION ALL SELECT 'handed_over', count(*) FROM held
+    UNION ALL SELECT jobs.state, -count(*) FROM held JOIN jobs USING (key) GROUP BY jobs.state
+) GROUP BY state HAVING sum(jobs) > 0
 """
 
 
@@ -175,8 +196,7 @@ class SqliteLedger:
         batch = orjson.dumps(keys).decode()
 
         def write(db: sqlite3.Connection) -> None:
-            db.execute(_FORGET, (batch, self.run))
-            db.execute(_RESTORE, (batch,))
+            db.execute(_RELEASE, (batch, self.run))
 
         await self._write(write)
 
@@ -188,9 +208,16 @@ class SqliteLedger:
             for entry in entries
         ]).decode()  # fmt: skip
         lines = orjson.dumps([entry.line.decode() for entry in entries]).decode()
+        states = orjson.dumps(Counter({entry.key: entry.state for entry in entries}.values())).decode()
 
         def write(db: sqlite3.Connection) -> int:
-            db.execute(_SETTLE, (batch, self.run))
+            try:
+                db.execute(_SETTLE_NEW, (batch, self.run))
+            except sqlite3.IntegrityError:  # some had ended before: nothing of the statement stands
+                db.execute(_COUNT_OUT, (batch,))
+                db.execute(_SETTLE, (batch, self.run))
+            db.execute(_COUNT_IN, (states,))
+            db.execute(_LET_GO, (batch,))
             db.execute("INSERT INTO outbox (line) SELECT value FROM json_each(?)", (lines,))
             return int(db.execute("SELECT max(seq) FROM outbox").fetchone()[0])
 
@@ -211,12 +238,11 @@ class SqliteLedger:
 
     async def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:
         """See `Ledger.doubts`."""
-        state = "handed_over" if earlier_runs_handed_over else "in_doubt"
-        before_run = self.run if earlier_runs_handed_over else self.run + 1
+        sql, before_run = (_LEFT_HELD, self.run) if earlier_runs_handed_over else (_IN_DOUBT, self.run + 1)
         after = ""
         while True:
-            query = (state, after, before_run, PAGE)
-            rows = await self._read(lambda db, query=query: db.execute(_DOUBTS, query).fetchall())  # type: ignore[misc]
+            query = (after, before_run, PAGE)
+            rows = await self._read(lambda db, query=query: db.execute(sql, query).fetchall())  # type: ignore[misc]
             for key, content, found, detail, resendable in rows:
                 yield Doubt(key, content, found, (detail or "{}").encode(), bool(resendable))
             if len(rows) < PAGE:
@@ -231,7 +257,7 @@ class SqliteLedger:
 
     async def count(self) -> dict[str, int]:
         """See `Ledger.count`."""
-        return dict(await self._read(lambda db: db.execute("SELECT state, jobs FROM tally WHERE jobs > 0").fetchall()))
+        return dict(await self._read(lambda db: db.execute(_TOTALS).fetchall()))
 
     async def get_note(self, name: str) -> bytes | None:
         """See `Ledger.get_note`."""

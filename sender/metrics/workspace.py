@@ -51,8 +51,11 @@ class Paced(Protocol):
 class Lane(Protocol):
     """What is looked at of a lane."""
 
-    http_429: int
     breaker: Breaker
+
+    @property
+    def http_429(self) -> int:
+        """Requests that were answered with 429."""
 
     @property
     def pacer(self) -> Paced:

@@ -76,6 +76,7 @@ class Source(BrokerQueue["client.Redis"]):
         self._stream, self._group = address.parameters["stream"], address.parameters["group"]
         self._name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._claim_at = 0.0
+        self._new_first = False
         self._cursor = _START
 
     async def _connect(self) -> client.Redis:
@@ -108,14 +109,26 @@ class Source(BrokerQueue["client.Redis"]):
         clock = asyncio.get_running_loop().time
         ends = clock() + self._wait
         while True:
-            if clock() >= self._claim_at and (left := await self._claim(client, room)):
-                return left
-            block = max(1, int(min(CLAIM_EVERY, ends - clock()) * 1000))
-            got: Any = await client.xreadgroup(self._group, self._name, {self._stream: ">"}, count=room, block=block)
-            if got:
-                return [self._message(entry, 1) for entry in got[0][1]]
+            if clock() >= self._claim_at and (got := await self._read_left(client, room)):
+                return got
+            if got := await self._read_new(client, room, max(1, int(min(CLAIM_EVERY, ends - clock()) * 1000))):
+                return got
             if clock() >= ends:
                 return []
+
+    async def _read_new(self, redis: client.Redis, room: int, block: int | None) -> list[Message]:
+        """What nobody has read yet, waited for if `block` says how many milliseconds."""
+        got: Any = await redis.xreadgroup(self._group, self._name, {self._stream: ">"}, count=room, block=block)
+        return [self._message(entry, 1) for entry in got[0][1]] if got else []
+
+    async def _read_left(self, redis: client.Redis, room: int) -> list[Message]:
+        """What others left and gave back, in turns with what is new: else what is always given back would hide it."""
+        self._new_first, new_first = False, self._new_first
+        if new_first and (got := await self._read_new(redis, room, None)):
+            return got
+        left = await self._claim(redis, room)
+        self._new_first = bool(left)
+        return left
 
     async def _claim(self, redis: client.Redis, room: int) -> list[Message]:
         """What dead readers left and others gave back, the oldest first; entries deleted meanwhile are dropped."""

@@ -79,8 +79,10 @@ class BrokerQueue(ABC, Generic[C]):
     async def give_back(self, messages: Iterable[Message]) -> None:
         """Let other readers have these at once, uncounted."""
         batch = [message for message in messages if self._holds(message) and self._key(message) not in self._done]
-        await self._unless_lost(self._give_back, batch)
-        self._release(batch)
+        try:
+            await self._unless_lost(self._give_back, batch)
+        finally:  # what could not be given back returns by itself, and is new then
+            self._release(batch)
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """The time until these return to the queue begins anew."""

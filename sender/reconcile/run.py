@@ -41,7 +41,7 @@ async def reconcile(plan: SendPlan) -> int:
         raise ValueError("reading the API needs a key")
     async with AsyncExitStack() as stack:
         state = await _open_state(plan, stack)
-        workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, state=state)
+        workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, state=state, joins=True)
         stack.push_async_callback(workspace.transport.aclose)
         seen = await look_ahead(workspace.reader.get, plan.base_url)
         workspace.reader.readable = seen.readable

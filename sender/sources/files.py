@@ -48,9 +48,9 @@ class InputFile:
             yield from cutter.cut(chunk)
         yield from cutter.finish()
 
-    def cutter(self) -> LineCutter:
-        """A line cutter for one reader."""
-        return LineCutter(self.name, self._most_line)
+    def cutter(self, wanted: Callable[[bytes], bool] | None = None) -> LineCutter:
+        """A line cutter for one reader; see `LineCutter` for `wanted`."""
+        return LineCutter(self.name, self._most_line, wanted)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -64,9 +64,7 @@ class FileFeed:
         self, file: InputFile, lane: LaneName, lane_of: LaneOf, on_read: Callable[[int], None] | None = None
     ) -> None:
         self._reader = file.chunks()
-        self._cutter = file.cutter()
-        self._lane = lane
-        self._lane_of = lane_of
+        self._cutter = file.cutter(lambda data: lane_of(data) == lane)
         self._on_read = on_read
         self._ready: deque[Line] = deque()
         self._ended = False
@@ -91,7 +89,7 @@ class FileFeed:
         chunk = self._reader.read()
         lines = self._cutter.cut(chunk) if chunk else self._cutter.finish()
         self._ended = not chunk
-        return [line for line in lines if self._lane_of(line.data) == self._lane], self._reader.place
+        return lines, self._reader.place
 
 
 def take(ready: deque[Line], most: int, most_bytes: int) -> list[Line]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sender.job import Line
 from sender.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_LINE: Final = 26 * 2**20
 """Bytes; the API's largest payload is 25 MB (API.md section 4.1)."""
@@ -13,11 +16,16 @@ BOM: Final = b"\xef\xbb\xbf"
 
 
 class LineCutter:
-    """One input's lines, numbered from 1; blank ones are counted and left out, ends and a BOM are cut off."""
+    """One input's lines, numbered from 1; blank ones are counted and left out, ends and a BOM are cut off.
 
-    def __init__(self, source: str, most: int = MOST_LINE) -> None:
+    With `wanted` only the lines that it says yes to are given out; it is asked with the line's data, empty for one
+    that was too long.
+    """
+
+    def __init__(self, source: str, most: int = MOST_LINE, wanted: Callable[[bytes], bool] | None = None) -> None:
         self._source = source
         self._most = most
+        self._wanted = wanted
         self._number = 0
         self._rest: list[bytes] = []
         self._rest_size = 0
@@ -36,7 +44,7 @@ class LineCutter:
         for data in whole:
             self._number += 1
             if len(data) > self._most:
-                lines.append(self._fault())
+                self._add_fault(lines)
             else:
                 self._add(lines, data)
         self._keep(last)
@@ -62,7 +70,7 @@ class LineCutter:
     def _complete(self, lines: list[Line]) -> None:
         self._number += 1
         if self._too_long:
-            lines.append(self._fault())
+            self._add_fault(lines)
         else:
             self._add(lines, b"".join(self._rest))
         self._rest.clear()
@@ -73,9 +81,10 @@ class LineCutter:
         data = data.removesuffix(b"\r")
         if self._number == 1:
             data = data.removeprefix(BOM)
-        if data and not data.isspace():
+        if data and not data.isspace() and (self._wanted is None or self._wanted(data)):
             lines.append(Line(self._source, self._number, data))
 
-    def _fault(self) -> Line:
-        fault = Problem("line_too_long", None, f"the line is longer than {self._most:,} bytes; it was not read")
-        return Line(self._source, self._number, b"", fault)
+    def _add_fault(self, lines: list[Line]) -> None:
+        if self._wanted is None or self._wanted(b""):
+            fault = Problem("line_too_long", None, f"the line is longer than {self._most:,} bytes; it was not read")
+            lines.append(Line(self._source, self._number, b"", fault))

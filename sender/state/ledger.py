@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KEEP: Final = 30 * 86400.0
 """Seconds after which a finished identity is forgotten."""
 BEAT: Final = 4.0
-"""Seconds between two signs of life; an owner is dead after 30 s without one."""
+"""Seconds between two signs of life; an owner is dead after 22 s without one, so that others have its part in 30."""
 BATCH: Final = 400
 """Jobs in one script, so that the server never stands still for the others."""
 PAGE: Final = 500

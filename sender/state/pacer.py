@@ -77,12 +77,13 @@ class SharedPacer:
         guard: Guard | None = None,
         demand: Callable[[], Demand] | None = None,
         priority: Priority = "normal",
+        joins: bool = False,
     ) -> None:
         self.demand = demand
         """Jobs that could start now; may be set later."""
         self._rank = ("high", "normal", "low").index(priority)
         self._loop = asyncio.get_running_loop()
-        self._reserve = Reserve(link, run, lane, rate, guard, self._wanted, self._changed)
+        self._reserve = Reserve(link, run, lane, rate, guard, self._wanted, self._changed, joins=joins)
         self._eager = 1
         self._turning = False
         self._gate = asyncio.Lock()

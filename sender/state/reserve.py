@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -56,6 +57,8 @@ class Reserve:
         guard: Guard | None,
         wants: Callable[[], Demand],
         on_change: Callable[[], None],
+        *,
+        joins: bool = False,
     ) -> None:
         self.limit, self.window = window_of(rate)
         self.held = False
@@ -69,6 +72,7 @@ class Reserve:
         """Slots that were reached too late."""
         self._link = link
         self._run = run
+        self._joins = joins
         self._lane = lane
         self._configured = rate
         self._guard = guard
@@ -154,6 +158,8 @@ class Reserve:
         return (wanted[0], wanted[1], wanted[2]) if any(wanted) or self._owed else None
 
     async def _keep_reserved(self) -> None:
+        with suppress(OutputError):  # what is wrong is told by the first that wants a slot
+            await self._declare()  # early: a new lane has to wait for a window, and the lanes wait together
         while True:
             await self._nudged.wait()
             self._nudged.clear()
@@ -237,7 +243,7 @@ class Reserve:
         token = self._link.token
         limit, window = window_of(self._configured)
         try:
-            for what in (("declare", self._configured, limit, int(window * 1e6)), *LOOKS):
+            for what in (("declare", "" if self._joins else self._configured, limit, int(window * 1e6)), *LOOKS):
                 sent = self._loop.time()
                 *_, now = await self._link.call("lane", self._lane, *what, patient=False)
                 self._clock.learn(sent, self._loop.time(), float(now) / 1e6)

@@ -85,11 +85,16 @@ class SharedState:
         guard: Guard | None = None,
         demand: Callable[[], Demand] | None = None,
         priority: Priority = "normal",
+        joins: bool = False,
     ) -> SharedPacer:
-        """This replica's part of a lane's pace; a `rate` configured otherwise than before changes it for all."""
+        """This replica's part of a lane's pace; a `rate` configured otherwise than before changes it for all.
+
+        Who `joins` takes the rate as it is, and brings its own only where nobody has been.
+        """
         made = SharedPacer(
-            self._link, lambda: self.ledger.run, lane, rate, guard=guard, demand=demand, priority=priority
-        )
+            self._link, lambda: self.ledger.run, lane, rate, guard=guard, demand=demand, priority=priority,
+            joins=joins,
+        )  # fmt: skip
         self._pacers.append(made)
         return made
 

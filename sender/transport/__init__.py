@@ -7,7 +7,7 @@ cancellation. The instants are those of the running loop's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,7 @@ Reach = Literal["unwritten", "written"]
 """How far a failed request got: `unwritten` = surely no byte of it left, `written` = some may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request to the API."""
 
     method: str
@@ -26,8 +25,7 @@ class Request:
     body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A complete, readable answer."""
 
     status: int

@@ -1,9 +1,11 @@
-"""The transport over pooled aiohttp sessions.
+"""The transport over aiohttp's connections: its pool, TLS, and parser, without its session.
 
-aiohttp says what went wrong by its exceptions, the payload says whether anything was written: together they tell how
-far a request got. A connection that the server closes while it is idle is noticed when it is picked, so it costs
-nothing; one that is closed in the very moment of our write cannot be told from one that took the request, and counts
-as written. To make that rare, idle connections are dropped after `keep_alive` seconds, sooner than servers do.
+A session makes a request, a response and some forty headers anew for every job; here the head is bytes that are made
+once, and head and body leave in one write, after which the pacer is told. aiohttp says what went wrong by its
+exceptions, our own stamp says whether anything was written: together they tell how far a request got. A connection
+that the server closes while it is idle is noticed when it is picked, so it costs nothing; one that is closed in the
+very moment of our write cannot be told from one that took the request, and counts as written. To make that rare, idle
+connections are dropped after `keep_alive` seconds, sooner than servers do. Nothing is ever repeated by itself.
 """
 
 from __future__ import annotations
@@ -11,69 +13,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from aiohttp import hdrs
-from aiohttp.payload import BytesPayload
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from sender import __version__
 from sender.transport import Reply, Request, TransportFault, Wire
+from sender.transport.deadlines import Deadlines
+from sender.transport.heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
+    from aiohttp.http import RawResponseMessage
 
 KEEP_ALIVE: Final = 10.0
 MOST_ANSWER: Final = 1 << 20
-LARGE_BODY: Final = 1 << 20
 PIECE: Final = 1 << 16
-
-_wire: ContextVar[Wire | None] = ContextVar("wire", default=None)
-
-
-class _Body(BytesPayload):
-    """A body that says when its first bytes, and the head before them, have been handed to the socket."""
-
-    def __init__(self, value: bytes, stamp: Callable[[], None]) -> None:
-        # aiohttp warns of bytes over 1 MiB; they are wrapped so that it does not, and written in pieces below.
-        super().__init__(value[:0], content_type="application/json")
-        self._value = value
-        self._size = len(value)
-        self._stamp = stamp
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
-        value = self._value
-        if len(value) <= LARGE_BODY:
-            await writer.write(value)
-            self._stamp()
-            return
-        view = memoryview(value)
-        for start in range(0, len(value), PIECE):
-            await writer.write(view[start : start + PIECE])
-            self._stamp()
-
-
-class _Request(aiohttp.ClientRequest):
-    """A request that stamps its write when it has no body to do so."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        response = await super().send(conn)
-        wire = _wire.get()
-        if wire is not None and not self._body:
-            _stamp(wire)
-        return response
-
-
-def _stamp(wire: Wire) -> None:
-    if wire.written_at is None:
-        wire.written_at = asyncio.get_running_loop().time()
-        if wire.on_written is not None:
-            wire.on_written()
+"""Bytes of a body that are written in one go with its head; a larger one follows as the socket takes it."""
+BROKEN: Final = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    aiohttp.EofStream,
+    OSError,
+    ssl.SSLError,
+    ValueError,
+    EOFError,
+)
+UNBOUND: Final = aiohttp.ClientTimeout(total=None, sock_connect=None)
+UPGRADE: Final = 101
 
 
 class HttpTransport:
@@ -91,93 +62,88 @@ class HttpTransport:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._base = URL(base_url, encoded=True)
-        self._prefix = self._base.raw_path.rstrip("/")
-        self._origin = self._base.origin()
-        self._api_key = api_key
+        base = URL(base_url, encoded=True)
+        self._heads = Heads(base.host_port_subcomponent or "", base.raw_path.rstrip("/"), api_key)
         self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
         self._most_answer = most_answer
-        self._urls: dict[str, URL] = {}
         self._connector = aiohttp.TCPConnector(
             limit=connections, keepalive_timeout=keep_alive, ssl=tls if tls is not None else True
         )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_Request,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            skip_auto_headers=[hdrs.USER_AGENT, hdrs.ACCEPT],
-            headers={hdrs.USER_AGENT: f"sender/{__version__}", hdrs.ACCEPT: "application/json"},
-            raise_for_status=False,
-            trust_env=False,
-        )
-        # A dropped keep-alive connection would have GET and PUT repeated without a word, past the pacer and the count.
-        self._session._retry_connection = False  # noqa: SLF001 - aiohttp has no public switch for it
+        self._session = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
+        # Connecting is the connector's public method, but only a request of a session can ask for it.
+        self._any_request = aiohttp.ClientRequest("GET", base, loop=self._loop, session=self._session)
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         """See `Transport.send`."""
         wire = wire or Wire()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._deadlines.begin(task)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._exchange(request, wire)
-        except TransportFault:
-            raise
-        except TimeoutError:
+            return await self._exchange(request, wire)
+        except asyncio.CancelledError:
+            if not self._deadlines.end(task):
+                raise
             reach = "before its request was written" if wire.written_at is None else "after its request was written"
             raise _fault("timeout", wire, f"no complete answer in {self._timeout:g} s; {reach}") from None
-        except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError, EOFError) as error:
+        except BROKEN as error:
             raise _translate(error, wire) from None
+        finally:
+            self._deadlines.end(task)
 
     async def _exchange(self, request: Request, wire: Wire) -> Reply:
-        headers = {hdrs.AUTHORIZATION: f"Bearer {self._api_key()}"}
-        body = None
-        if request.body is not None:
-            headers[hdrs.CONTENT_TYPE] = "application/json"
-            body = _Body(request.body, lambda: _stamp(wire))
-        token = _wire.set(wire)
+        head = self._heads.of(request)
+        connection = await self._connect()
+        writing: asyncio.Task[None] | None = None
         try:
-            response = await self._session.request(
-                request.method, self._url(request.path), data=body, headers=headers, allow_redirects=False
-            )
-        finally:
-            _wire.reset(token)
-        try:
-            answer = await self._read(response, wire)
-            answered_at = self._loop.time()
+            protocol, socket = _ends_of(connection)
+            protocol.set_response_params(read_until_eof=True)
+            body = request.body or b""
+            socket.write(head + body[:PIECE])
+            _stamp(wire, self._loop.time())
+            if len(body) > PIECE:
+                writing = self._loop.create_task(_write_rest(protocol, body))
+            reply = await self._read(protocol, wire)
         except BaseException:
-            response.close()
+            connection.close()
             raise
-        response.release()
-        _stamp(wire)  # an answer to a request still being written is rare, but it proves that the server has its head
+        finally:
+            if writing is not None:
+                writing.cancel()
+        if writing is not None and not writing.done():
+            connection.close()  # answered before it was all written: the rest would be taken for the next request
+        else:
+            connection.release()
+        return reply
+
+    async def _connect(self) -> Connection:
+        """A connection on which nothing waits: what came unasked must not be taken for the answer to what follows."""
+        while True:
+            connection = await self._connector.connect(self._any_request, [], UNBOUND)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+    async def _read(self, protocol: ResponseHandler, wire: Wire) -> Reply:
+        message, content = await protocol.read()
+        while message.code < 200 and message.code != UPGRADE:  # 100 Continue and the like are no answers yet
+            message, content = await protocol.read()
+        headers = message.headers
+        if int(headers.get("Content-Length") or 0) > self._most_answer:
+            raise self._too_large(wire)
+        body = b""
+        while not content.at_eof():
+            body += await content.readany()
+            if len(body) > self._most_answer:
+                raise self._too_large(wire)
+        assert wire.written_at is not None  # noqa: S101 - it was stamped before the answer was waited for
         return Reply(
-            response.status,
-            response.content_type if hdrs.CONTENT_TYPE in response.headers else "",
-            answer,
-            response.headers.get(hdrs.RETRY_AFTER),
-            wire.written_at or answered_at,
-            answered_at,
+            message.code, _content_type(message), body, headers.get("Retry-After"), wire.written_at, self._loop.time()
         )
 
-    async def _read(self, response: aiohttp.ClientResponse, wire: Wire) -> bytes:
-        length = response.content_length
-        if length is not None and length > self._most_answer:
-            raise _fault("answer_too_large", wire, f"the answer is larger than {self._most_answer:,} bytes")
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await response.content.readany():
-            size += len(piece)
-            if size > self._most_answer:
-                raise _fault("answer_too_large", wire, f"the answer is larger than {self._most_answer:,} bytes")
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _url(self, path: str) -> URL:
-        url = self._urls.get(path)
-        if url is None:
-            url = URL(f"{self._origin}{self._prefix}{path}", encoded=True)
-            if len(self._urls) < 1000:
-                self._urls[path] = url
-        return url
+    def _too_large(self, wire: Wire) -> TransportFault:
+        return _fault("answer_too_large", wire, f"the answer is larger than {self._most_answer:,} bytes")
 
     async def warm(self, connections: int) -> int:
         """Open idle connections ahead of the first request; failing to is not an error."""
@@ -188,16 +154,44 @@ class HttpTransport:
         return len(alive)
 
     async def _open_one(self) -> Connection | None:
-        # Connecting is the connector's public method, but only a request of the session's own class can ask for it.
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            request = aiohttp.ClientRequest("GET", self._base, loop=self._loop, session=self._session)
             async with asyncio.timeout(min(self._timeout, 5.0)):
-                return await self._connector.connect(request, [], aiohttp.ClientTimeout())
+                return await self._connector.connect(self._any_request, [], UNBOUND)
         return None
 
     async def aclose(self) -> None:
         """Close all connections."""
+        self._deadlines.close()
         await self._session.close()
+
+
+def _ends_of(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
+    """Where its answers come in, and where requests go out."""
+    protocol = connection.protocol
+    if protocol is None or protocol.transport is None or protocol.transport.is_closing():
+        raise aiohttp.ClientConnectionError
+    return protocol, protocol.transport
+
+
+def _stamp(wire: Wire, now: float) -> None:
+    wire.written_at = now
+    if wire.on_written is not None:
+        wire.on_written()
+
+
+async def _write_rest(protocol: ResponseHandler, body: bytes) -> None:
+    """What follows the first piece, no faster than the socket takes it; whoever reads the answer sees what breaks."""
+    view = memoryview(body)
+    with contextlib.suppress(OSError, aiohttp.ClientError):
+        for start in range(PIECE, len(body), PIECE):
+            await protocol._drain_helper()  # noqa: SLF001 - aiohttp's own writer waits with it, too
+            if protocol.transport is None:
+                return
+            protocol.transport.write(view[start : start + PIECE])
+
+
+def _content_type(message: RawResponseMessage) -> str:
+    return message.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _fault(code: str, wire: Wire, message: str) -> TransportFault:
@@ -214,9 +208,9 @@ def _translate(error: Exception, wire: Wire) -> TransportFault:
         return _fault("connect_failed", wire, f"no connection to the API: {_reason(error)}")
     if wire.written_at is None:
         return _fault("connect_failed", wire, "the connection broke before the request was written")
-    if isinstance(error, aiohttp.ClientPayloadError | EOFError):
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.EofStream | EOFError):
         return _fault("answer_cut", wire, "the answer broke off")
-    if isinstance(error, aiohttp.ClientResponseError | ValueError):
+    if isinstance(error, HttpProcessingError | ValueError):
         return _fault("answer_unreadable", wire, "the answer is not HTTP")
     return _fault("connection_reset", wire, "the connection broke after the request was written, before an answer")
 

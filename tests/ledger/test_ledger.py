@@ -117,6 +117,33 @@ async def test_a_handed_over_job_keeps_its_known_result(ledger: Any) -> None:
     assert await ledger.known_results(["d1"]) == {"d1"}
 
 
+async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None:
+    await ledger.settle([entry("a", "failed"), entry("b", "in_doubt", detail=b"{}")])
+    await ledger.hand_over([claim("a"), claim("c")])
+    await ledger.settle([
+        entry("a"), entry("b", "failed"), entry("b", result="d1"), entry("c", "rejected"), entry("d"),
+        entry("d", "failed"),
+    ])  # fmt: skip
+    found = await ledger.find(["a", "b", "c", "d"])
+    assert {key: standing.state for key, standing in found.items()} == {
+        "a": "sent", "b": "sent", "c": "rejected", "d": "failed",
+    }  # fmt: skip
+    assert await ledger.count() == {"sent": 2, "rejected": 1, "failed": 1}
+    assert [doubt.key async for doubt in ledger.doubts()] == []
+    assert await ledger.known_results(["d1"]) == {"d1"}
+
+
+async def test_what_goes_again_is_in_doubt_no_longer(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    await ledger.settle([entry("a", "in_doubt", detail=b"{}"), entry("b", "in_doubt", detail=b"{}")])
+    await ledger.hand_over([claim("a")])
+    assert [doubt.key async for doubt in ledger.doubts()] == ["b"]
+    assert await ledger.count() == {"handed_over": 1, "in_doubt": 1}
+    await ledger.release(["a"])
+    assert [doubt.key async for doubt in ledger.doubts()] == ["a", "b"]
+    await ledger.close()
+
+
 async def test_a_run_alone_is_refused_nothing(ledger: Any) -> None:
     await ledger.settle([entry("a", "failed"), entry("b", "rejected"), entry("c", "in_doubt", detail=b"{}")])
     assert set(await ledger.find(["a", "b", "c"])) == {"a", "b", "c"}
@@ -231,10 +258,12 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     told: dict[str, str] = {}
     for attempt in range(8):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "l")], stdout=subprocess.PIPE)
-        time.sleep(0.25 + attempt * 0.03)
+        assert process.stdout is not None
+        begun = [process.stdout.readline() for _ in range(20)]
+        time.sleep(attempt * 0.01)
         process.send_signal(signal.SIGKILL)
         out, _ = process.communicate()
-        for line in out.decode().splitlines():
+        for line in (b"".join(begun) + out).decode().splitlines():
             what, _, key = line.partition(" ")
             if key and (what == "S" or key not in told):
                 told[key] = what

@@ -374,9 +374,10 @@ def test_a_signal_during_the_preflight_starts_nothing(sandbox: Sandbox, tmp_path
     sandbox.post("faults", fault="hang_before", path="/v1/workspaces")
     write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(5)])
     process = start_sender("send", "jobs.jsonl", "--base-url", sandbox.url, *FAST, cwd=tmp_path)
-    time.sleep(1.5)
+    while not sandbox.lanes["app"]["arrived"]:
+        time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=5)
+    out, _ = process.communicate(timeout=20)
     assert process.returncode == 3
     assert json.loads(out)["attempts"] == 0
     assert sandbox.messages == []

@@ -90,6 +90,16 @@ def test_what_a_killed_run_held_is_in_doubt_for_the_next(tmp_path: Path, sandbox
     assert {name for name, status in known.items() if status == "sent"} <= {f"job-{number}" for number in numbers}
 
 
+def test_a_run_beside_others_takes_their_rate(tmp_path: Path, sandbox: Sandbox, state: str) -> None:
+    write_jobs(tmp_path / "first.jsonl", [email(1)])
+    write_jobs(tmp_path / "second.jsonl", [email(number) for number in range(2, 25)])
+    assert sender("send", "first.jsonl", *options(sandbox, state, "--rate", "8"), cwd=tmp_path).returncode == 0
+    second = sender("send", "second.jsonl", *options(sandbox, state), cwd=tmp_path)
+    assert json.loads(second.stdout)["lanes"]["send"]["max_in_1s"] <= 8
+    own = sender("send", "second.jsonl", *options(sandbox, state, "--rate", "99"), cwd=tmp_path)
+    assert json.loads(own.stdout)["duplicate"] == 23
+
+
 def test_a_log_that_is_older_than_the_state_is_refused(
     tmp_path: Path, sandbox: Sandbox, state: str, redis: RedisServer
 ) -> None:

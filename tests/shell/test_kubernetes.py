@@ -274,8 +274,7 @@ def test_the_arguments_are_those_of_consume() -> None:
     assert command == "consume"
     options = {"--config", *(option for name in SETTINGS for option in options_of(name))}
     assert {argument.partition("=")[0] for argument in arguments} <= options
-    if "consume" not in COMMANDS:
-        return
+    assert "consume" in COMMANDS
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     import_module("sender.commands.consume").add_arguments(parser)
     parser.parse_args(arguments)

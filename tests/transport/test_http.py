@@ -117,7 +117,7 @@ async def test_the_key_is_read_at_each_request() -> None:
             writer.write(OK)
 
     async with serving(handler) as client:
-        client._api_key = lambda: keys[len(heads)]
+        client._heads._api_key = lambda: keys[len(heads)]
         await client.send(POST)
         await client.send(POST)
     assert [key.encode() in head for key, head in zip(keys, heads, strict=True)] == [True, True]
@@ -282,6 +282,42 @@ async def test_connection_closed_while_idle_costs_nothing() -> None:
         for _ in range(5):
             assert (await client.send(POST)).status == 200
             await asyncio.sleep(0.02)
+
+
+async def test_an_early_answer_ends_the_rest_of_the_body() -> None:
+    """The connection is not used again: what is left of the body would be read as the next request."""
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK if connections > 1 else OK.replace(b"200 OK", b"413 Too Large"))
+        await reader.read()
+
+    async with serving(handler) as client:
+        assert (await client.send(Request("POST", "/x", b" " * 20_000_000))).status == 413
+        assert (await client.send(POST)).status == 200
+    assert connections == 2
+
+
+async def test_what_came_unasked_is_no_answer() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await asyncio.sleep(0.02)
+        writer.write(OK.replace(b"200 OK", b"500 Not Asked"))
+        await answering(OK)(reader, writer)
+
+    async with serving(handler) as client:
+        for _ in range(3):
+            assert (await client.send(POST)).status == 200
+            await asyncio.sleep(0.05)
+
+
+async def test_interim_answers_are_passed_over() -> None:
+    async with serving(answering(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\n\r\n" + OK)) as client:
+        assert (await client.send(POST)).status == 200
 
 
 async def test_warm_connections_are_used() -> None:

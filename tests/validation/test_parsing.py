@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sender.codes import PROBLEMS, WARNINGS
 from sender.job import Invalid, Job, Line
 from sender.parsing import Parser
-from sender.payload_span import payload_bytes
+from sender.payload_span import payload_bytes, take_apart
 
 NOW = 1_800_000_000.0
 SEND = {"to": "ada@example.com", "transactional_message_id": 3, "identifiers": {"id": "42"}}
@@ -158,7 +158,23 @@ def test_payload_bytes_are_exactly_the_last_payloads(
     after = [] if last else [one for (key, _), one in zip(members, others, strict=True) if key != "payload"]
     line = ("{" + f"{space},{space}".join([*before, mine, *after]) + space + "}").encode()
     document = orjson.loads(line)
-    assert payload_bytes(line, document) == text.encode()
+    assert payload_bytes(line) == text.encode()
+    apart = take_apart(line)
+    assert apart is None or apart == (document, text.encode())
+    assert apart is not None or not last or escape or any(key == "payload" for key, _ in members)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"payload":0,"meta":{"payload":{}}}', b'{"payload":0,"a\\"payload":{}}', b'{"payload":{}}}', b'{"payload":{}',
+        b'{"payload":{},"id":"1"}', b'{"id":"}","x":"\\"payload\\":{}"}', b'[{"payload":{}}]',
+        b'{"payload":{},"payload":{}}',
+        b'{"a":{"payload":{}}}', b'{"payload":1} {"payload":{}}', b"}", b"", b'{"payload":{"a":}}',
+    ],
+)  # fmt: skip
+def test_what_is_not_plainly_a_last_payload_is_not_taken_apart(line: bytes) -> None:
+    assert take_apart(line) is None
 
 
 @given(OBJECTS)

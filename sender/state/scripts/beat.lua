@@ -5,10 +5,10 @@ if now - beat > 10000000 then
   local owners = redis.call('HGETALL', prefix .. 'owners')
   for n = 1, #owners, 2 do
     if tonumber(owners[n + 1]) > 0 then
-      redis.call('HSET', prefix .. 'owners', owners[n], whole(now + 30000000))
+      redis.call('HSET', prefix .. 'owners', owners[n], whole(now + 22000000))
     end
   end
 end
 redis.call('HSET', meta, 'beat', whole(now))
-redis.call('HSET', prefix .. 'owners', ARGV[2], whole(now + 30000000))
+redis.call('HSET', prefix .. 'owners', ARGV[2], whole(now + 22000000))
 return 1

@@ -19,7 +19,7 @@ if other then
   local owners = redis.call('HGETALL', prefix .. 'owners')
   for n = 1, #owners, 2 do
     if tonumber(owners[n + 1]) > 0 then
-      redis.call('HSET', prefix .. 'owners', owners[n], whole(now + 30000000))
+      redis.call('HSET', prefix .. 'owners', owners[n], whole(now + 22000000))
     end
   end
 end

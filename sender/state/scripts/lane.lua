@@ -1,5 +1,6 @@
 -- ARGV: lane, what is asked, and its arguments:
---   declare, configured rate, limit, window: join the lane. A rate configured otherwise than before is a change of it.
+--   declare, configured rate, limit, window: join the lane. A rate configured otherwise than before is a change of it;
+--     an empty one takes the rate as it is.
 --   rate, limit, window | pause, microseconds | hold | go | distrust
 -- Anything else changes nothing. Returns limit, window, now.
 local name, asked = ARGV[2], ARGV[3]
@@ -23,7 +24,7 @@ if asked == 'declare' then
     -- Nobody knows what was written before this state began: one window, and all that may be reserved.
     redis.call('HSET', lane, 'limit', whole(limit), 'window', whole(window), 'floor', whole(now + window + 700000))
     redis.call('SADD', prefix .. 'lanes', name)
-  elseif redis.call('HGET', lane, 'configured') ~= ARGV[4] then
+  elseif ARGV[4] ~= '' and redis.call('HGET', lane, 'configured') ~= ARGV[4] then
     redis.call('HSET', lane, 'configured', ARGV[4])
     change(limit, window)
   end

@@ -1,0 +1,112 @@
+"""Time from the start of a process: to the end of `sender --help`, and to the first request at the server.
+
+    python benchmarks/startup.py [ROUNDS]
+
+The first request is seen by a relay before the sandbox, so that what is timed is what a server sees of `sender send`
+with its defaults: the ledger opened, the preflight made, connections warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from common import KEY, machine, sandbox, write_emails
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TARGETS = {"python -c pass": None, "sender --help": 0.25, "sender send --help": None}
+
+
+class Relay:
+    """Passes everything on, and notes when the first POST came."""
+
+    def __init__(self, url: str) -> None:
+        self._port = urlsplit(url).port
+        self.first_post: float | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pump(reader, far_writer, watched=True), self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, watched: bool = False) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if watched and self.first_post is None and data.startswith(b"POST "):
+                    self.first_post = time.monotonic()
+                writer.write(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def relay(url: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A relay and its URL."""
+    made = Relay(url)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    yield made, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+async def to_first_request(url: str, *options: str) -> float:
+    """Seconds from the start of the process to its first POST at the server."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_emails(Path(folder) / "jobs.jsonl", 3)
+        async with relay(url) as (watch, address):
+            command = ["-m", "sender", "send", "jobs.jsonl", "--base-url", address, "--no-progress", *options]
+            begin = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, cwd=folder, env={**os.environ, "SENDER_API_KEY": KEY},
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            await process.wait()
+    assert watch.first_post is not None
+    return watch.first_post - begin
+
+
+def to_end(*arguments: str) -> float:
+    """Seconds that a command takes."""
+    begin = time.monotonic()
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - begin
+
+
+def row(name: str, seconds: list[float], target: float | None) -> str:
+    """One line of the table."""
+    found = median(seconds)
+    judged = "" if target is None else f"{target:.2f}, {'met' if found <= target else 'missed'}"
+    return f"| {name} | {found:.3f} | {min(seconds):.3f} to {max(seconds):.3f} | {judged} |"
+
+
+def main() -> None:
+    """Print the table."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    found: dict[str, list[float]] = {}
+    with sandbox() as url:
+        for _ in range(rounds):
+            found.setdefault("python -c pass", []).append(to_end("-c", "pass"))
+            found.setdefault("sender --help", []).append(to_end("-m", "sender", "--help"))
+            found.setdefault("sender send --help", []).append(to_end("-m", "sender", "send", "--help"))
+            found.setdefault("first request", []).append(asyncio.run(to_first_request(url)))
+            quick = asyncio.run(to_first_request(url, "--no-preflight"))
+            found.setdefault("first request, --no-preflight", []).append(quick)
+    print("## Start-up\n\n`python benchmarks/startup.py`\n")
+    print(f"{machine()}; median of {rounds} processes, in turns\n")
+    print("| what | seconds | range | target |\n|---|---:|---:|---|")
+    targets = {"sender --help": 0.25, "first request": 0.6}
+    for name, seconds in found.items():
+        print(row(name, seconds, targets.get(name)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The Lease: the right to reconcile, which one replica has at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from sender.consume.returns import end_all
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sender.ledger import Ledger
+
+NOTE: Final = "reconciler"
+SECONDS: Final = 25.0
+"""For which it is given; what a dead replica held is taken over within 30 s (CONTRACT section 7)."""
+RENEW_EVERY: Final = 8.0
+
+
+class Lease:
+    """One replica's view of it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[bool]:
+        """Whether this replica has it; if so, it is kept for as long as the context lasts."""
+        if not await self._take():
+            yield False
+            return
+        renewing = asyncio.create_task(self._renew(), name="lease")
+        try:
+            yield True
+        finally:
+            await end_all([renewing])
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            await self._take()
+
+    async def _take(self) -> bool:
+        """Renew it, or take it when it has run out."""
+        known = await self._ledger.get_note(NOTE)
+        owner, _, until = (known or b"").decode().partition(" ")
+        mine = str(self._ledger.run)
+        if owner not in ("", mine) and time.time() < float(until or 0):
+            return False
+        return await self._ledger.swap_note(NOTE, known, f"{mine} {time.time() + SECONDS}".encode())

@@ -1,0 +1,50 @@
+"""Deadlines of one length for any number of tasks, kept by one timer: who began first is the first to be late."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+Task = asyncio.Task[Any]
+
+
+class Deadlines:
+    """Cancels the tasks that take longer than `seconds`; cheaper than a timer for each of thousands a second."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._ends: dict[Task, float] = {}
+        self._late: set[Task] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, task: Task) -> None:
+        """From now on; one deadline for a task at a time."""
+        self._ends[task] = end = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(end, self._look)
+
+    def end(self, task: Task) -> bool:
+        """The task's work is done or broken off; whether its deadline was what cancelled it, and nobody else did."""
+        self._ends.pop(task, None)
+        if task not in self._late:
+            return False
+        self._late.discard(task)
+        return task.uncancel() == 0
+
+    def close(self) -> None:
+        """Keep no more deadlines."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        while self._ends:
+            task, end = next(iter(self._ends.items()))
+            if end > now:
+                self._timer = self._loop.call_at(end, self._look)
+                return
+            del self._ends[task]
+            self._late.add(task)
+            task.cancel()
+        self._timer = None

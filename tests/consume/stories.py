@@ -1,0 +1,143 @@
+"""Replicas that share a state: deaths, restarts, silences and losses of Redis in the middle of the work.
+
+Some take half a minute, since a dead replica's part is taken over only then: they begin with the session and run beside
+the other tests, see `ahead` in conftest.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tests.consume.fleet import Fleet
+from tests.processes import email
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JOBS = 200
+RATE = ("--rate", "80", "--reconcile-lag", "3600")
+
+
+def one_of_two_is_killed(folder: Path) -> None:
+    """Its part is another's within 30 s: each job once, or reported in doubt."""
+    with Fleet(folder, "--latency", "300") as fleet:
+        start(fleet)
+        fleet.consumers[0].kill()
+        died = time.monotonic()
+        fleet.until(lambda: fleet.open == 0, 45)
+        took = time.monotonic() - died
+        fleet.end_all()
+        doubts = fleet.books(JOBS)
+        assert len(doubts) <= 40, "what it had handed over, and nothing else"
+        told = {line["id"] for line in fleet.consumers[1].outcomes if line["status"] == "in_doubt"}
+        assert told == doubts, "reported by the living"
+        assert took < 31, took
+        assert fleet.most_in_any_second() <= 80
+
+
+def the_state_is_lost_and_one_replica_with_it(folder: Path) -> None:
+    """The queue keeps what was given out; the state, on a server without a file, forgets all."""
+    with Fleet(folder, "--latency", "300", state_aof=False) as fleet:
+        start(fleet)
+        fleet.consumers[0].kill()
+        fleet.state.kill()
+        fleet.state.start()
+        fleet.until(lambda: fleet.open == 0, 50)
+        fleet.end_all()
+        doubts = fleet.books(JOBS)
+        assert doubts, "nobody knows of the dead replica's whether they were sent"
+        assert "state_lost" in {letter.get("code") for letter in fleet.letters.values()}
+        assert max(second - first for first, second in pairwise(fleet.stamps())) > 1.0, "a window passes"
+        assert any("state was lost" in line["event"] for line in fleet.consumers[1].log)
+        assert fleet.most_in_any_second() <= 80
+
+
+def the_state_is_lost_and_all_replicas_live(folder: Path) -> None:
+    """What they had in hand they say again: not one job is in doubt, and none is sent twice."""
+    with Fleet(folder, "--latency", "300", state_aof=False) as fleet:
+        start(fleet)
+        fleet.state.kill()
+        fleet.state.start()
+        fleet.until(lambda: fleet.open == 0, 50)
+        fleet.end_all()
+        fleet.books(JOBS)
+        assert fleet.most_in_any_second() <= 80
+
+
+def redis_ends_and_comes_back_with_its_file(folder: Path) -> None:
+    """The lanes wait a window, and go on."""
+    _restart(folder, "stop")
+
+
+def redis_is_killed_and_comes_back_with_its_file(folder: Path) -> None:
+    """The same with kill -9."""
+    _restart(folder, "kill")
+
+
+def _restart(folder: Path, how: str) -> None:
+    with Fleet(folder) as fleet:
+        start(fleet)
+        getattr(fleet.broker, how)()
+        time.sleep(0.3)
+        fleet.broker.start()
+        fleet.until(lambda: fleet.open == 0, 50)
+        fleet.end_all()
+        assert len(fleet.books(JOBS)) <= 10
+        assert fleet.most_in_any_second() <= 80
+        assert fleet.sandbox.lanes["send"]["rejected_429"] == 0
+
+
+def the_state_is_silent(folder: Path) -> None:
+    """Messages go back in time, nothing leaves that is not on record, and no burst follows."""
+    with Fleet(folder, state_aof=True) as fleet:
+        start(fleet)
+        fleet.state.pause()
+        try:
+            fleet.until(lambda: not any(one.ready for one in fleet.consumers))
+            assert all(one.get("/livez")[0] == 200 for one in fleet.consumers)
+            fleet.until(lambda: sum(one["times_delivered"] > 0 for one in fleet.pending()) <= 30, 15)
+            seen = fleet.arrived
+            time.sleep(1)
+            assert fleet.arrived == seen
+        finally:
+            fleet.state.resume()
+        fleet.until(lambda: all(one.ready for one in fleet.consumers))
+        fleet.until(lambda: fleet.open == 0)
+        fleet.end_all()
+        assert fleet.books(JOBS) == set()
+        assert fleet.most_in_any_second() <= 80
+
+
+def a_replica_ends_though_its_state_is_silent(folder: Path) -> None:
+    """It waited for the answer to its hand-over for ever."""
+    with Fleet(folder, state_aof=True) as fleet:
+        start(fleet, "--grace", "2")
+        consumer = fleet.consumers[0]
+        fleet.state.pause()
+        try:
+            time.sleep(0.5)
+            begun = time.monotonic()
+            consumer.signal(signal.SIGTERM)
+            assert consumer.wait() == 3
+            assert time.monotonic() - begun < 25
+        finally:
+            fleet.state.resume()
+
+
+def start(fleet: Fleet, *arguments: str) -> None:
+    """Two replicas, in the middle of their work."""
+    fleet.put(*[email(n) for n in range(JOBS)])
+    fleet.warm(80.0)
+    for _ in range(2):
+        fleet.start(*RATE, *arguments)
+    fleet.until_sent(JOBS // 3)
+
+
+ALL = (
+    one_of_two_is_killed, the_state_is_lost_and_one_replica_with_it, the_state_is_lost_and_all_replicas_live,
+    redis_ends_and_comes_back_with_its_file, redis_is_killed_and_comes_back_with_its_file, the_state_is_silent,
+    a_replica_ends_though_its_state_is_silent,
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""`sender consume` from end to end on each other broker than Redis: sent, dead letter, acknowledged, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.consume.fleet import Consumer
+from tests.processes import email, running_sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.processes import Sandbox
+
+AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null"}
+JOBS = 12
+
+
+@pytest.mark.parametrize("broker", ["rabbit-quorum", "jetstream", "sqs"], indirect=True)
+async def test_two_in_turn_send_all_and_what_the_first_gave_back_counts_as_undelivered(
+    broker: Any, tmp_path: Path
+) -> None:
+    await broker.put(*[json.dumps(email(n)).encode() for n in range(JOBS)], b'{"id": "broken", "kind": "email"}')
+    with running_sandbox("--rate-send", "1000") as sandbox:
+        await run(broker, sandbox, tmp_path, "first", "3", jobs=2)
+        assert len(sandbox.messages) < JOBS
+        await run(broker, sandbox, tmp_path, "second", "1000", jobs=JOBS)
+        letters = await broker.letters()
+        assert sorted(sandbox.numbers()) == list(range(JOBS))
+    queue = broker.queue(return_after=5.0)
+    assert list(await queue.read(10)) == [], "all were acknowledged"
+    assert [reason["id"] for _, reason in letters] == ["broken"]
+
+
+async def run(broker: Any, sandbox: Sandbox, folder: Path, name: str, rate: str, *, jobs: int) -> None:
+    """A consumer until so many jobs were sent, and its drain."""
+    consumer = Consumer(
+        folder, name, broker.url(), "--ledger", "alone.ledger", "--outcomes", f"{name}.jsonl", "--base-url",
+        sandbox.url, "--dead-letter", broker.sink_url(), "--log-format", "json", "--rate", rate,
+        "--max-deliveries", "1", **AWS,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(40):
+            while len(sandbox.messages) < jobs:
+                assert consumer.process.poll() is None, consumer.told
+                await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(consumer.end) == 0, consumer.told
+    finally:
+        consumer.kill()

@@ -1,0 +1,86 @@
+"""The heads of requests, and the deadlines that all requests share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.transport import Request
+from sender.transport.deadlines import Deadlines
+from sender.transport.heads import Heads
+from tests.engine.test_pacer import run_virtual
+
+if TYPE_CHECKING:
+    from tests.conftest import VirtualLoop
+
+
+def test_a_head_names_what_follows() -> None:
+    heads = Heads("api.example:81", "/base", lambda: "key")
+    head = heads.of(Request("PUT", "/v1/x?a=%20", b"{}"))
+    assert head.startswith(b"PUT /base/v1/x?a=%20 HTTP/1.1\r\nHost: api.example:81\r\nAuthorization: Bearer key\r\n")
+    assert head.endswith(b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n")
+    assert b"Content-" not in heads.of(Request("GET", "/v1/x"))
+
+
+def test_a_new_key_is_in_the_next_head() -> None:
+    keys = iter(("one", "two"))
+    heads = Heads("h", "", lambda: next(keys))
+    assert b"Bearer one\r\n" in heads.of(Request("GET", "/"))
+    assert b"Bearer two\r\n" in heads.of(Request("GET", "/"))
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "x", "/\u00e9", "/a\n"])
+def test_nothing_breaks_out_of_a_head(path: str) -> None:
+    with pytest.raises(ValueError, match="cannot stand in a request"):
+        Heads("h", "", lambda: "key").of(Request("GET", path))
+    with pytest.raises(ValueError, match="cannot stand in a request"):
+        Heads("h", "", lambda: "key\r\nX: y").of(Request("GET", "/"))
+
+
+async def hang(deadlines: Deadlines, seconds: float) -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    deadlines.begin(task)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        if not deadlines.end(task):
+            raise
+        return "late"
+    deadlines.end(task)
+    return "in time"
+
+
+def test_each_is_late_at_its_own_deadline() -> None:
+    async def body(loop: VirtualLoop) -> None:
+        deadlines = Deadlines(5.0)
+        begin = loop.time()
+        first = asyncio.create_task(hang(deadlines, 60))
+        await asyncio.sleep(2)
+        quick = asyncio.create_task(hang(deadlines, 4.9))
+        second = asyncio.create_task(hang(deadlines, 60))
+        assert await first == "late"
+        assert loop.time() - begin == pytest.approx(5.0)
+        assert await second == "late"
+        assert loop.time() - begin == pytest.approx(7.0)
+        assert await quick == "in time"
+        await asyncio.sleep(60)
+        assert await asyncio.create_task(hang(deadlines, 6)) == "late", "the timer starts again"
+        deadlines.close()
+
+    run_virtual(body)
+
+
+def test_who_is_cancelled_as_well_stays_cancelled() -> None:
+    async def body(loop: VirtualLoop) -> None:
+        deadlines = Deadlines(5.0)
+        task = asyncio.create_task(hang(deadlines, 60))
+        await asyncio.sleep(0)
+        loop.call_at(loop.time() + 5.0, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        deadlines.close()
+
+    run_virtual(body)

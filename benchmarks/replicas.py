@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from common import KEY, machine, sandbox
+from counts import most_in_second
 from redis import Redis
 from redis.exceptions import RedisError
-from shared_limit import most_in_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable

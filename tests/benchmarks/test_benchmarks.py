@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 import pacing
@@ -13,12 +14,18 @@ import throughput
 import validation
 from common import write_emails
 from counts import counted, most_in_second, slope
+from processes import HERE
 from rivals import FULL, PACED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MS = 1_000_000
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in HERE.glob("*.py")))
+def test_every_script_finds_what_it_needs(name: str) -> None:
+    importlib.import_module(name)
 
 
 def test_even_arrivals_reach_the_limit_and_break_nothing() -> None:

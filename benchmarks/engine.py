@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOOPS = ("asyncio", "uvloop")
 CONCURRENCY = 64
 PACE = 100
-PACED_S = 8
+PACED_S = 6
 FAST = {"bare": None, "without": 0.7, "full": 0.5}
 """Programs, and the part of the bare loop's rate that they shall reach."""
 PACED = {"bare": None, "without": 1.3, "full": None}
@@ -307,7 +307,7 @@ def main() -> None:
     print(f"## Engine and bare loop\n\n`python benchmarks/engine.py {count} {rounds}`\n")
     print(f"{machine()}; one core, medians of {rounds} rounds in turns\n")
     tell_fast(count, rounds)
-    tell_paced(max(1, rounds // 2))
+    tell_paced(rounds)
 
 
 PROGRAMS = {"serve": serve, "bare": bare, "engine": engine}

@@ -65,7 +65,7 @@ def check_email(payload: Mapping[str, Any], size: int, report: Report, now: floa
     person = payload.get("identifiers")
     if type(person) is not dict or len(person) != 1 or type(person.get("id")) is not str or not person["id"]:
         check_person(payload, report, required=options.require_identifiers)
-    if template is None and "transactional_message_id" not in payload:
+    if template is None:
         _check_own_content(payload, report)
     if "plaintext_body" in payload:
         report.warn("renamed_field", "plaintext_body", "plaintext_body is an old name; today's API calls it body_plain")

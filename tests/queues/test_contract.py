@@ -168,7 +168,9 @@ async def test_readers_share(broker: Broker) -> None:
             await queue.ack(got)
 
     await asyncio.wait_for(asyncio.gather(*(reader() for _ in range(4))), 30)
-    assert sorted(seen) == sorted(lines(60))
+    assert set(seen) == set(lines(60))
+    if not isinstance(broker, Sqs) or isinstance(broker, SqsFifo):  # a standard queue of SQS delivers at least once
+        assert len(seen) == 60
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # how aiobotocore calls aiohttp

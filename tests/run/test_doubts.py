@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 QUICK = ("--rate", "2000", "--rate", "app=500", "--rate", "trigger=50", "--reconcile-lag", "1", "--timeout", "1",
          "--no-progress", "--json")  # fmt: skip
+PATIENT = ("--timeout", "15")
+"""Where nothing hangs: a busy machine may take its time."""
 LOG = "jobs.jsonl.outcomes.jsonl"
 
 
@@ -219,7 +221,7 @@ def test_at_most_five_triggers_wait(tmp_path: Path) -> None:
         "--rate-trigger", "0", "--rate-app", "0", "--processing-time", "0.2", "--queue-full", "422"
     ) as api:
         write_jobs(tmp_path / "jobs.jsonl", [broadcast(f"b{n}", number=12 + n % 2) for n in range(7)])
-        status, summary = send(api, tmp_path)
+        status, summary = send(api, tmp_path, *PATIENT)
         assert (status, summary["sent"], summary["attempts"]) == (0, 7, 7)
         assert api.lanes["trigger"]["statuses"] == {"200": 7}
         assert api.lanes["app"]["arrived"] < 40
@@ -229,7 +231,7 @@ def test_a_full_queue_that_others_filled_is_safe(tmp_path: Path) -> None:
     with running_sandbox("--rate-trigger", "0", "--rate-app", "0", "--processing-time", "1", "--queue", "2",
                          "--queue-full", "422") as api:  # fmt: skip
         write_jobs(tmp_path / "jobs.jsonl", [broadcast(f"b{n}") for n in range(4)])
-        status, summary = send(api, tmp_path, "--trigger-queue", "5")
+        status, summary = send(api, tmp_path, "--trigger-queue", "5", *PATIENT)
         assert (status, summary["sent"], summary["rejected"]) == (0, 4, 0)
         assert api.lanes["trigger"]["statuses"]["422"] >= 1
 
@@ -239,7 +241,7 @@ def test_errors_of_a_broadcast_stand_in_its_outcome(sandbox: Sandbox, tmp_path: 
     write_jobs(tmp_path / "jobs.jsonl", [
         broadcast("good"), broadcast("late", {"ids": ["cust-1", "missing-2"]}), broadcast("refused", refused),
     ])  # fmt: skip
-    status, summary = send(sandbox, tmp_path)
+    status, summary = send(sandbox, tmp_path, *PATIENT)
     assert status == 1
     assert (summary["sent"], summary["rejected"], summary["warnings"]) == (2, 1, {"broadcast_error": 1})
     lines = holding(tmp_path)
@@ -265,13 +267,13 @@ def test_a_restart_knows_the_triggers_that_wait(tmp_path: Path) -> None:
         "--rate-trigger", "0", "--rate-app", "0", "--processing-time", "3", "--queue-full", "422"
     ) as api:
         write_jobs(tmp_path / "jobs.jsonl", [broadcast(f"b{n}", {"ids": ["missing-9"]}) for n in range(6)])
-        process = start_sender("send", "jobs.jsonl", "--base-url", api.url, *QUICK, cwd=tmp_path)
+        process = start_sender("send", "jobs.jsonl", "--base-url", api.url, *QUICK, *PATIENT, cwd=tmp_path)
         while len(api.get("triggers")) < 5:
             time.sleep(0.02)
         time.sleep(0.3)
         process.kill()
         process.communicate()
-        status, summary = send(api, tmp_path)
+        status, summary = send(api, tmp_path, *PATIENT)
         assert status == 1
         assert summary["sent"] + summary["duplicate"] + summary["in_doubt"] == 6
         assert set(api.lanes["trigger"]["statuses"]) == {"200"}

@@ -83,6 +83,7 @@ def test_fine(kind: str, payload: dict[str, Any]) -> None:
         ("email", EMAIL | {"transactional_message_id": True}, "wrong_type"),
         ("email", EMAIL | {"transactional_message_id": 0}, "bad_template"),
         ("email", {"to": "a@b.c", "identifiers": {"id": "1"}, "subject": "s"}, "missing_field"),
+        ("email", {"to": "a@b.c", "identifiers": {"id": "1"}, "transactional_message_id": None}, "missing_field"),
         ("email", EMAIL | {"tracked": "true"}, "wrong_type"),
         ("email", EMAIL | {"send_at": 1.5}, "wrong_type"),
         ("email", EMAIL | {"send_at": int(NOW) + 91 * 86400}, "send_at_too_late"),

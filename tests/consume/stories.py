@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 JOBS = 200
 RATE = ("--rate", "80", "--reconcile-lag", "3600")
+DEAD_AFTER = 22.0
 
 
 def one_of_two_is_killed(folder: Path) -> None:
@@ -133,7 +134,8 @@ def a_replica_sleeps_until_it_is_taken_for_dead(folder: Path) -> None:
         start(fleet)
         sleeper, other = fleet.consumers
         sleeper.signal(signal.SIGSTOP)
-        fleet.until(lambda: fleet.open == 0, 45)
+        asleep = time.monotonic()
+        fleet.until(lambda: fleet.open == 0 and time.monotonic() > asleep + DEAD_AFTER + 2, 60)
         sleeper.signal(signal.SIGCONT)
         fleet.until(lambda: any("joined anew" in line["event"] for line in sleeper.log))
         fleet.until(lambda: sleeper.ready)

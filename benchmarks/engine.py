@@ -194,7 +194,7 @@ def engine(loop: str, remembering: str, *arguments: str) -> None:
 
 def forget(*, also_outcomes: bool) -> None:
     """Have no ledger, and no outcome log either."""
-    import sender.run
+    import sender.memory
     from sender.ledger.memory import MemoryLedger
     from sender.outcome_log import OutcomeLog
 
@@ -217,7 +217,7 @@ def forget(*, also_outcomes: bool) -> None:
 
     async def append(*_: Any) -> None: ...
 
-    sender.run.SqliteLedger = Forgetful  # type: ignore[assignment, misc]
+    sender.memory.SqliteLedger = Forgetful  # type: ignore[assignment, misc]
     if also_outcomes:
         OutcomeLog.append = append  # type: ignore[method-assign, assignment]
 

@@ -1,6 +1,6 @@
 """The whole engine against a bare aiohttp loop, on one core, in turns.
 
-    python benchmarks/engine.py [JOBS] [ROUNDS]
+    python benchmarks/engine.py [JOBS] [ROUNDS] [--save]
 
 The engine is `sender send`: it reads a job file, checks every line, sends with the pacer off, and writes outcomes, with
 and without a ledger. The bare loop posts bodies that were made before it began, over as many connections, and reads
@@ -22,7 +22,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from common import KEY, machine, write_emails
+import results
+from common import KEY, write_emails
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -275,39 +276,41 @@ def verdict(reached: float, target: float | None, *, at_least: bool) -> str:
     return f"{'at least' if at_least else 'at most'} {target}: {'met' if met else 'missed'}"
 
 
-def tell_fast(count: int, rounds: int) -> None:
-    """The part at full speed."""
+def fast(count: int, rounds: int) -> tuple[str, str]:
+    """The part at full speed: its heading and its table."""
     found = compare(tuple(FAST), count, rounds)
-    print(f"### Full speed, {count:,} emails, {CONCURRENCY} connections\n")
-    print("| loop | program | requests/s | CPU us/request | bare loop's CPU to it | of the bare loop's rate | target |")
-    print("|---|---|---:|---:|---:|---:|---|")
+    rows = []
     for (loop, program), runs in found.items():
         rate, cpu = median(count / one.seconds for one in runs), median(one.cpu_s for one in runs) / count * 1e6
         reached, cheap = (ratio(found[loop, "bare"], runs, what) for what in ("seconds", "cpu_s"))
         judged = verdict(reached, FAST[program], at_least=True)
-        print(f"| {loop} | {NAMES[program]} | {rate:,.0f} | {cpu:.0f} | {cheap:.2f} | {reached:.2f} | {judged} |")
+        rows.append((loop, NAMES[program], f"{rate:,.0f}", f"{cpu:.0f}", f"{cheap:.2f}", f"{reached:.2f}", judged))
+    head = ("loop", "program", "requests/s", "CPU, us each", "bare loop's CPU to it", "of its rate", "target")
+    return f"### Full speed, {count:,} emails, {CONCURRENCY} connections", results.table(head, rows)
 
 
-def tell_paced(rounds: int) -> None:
-    """The part at 100 a second."""
+def paced(rounds: int) -> tuple[str, str]:
+    """The part at 100 a second: its heading and its table."""
     count = PACE * PACED_S
     found = compare(tuple(PACED), count, rounds, str(PACE))
-    print(f"\n### {PACE} requests a second for {PACED_S} s\n")
-    print("| loop | program | CPU us/request | of the bare loop's | target |\n|---|---|---:|---:|---|")
+    rows = []
     for (loop, program), runs in found.items():
         taken = ratio(runs, found[loop, "bare"], "cpu_s")
         judged = verdict(taken, PACED[program], at_least=False)
         cpu = median(one.cpu_s for one in runs) / count * 1e6
-        print(f"| {loop} | {NAMES[program]} | {cpu:.0f} | {taken:.2f} | {judged} |")
+        rows.append((loop, NAMES[program], f"{cpu:.0f}", f"{taken:.2f}", judged))
+    head = ("loop", "program", "CPU, us each", "to the bare loop's", "target")
+    return f"### {PACE} requests a second for {PACED_S} s", results.table(head, rows)
 
 
 def main() -> None:
-    """Print the tables."""
-    count, rounds = [*map(int, sys.argv[1:]), *(20_000, 5)[len(sys.argv) - 1 :]]
-    print(f"## Engine and bare loop\n\n`python benchmarks/engine.py {count} {rounds}`\n")
-    print(f"{machine()}; one core, medians of {rounds} rounds in turns\n")
-    tell_fast(count, rounds)
-    tell_paced(rounds)
+    """Tell both parts."""
+    count, rounds = results.numbers(20_000, 5)
+    notes = (
+        f"All on one core, the server on the other; medians of {rounds} rounds in turns, ratios within a round. The "
+        "engine reads the job file, checks every line, sends, and writes outcomes; the bare loop posts prepared bodies."
+    )
+    results.tell("engine", "The engine beside the bare loop", notes, *fast(count, rounds), *paced(rounds))
 
 
 PROGRAMS = {"serve": serve, "bare": bare, "engine": engine}

@@ -1,4 +1,4 @@
-"""Memory and time over the number of jobs, without a limit: python benchmarks/memory.py [JOBS…]
+"""Memory and time over the number of jobs, without a limit: python benchmarks/memory.py [JOBS…] [--save]
 
 Everything is on: ledger (default durability), outcome log, checks. The server answers at once. The CPU time is that of
 the whole process, without what a run of three jobs takes.
@@ -7,12 +7,12 @@ the whole process, without what a run of three jobs takes.
 from __future__ import annotations
 
 import resource
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from common import machine, send, write_emails
+import results
+from common import send, write_emails
 from engine import CONCURRENCY, server
 
 
@@ -43,18 +43,19 @@ def _cpu_s() -> float:
 
 
 def main() -> None:
-    """Print the table."""
-    counts = [int(text) for text in sys.argv[1:]] or [10_000, 100_000, 1_000_000]
-    print(f"## Memory and time over the number of jobs\n\n`python benchmarks/memory.py {' '.join(map(str, counts))}`\n")
-    print(f"{machine()}; ledger and outcome log on\n")
-    print("| jobs | peak memory, MB | jobs/s | CPU us/job | to the first |\n|---:|---:|---:|---:|---:|")
+    """Tell the table."""
+    counts = results.numbers() or [10_000, 100_000, 1_000_000]
+    rows = []
     start = measure(3).cpu_s
     first = 0.0
     for count in counts:
         run = measure(count)
         cpu = (run.cpu_s - start) / count * 1e6
         first = first or cpu
-        print(f"| {count:,} | {run.peak / 1e6:.1f} | {run.rate:,.0f} | {cpu:.0f} | {cpu / first:.2f} |", flush=True)
+        rows.append((f"{count:,}", f"{run.peak / 1e6:.1f}", f"{run.rate:,.0f}", f"{cpu:.0f}", f"{cpu / first:.2f}"))
+    head = ("jobs", "peak memory, MB", "jobs/s", "CPU, us each", "to the first")
+    notes = "Pacer off, ledger (default durability) and outcome log on; both cores are used."
+    results.tell("memory", "Memory and time over the number of jobs", notes, results.table(head, rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Many consumers on one Redis: python benchmarks/replicas.py [JOBS] [REPLICAS]
+"""Many consumers on one Redis: python benchmarks/replicas.py [JOBS] [REPLICAS] [--save]
 
 Three runs against a sandbox that stamps every arrival: undisturbed; with one replica killed (-9) and Redis restarted
 on its append-only file in the middle; and the drain of one busy replica. The rate is that while there is work and
@@ -25,7 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from common import KEY, machine, sandbox
+import results
+from common import KEY, sandbox
 from counts import most_in_second
 from redis import Redis
 from redis.exceptions import RedisError
@@ -44,16 +45,20 @@ QUIET = 3.0
 
 
 def main() -> None:
-    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    replicas = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-    print(f"{replicas} replicas, one Redis, {jobs} jobs, {LIMIT}/s; {machine()}\n")
-    print("| run | rate | most in any second | 429 | accepted | lost | twice | in doubt | trips of pacers, all |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    jobs, replicas = results.numbers(3000, 4)
+    rows = []
     for name, hurt in (("undisturbed", nothing), ("kill -9 of one replica, Redis restarted", kill_and_restart)):
         with Fleet(jobs, replicas) as fleet:
-            print(fleet.row(name, hurt), flush=True)
+            rows.append(fleet.row(name, hurt))
     with Fleet(jobs, replicas) as fleet:
-        print(f"\n{fleet.drain()}")
+        drain = fleet.drain()
+    head = ("run", "rate", "most in any second", "429", "accepted", "lost", "twice", "in doubt", "trips of pacers, all")
+    notes = (
+        f"{replicas} replicas of `sender consume` on one Redis, {jobs:,} jobs, {LIMIT}/s for all together. Rate: while "
+        "there is work, gaps of half a second and more left out. In doubt: letters with that reason; their jobs may "
+        "have been accepted. Trips: round trips to Redis for each request, those of the pacers and all of the shared state."
+    )
+    results.tell("replicas", "Replicas of a consumer", notes, results.table(head, rows), drain)
 
 
 class RedisServer:
@@ -145,7 +150,7 @@ class Fleet:
         for process in self.processes:
             process.wait()
 
-    def row(self, name: str, hurt: Callable[[Fleet], None]) -> str:
+    def row(self, name: str, hurt: Callable[[Fleet], None]) -> tuple[object, ...]:
         """One line of the table."""
         hurt(self)
         self._until_over()
@@ -156,10 +161,10 @@ class Fleet:
         lost = set(range(self.jobs)) - set(numbers) - doubts
         lane = self._ask("stats")["lanes"]["send"]
         return (
-            f"| {name} | {rate_of(stamps):.2f}/s | {most_in_second(stamps)} | {lane['rejected_429']} | {len(numbers)} "
-            f"| {len(lost)} | {sum(count > 1 for count in numbers.values())} | {len(doubts)} "
-            f"| {pacers / len(stamps):.3f}, {every / len(stamps):.3f} |"
-        )
+            name, f"{rate_of(stamps):.2f}/s", most_in_second(stamps), lane["rejected_429"], len(numbers), len(lost),
+            sum(count > 1 for count in numbers.values()), len(doubts),
+            f"{pacers / len(stamps):.3f}, {every / len(stamps):.3f}",
+        )  # fmt: skip
 
     def drain(self) -> str:
         """One sentence on the end of a busy replica."""
@@ -170,7 +175,7 @@ class Fleet:
         took = time.monotonic() - start
         told = [json.loads(line) for line in (self.folder / "log-0").read_text().splitlines()]
         back = next((line["given_back"] for line in told if line["event"] == "drained"), None)
-        return f"drain of a busy replica: {took:.2f} s, {back} messages given back, exit status {status}"
+        return f"Drain of a busy replica: {took:.2f} s, {back} messages given back, exit status {status}"
 
     @property
     def stamps(self) -> list[float]:
@@ -196,7 +201,8 @@ class Fleet:
     def _in_doubt(self) -> set[int]:
         """Jobs whose last word is that nobody knows, by the dead letters."""
         dead: Any = self.redis.client.xrange("dead")
-        lines = [json.loads(fields[b"job"]) for _, fields in dead]
+        letters = [fields for _, fields in dead if json.loads(fields[b"reason"])["reason"] == "in_doubt"]
+        lines = [json.loads(fields[b"job"]) for fields in letters]
         return {line["payload"]["message_data"]["n"] for line in lines}
 
     def _ask(self, path: str) -> Any:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
-ORDER: Final = ("throughput", "pacing", "proof", "shared-limit", "validation", "ledger", "memory", "start")
+ORDER: Final = (
+    "engine", "throughput", "pacing", "proof", "shared-limit", "replicas", "validation", "ledger", "memory", "start",
+)  # fmt: skip
 BUSY: Final = os.getloadavg()[0]
 """Processes that wanted a core in the minute before: above 0.5 or so, read ratios and not figures."""
 HEAD: Final = """\
@@ -37,6 +39,20 @@ def write(name: str, title: str, *parts: str, to: Path = RESULTS) -> None:
     names = sorted(sections, key=lambda one: (ORDER.index(one) if one in ORDER else len(ORDER), one))
     to.write_text(HEAD + "".join(f"\n<!-- section: {one} -->\n{sections[one]}<!-- end: {one} -->\n" for one in names))
     print(section)
+
+
+def tell(name: str, title: str, *parts: str) -> None:
+    """Print the section; with `--save` on the command line it is written too."""
+    if "--save" in sys.argv:
+        write(name, title, *parts)
+    else:
+        print("\n\n".join((f"## {title}", _origin(), *parts)))
+
+
+def numbers(*defaults: int) -> list[int]:
+    """The numbers on the command line, and defaults for those that are not there."""
+    given = [int(text) for text in sys.argv[1:] if text != "--save"]
+    return [*given, *defaults[len(given) :]]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

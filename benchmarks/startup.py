@@ -1,6 +1,6 @@
 """Time from the start of a process: to the end of `sender --help`, and to the first request at the server.
 
-    python benchmarks/startup.py [ROUNDS]
+    python benchmarks/startup.py [ROUNDS] [--save]
 
 The first request is seen by a relay before the sandbox, so that what is timed is what a server sees of `sender send`
 with its defaults: the ledger opened, the preflight made, connections warm.
@@ -20,7 +20,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from common import KEY, machine, sandbox, write_emails
+import results
+from common import KEY, sandbox, write_emails
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,16 +82,16 @@ def to_end(*arguments: str) -> float:
     return time.monotonic() - begin
 
 
-def row(name: str, seconds: list[float], target: float | None) -> str:
+def row(name: str, seconds: list[float], target: float | None) -> tuple[str, ...]:
     """One line of the table."""
     found = median(seconds)
     judged = "" if target is None else f"{target:.2f}, {'met' if found <= target else 'missed'}"
-    return f"| {name} | {found:.3f} | {min(seconds):.3f} to {max(seconds):.3f} | {judged} |"
+    return name, f"{found:.3f}", f"{min(seconds):.3f} to {max(seconds):.3f}", judged
 
 
 def main() -> None:
-    """Print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    """Tell the table."""
+    (rounds,) = results.numbers(9)
     found: dict[str, list[float]] = {}
     with sandbox() as url:
         for _ in range(rounds):
@@ -100,12 +101,13 @@ def main() -> None:
             found.setdefault("first request", []).append(asyncio.run(to_first_request(url)))
             quick = asyncio.run(to_first_request(url, "--no-preflight"))
             found.setdefault("first request, --no-preflight", []).append(quick)
-    print("## Start-up\n\n`python benchmarks/startup.py`\n")
-    print(f"{machine()}; median of {rounds} processes, in turns\n")
-    print("| what | seconds | range | target |\n|---|---:|---:|---|")
     targets = {"sender --help": 0.25, "first request": 0.6}
-    for name, seconds in found.items():
-        print(row(name, seconds, targets.get(name)))
+    rows = [row(name, seconds, targets.get(name)) for name, seconds in found.items()]
+    notes = (
+        f"From the start of the process; medians of {rounds} processes, in turns. The first request is the first POST "
+        "at the server, with the preflight before it and everything on."
+    )
+    results.tell("start", "Start-up", notes, results.table(("what", "seconds", "range", "target"), rows))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
     notes = (
         f"{replicas} replicas of `sender consume` on one Redis, {jobs:,} jobs, {LIMIT}/s for all together. Rate: while "
         "there is work, gaps of half a second and more left out. In doubt: letters with that reason; their jobs may "
-        "have been accepted. Trips: round trips to Redis for each request, those of the pacers and all of the shared state."
+        "have been accepted. Trips: round trips to Redis for each request, the pacers' and all of the shared state's."
     )
     results.tell("replicas", "Replicas of a consumer", notes, results.table(head, rows), drain)
 

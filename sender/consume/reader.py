@@ -18,7 +18,7 @@ from sender.problem import Problem
 from sender.queues import QueueError, QueueLost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sender.consume.closer import Closer
     from sender.consume.station import Station
@@ -43,7 +43,7 @@ class Reader:
 
     def __init__(
         self, queue: Queue, stations: Mapping[str | None, Station], parser: Parser, settings: Settings, closer: Closer,
-        conditions: Conditions,
+        conditions: Conditions, look_back: Callable[[Queue], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         self.queue = queue
         self.lag: int | None = None
@@ -56,6 +56,7 @@ class Reader:
         self._condition = f"queue {queue.source}"
         self._appetite = Appetite(settings.prefetch)
         self._number = 0
+        self._look_back = look_back
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
 
@@ -99,6 +100,9 @@ class Reader:
         return [one.message for one in holdings if one.queue is self.queue]
 
     async def _read_once(self) -> None:
+        if self._look_back is not None:
+            await self._look_back(self.queue)
+            self._look_back = None
         in_hand = sum(one.holdings.of(self.queue) for one in self._stations.values()) + self._closer.of(self.queue)
         most = self._appetite.most(in_hand, self._loop.time())
         if not most or not any(station.works for station in self._stations.values()):

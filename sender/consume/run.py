@@ -19,7 +19,7 @@ from sender.consume.orders import Orders
 from sender.consume.reader import Reader
 from sender.consume.returns import Errands, end_all, give_back
 from sender.consume.sinks import open_sink
-from sender.consume.station import LOST, Station, is_lost, known_loss
+from sender.consume.station import Station, is_lost, known_loss, note_loss
 from sender.errors import StateLost, UsageError
 from sender.health import Conditions, HealthServer
 from sender.kinds import LANES
@@ -54,6 +54,8 @@ LET_GO_WITHIN: Final = 3.0
 """Seconds in which what is let go of has to end; then it is cut off."""
 RETURN_AFTER: Final = 25.0
 """Seconds after which a dead replica's messages are another's: within 30 s (CONTRACT section 7)."""
+SLACK: Final = 0.5
+"""Seconds by which a message may seem to have been given out earlier than it was."""
 AWAY_LIMIT: Final = 3.0
 """Seconds without the shared state after which messages go back to their queues."""
 AGAIN_AFTER: Final = 1.0
@@ -122,6 +124,8 @@ class Consumer:
         self._conditions = Conditions(WORKING)
         self._stations: dict[str | None, Station] = {}
         self._states: list[SharedState] = []
+        self._begun: dict[str | None, float] = {}
+        """Loop time at which the memory of a workspace began, where that is known."""
         self._readers: list[Reader] = []
 
     async def run(self, stack: AsyncExitStack) -> int | None:
@@ -279,19 +283,22 @@ class Consumer:
         self._legacy.births[name] = born = state.ledger.born
         if before is not None and before != born:
             now = time.time()
-            log.warning("the shared state was lost; redelivered messages without a record are in doubt")
-            await state.ledger.put_note(LOST, repr(now).encode())
+            await note_loss(state.ledger, now)
             return now
         return await known_loss(state.ledger)
 
     async def _open_memory(self, home: Home, stack: AsyncExitStack) -> tuple[Ledger, SharedState | None]:
         if home.ledger is not None:
-            return await open_ledger(home.ledger, home.base_url, self._settings, stack), None
+            ledger = await open_ledger(home.ledger, home.base_url, self._settings, stack)
+            if ledger.run == 1:
+                self._begun[home.name] = self._loop.time()
+            return ledger, None
         state = await open_shared(
             self._plan.state, home.base_url, self._settings, stack, workspace=home.name,
             on_lost=lambda error: self._stations[home.name].halt(error) if home.name in self._stations else None,
         )  # fmt: skip
         self._states.append(state)
+        self._begun[home.name] = self._loop.time() - await state.age()
         return state.ledger, state
 
     def _open_queue(self, url: str, stack: AsyncExitStack) -> Queue:
@@ -307,7 +314,15 @@ class Consumer:
         parser = Parser(settings.kind, options, frozenset(name for name in self._stations if name is not None))
         for queue in queues:
             self._conditions.miss(f"queue {queue.source}", "not yet read")
-            self._readers.append(Reader(queue, self._stations, parser, settings, closer, self._conditions))
+            self._readers.append(
+                Reader(queue, self._stations, parser, settings, closer, self._conditions, self._look_back)
+            )
+
+    async def _look_back(self, queue: Queue) -> None:
+        """A memory that is younger than what the queue gave out knows nothing of it: it was lost, or is another."""
+        for name, begun in self._begun.items():
+            if await queue.left_since(self._loop.time() - begun + SLACK):
+                await self._stations[name].note_loss()
 
     async def _open_health(self, stack: AsyncExitStack) -> Observer:
         port = self._settings.health_port

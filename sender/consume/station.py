@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -107,6 +108,12 @@ class Station:
     def unrecorded(self) -> list[Ended]:
         """Ends that are not in the memory, since it was lost; those that say something of a job's fate."""
         return [ended for ended in self._recorder.unrecorded if ended.entry is not None]
+
+    async def note_loss(self) -> None:
+        """Nothing of what was given out before now is known: all replicas are told."""
+        self._lost_at = time.time()
+        with suppress(HaltError):
+            await note_loss(self.ledger, self._lost_at)
 
     def record_late(self, ended: Sequence[Ended]) -> None:
         """Take what another station could not record: its messages come again, and are known then."""
@@ -384,6 +391,12 @@ class Station:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
             self.halt(HaltError(f"a fault of sender itself, {type(error).__name__} at {where}; please report it"))
+
+
+async def note_loss(ledger: Ledger, now: float) -> None:
+    """Have all replicas know that the memory was lost at that unix time."""
+    log.warning("the state was lost, or is another; redelivered messages without a record are in doubt")
+    await ledger.put_note(LOST, repr(now).encode())
 
 
 async def known_loss(ledger: Ledger) -> float | None:

@@ -113,6 +113,9 @@ class Queue(Protocol):
     async def lag(self) -> int | None:
         """How many messages wait to be read, where the broker tells."""
 
+    async def left_since(self, seconds: float) -> bool:
+        """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""
+
     async def aclose(self) -> None:
         """Disconnect; what is still in hand returns to the queue by itself."""
 

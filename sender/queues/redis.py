@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 CLAIM_EVERY: Final = 0.5
 """Seconds between two looks for what others left."""
+MOST_LOOKED_AT: Final = 1000
 LONG_IDLE: Final = 2**31 - 1
 """Milliseconds: whoever asks takes over an entry that is idle for so long."""
 _START: Final = b"0-0"
@@ -185,6 +186,13 @@ class Source(BrokerQueue["client.Redis"]):
                 lag = group.get("lag")
                 return None if lag is None else int(lag)
         return None
+
+    async def _left_since(self, seconds: float, client: client.Redis) -> bool:
+        """Those that were given back do not count: nothing was begun with them."""
+        found: Any = await client.xpending_range(
+            self._stream, self._group, "-", "+", MOST_LOOKED_AT, idle=int(seconds * 1000)
+        )
+        return any(one["times_delivered"] and one["time_since_delivered"] < LONG_IDLE for one in found)
 
     async def _leave(self, client: client.Redis, batch: list[Message]) -> None:  # noqa: ARG002
         """Take our name off the group, unless entries stand on it: they would be lost with it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from sender.queues import Message, QueueError, QueueLost
@@ -91,6 +92,10 @@ class BrokerQueue(ABC, Generic[C]):
     async def lag(self) -> int | None:
         """How many messages wait to be read, where the broker tells."""
         return await self._link.run(self._lag)
+
+    async def left_since(self, seconds: float) -> bool:
+        """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""
+        return await self._link.run(partial(self._left_since, seconds))
 
     async def aclose(self) -> None:
         """Finish a read that was cancelled, repeat open acknowledgements once, disconnect."""
@@ -205,6 +210,9 @@ class BrokerQueue(ABC, Generic[C]):
 
     @abstractmethod
     async def _keep(self, client: C, batch: list[Message]) -> None: ...
+
+    async def _left_since(self, seconds: float, client: C) -> bool:  # noqa: ARG002
+        return False
 
     @abstractmethod
     async def _lag(self, client: C) -> int | None: ...

@@ -67,6 +67,11 @@ class SharedState:
         """Whether the server answered when it was last asked."""
         return self._link.away_since is None
 
+    async def age(self) -> float:
+        """Seconds since the state began, by the server's own clock."""
+        seconds, microseconds = await _ask(self._link, "TIME")
+        return int(seconds) + int(microseconds) / 1e6 - self.ledger.born
+
     @property
     def round_trips(self) -> int:
         """Calls made to the server."""

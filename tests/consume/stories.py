@@ -128,6 +128,21 @@ def a_replica_ends_though_its_state_is_silent(folder: Path) -> None:
             fleet.state.resume()
 
 
+def all_replicas_die_and_the_state_is_lost(folder: Path) -> None:
+    """Nobody is left who saw the state: what the queue gave out before it began tells that it was lost."""
+    with Fleet(folder, "--latency", "300", state_aof=False) as fleet:
+        start(fleet)
+        for one in list(fleet.consumers):
+            one.kill()
+        fleet.state.kill()
+        fleet.state.start()
+        fleet.start(*RATE)
+        fleet.until(lambda: fleet.open == 0, 45)
+        fleet.end_all()
+        fleet.books(JOBS)
+        assert "state_lost" in {letter.get("code") for letter in fleet.letters.values()}
+
+
 def a_replica_sleeps_until_it_is_taken_for_dead(folder: Path) -> None:
     """The state was not lost: it begins anew, and no job is in doubt for that but those it had begun."""
     with Fleet(folder, "--latency", "100") as fleet:
@@ -158,7 +173,8 @@ def start(fleet: Fleet, *arguments: str) -> None:
 
 
 ALL = (
-    one_of_two_is_killed, the_state_is_lost_and_one_replica_with_it, the_state_is_lost_and_all_replicas_live,
+    one_of_two_is_killed, all_replicas_die_and_the_state_is_lost, the_state_is_lost_and_one_replica_with_it,
+    the_state_is_lost_and_all_replicas_live,
     a_replica_sleeps_until_it_is_taken_for_dead, redis_ends_and_comes_back_with_its_file,
     redis_is_killed_and_comes_back_with_its_file, the_state_is_silent, a_replica_ends_though_its_state_is_silent,
 )  # fmt: skip

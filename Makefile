@@ -40,12 +40,17 @@ $(RIVALS): requirements.lock benchmarks/rivals.lock
 	-npm install --silent --no-save --prefix $(BENCH) autocannon@9.0.0
 	touch $@
 
-bench: $(RIVALS)  ## Measure it beside its rivals, about 25 minutes, into benchmarks/RESULTS.md
+bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchmarks/RESULTS.md
 	$(BENCH)/bin/python benchmarks/throughput.py --save
 	$(BENCH)/bin/python benchmarks/validation.py --save
 	$(BENCH)/bin/python benchmarks/proof.py --save
 	$(BENCH)/bin/python benchmarks/shared_limit.py --save
 	$(BENCH)/bin/python benchmarks/pacing.py --save
+	$(BENCH)/bin/python benchmarks/engine.py --save
+	$(BENCH)/bin/python benchmarks/ledger.py --save
+	$(BENCH)/bin/python benchmarks/memory.py --save
+	$(BENCH)/bin/python benchmarks/startup.py --save
+	$(BENCH)/bin/python benchmarks/replicas.py --save
 
 check: $(READY)  ## Lint and check types
 	$(BIN)/ruff check .

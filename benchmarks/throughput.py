@@ -45,6 +45,7 @@ LOOPS = ("uvloop", "asyncio")
 AIMS = [
     *((f"sender, {loop}, without ledger", f"{BARE}, {loop}", 0.7) for loop in LOOPS),
     *((f"sender, {loop}", f"{BARE}, {loop}", 0.5) for loop in LOOPS),
+    ("sender, uvloop, without ledger", "customerio, 10 threads", 5.0),
     ("sender, uvloop", "customerio, 10 threads", 5.0),
 ]
 NOTES = """\

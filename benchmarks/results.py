@@ -24,8 +24,8 @@ BUSY: Final = os.getloadavg()[0]
 HEAD: Final = """\
 # What was measured
 
-Every section is written by the command it names; `make bench` runs those that have rivals, in a virtual environment of
-their own. Contenders of one table ran in turns in one run on one machine: compare them with each other, and not with
+Every section is written by the command it names; `make bench` runs them all, in a virtual environment of their own.
+Contenders of one table ran in turns in one run on one machine: compare them with each other, and not with
 figures from elsewhere. Where a rival is better, the table says so.
 """
 _SECTION: Final = re.compile(r"<!-- section: (\S+) -->\n(.*?)<!-- end: \1 -->\n", re.DOTALL)

@@ -17,6 +17,18 @@ class OutputError(HaltError):
     """The ledger or the outcome log cannot be written: nothing further may be sent."""
 
 
+class FaultError(HaltError):
+    """A fault of sender itself, told by its kind and place alone: its message may hold somebody's data."""
+
+    def __init__(self, error: BaseException) -> None:
+        from traceback import extract_tb
+
+        place = extract_tb(error.__traceback__)[-1:]
+        file = place[0].filename.rpartition("/")[2] if place else ""
+        where = f" at {file}:{place[0].lineno}" if place else ""
+        super().__init__(f"a fault of sender itself, {type(error).__name__}{where}; please report it")
+
+
 class InputError(HaltError):
     """An input broke while it was read; what was read before stands."""
 

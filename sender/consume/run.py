@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,7 +18,7 @@ from sender.consume.reader import Reader
 from sender.consume.returns import Errands, end_all, give_back
 from sender.consume.sinks import open_sink
 from sender.consume.station import Station, is_lost, known_loss, note_loss
-from sender.errors import StateLost, UsageError
+from sender.errors import FaultError, StateLost, UsageError
 from sender.health import Conditions, HealthServer
 from sender.kinds import LANES
 from sender.live import LiveSettings
@@ -194,9 +192,7 @@ class Consumer:
     def _look_at_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (error := task.exception()) is None:
             return
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        log.error("a fault of sender itself; please report it", error=type(error).__name__, at=where)
+        log.error(str(FaultError(error)))
         self._clean = False
         self._ended.set()
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,7 +17,7 @@ from sender.doubts import Doubts
 from sender.engine.admission import admit
 from sender.engine.delivery import Delivery
 from sender.engine.identities import Identities
-from sender.errors import HaltError, OutputError, StateLost
+from sender.errors import FaultError, HaltError, OutputError, StateLost
 from sender.kinds import LANES
 from sender.outcome import Outcome
 from sender.outcome_lines import OutcomeLines
@@ -388,9 +386,7 @@ class Station:
         except HaltError as error:
             self.halt(error)
         except Exception as error:  # noqa: BLE001 - a part that is missing must not go unnoticed
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            self.halt(HaltError(f"a fault of sender itself, {type(error).__name__} at {where}; please report it"))
+            self.halt(FaultError(error))
 
 
 async def note_loss(ledger: Ledger, now: float) -> None:

@@ -17,7 +17,7 @@ from sender.engine.executor import Executor
 from sender.engine.governor import Governor
 from sender.engine.handover import HandOver
 from sender.engine.watchdog import Watchdog
-from sender.errors import HaltError
+from sender.errors import FaultError, HaltError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -202,7 +202,7 @@ class Lane:
         if self._blocked or self._hand_over.low or not self._crew:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:
-            self._desk.halt(error if isinstance(error, HaltError) else HaltError(f"an attempt broke: {error!r}"))
+            self._desk.halt(error if isinstance(error, HaltError) else FaultError(error))
 
     async def _wait_for_work(self) -> None:
         self._blocked = True

@@ -11,6 +11,7 @@ from sender.engine.breaker import MOST_WAIT, PROBE_EVERY, Breaker
 from sender.engine.delivery import Delivery
 from sender.engine.identities import Identities
 from sender.engine.queue import JobQueue
+from sender.errors import FaultError
 from sender.job import Job
 from sender.kinds import KINDS
 from sender.ledger import Standing
@@ -176,3 +177,12 @@ def test_progress_line() -> None:
     assert "10 not sent" in line
     assert "0:06 left" in line
     assert len(progress.line(now, 20)) <= 20
+
+
+def test_a_fault_is_told_without_what_it_says() -> None:
+    with pytest.raises(ValueError, match="ada") as caught:
+        int("ada@example.com")
+    told = str(FaultError(caught.value))
+    assert told.startswith("a fault of sender itself, ValueError at test_parts.py:")
+    assert "ada" not in told
+    assert "KeyError; please" in str(FaultError(KeyError("ada")))

@@ -55,8 +55,8 @@ def main() -> None:
         rows.append((f"{count:,}", f"{run.peak / 1e6:.1f}", f"{run.rate:,.0f}", f"{cpu:.0f}", f"{cpu / first:.2f}"))
     head = ("jobs", "peak memory, MB", "jobs/s", "CPU, us each", "to the first")
     notes = (
-        "Pacer off, ledger (default durability) and outcome log on; both cores are used. A run of a million takes minutes, "
-        "in which the machine's own pace changes: within a run the cost of a job rises and falls, and has no trend."
+        "Pacer off, ledger (default durability) and outcome log on; both cores are used. A run of a million takes "
+        "minutes, in which the machine's own pace changes: within a run the cost of a job rises and falls, and has no trend."
     )
     results.tell("memory", "Memory and time over the number of jobs", notes, results.table(head, rows))
 

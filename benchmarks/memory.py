@@ -56,7 +56,7 @@ def main() -> None:
     head = ("jobs", "peak memory, MB", "jobs/s", "CPU, us each", "to the first")
     notes = (
         "Pacer off, ledger (default durability) and outcome log on; both cores are used. A run of a million takes "
-        "minutes, in which the machine's own pace changes: within a run the cost of a job rises and falls, and has no trend."
+        "minutes, in which the machine's own pace changes: within a run the cost of a job has no trend."
     )
     results.tell("memory", "Memory and time over the number of jobs", notes, results.table(head, rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
+from time import time
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
@@ -57,10 +58,11 @@ def host_of(base_url: str) -> str:
     return urlsplit(base_url).netloc
 
 
-def refuse_older_log(outcomes: Path, state: SharedState) -> None:
+async def refuse_older_log(outcomes: Path, state: SharedState) -> None:
     """UsageError when the log tells of jobs that ended before the state began: it would let them be sent again."""
     began = _began(outcomes)
-    if began is not None and began < state.ledger.born:
+    # Ages are compared, each by its own clock: the two machines need not agree on the time.
+    if began is not None and time() - began > await state.age():
         raise UsageError(
             f"the outcome log {outcomes} is older than the state at {state.shown}, which knows nothing of the jobs "
             "that the log tells of and would let them be sent again: was the state lost, or is it another? Restore "

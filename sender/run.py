@@ -70,7 +70,7 @@ async def send_jobs(plan: SendPlan) -> int:
             state = await open_shared(
                 plan.state, plan.base_url, plan.settings, stack, on_lost=lambda error: run.halt(error)
             )
-            refuse_older_log(plan.outcomes, state)
+            await refuse_older_log(plan.outcomes, state)
         run = Run(plan, source, state)
         stack.push_async_callback(run.workspace.transport.aclose)
         stack.enter_context(StopSignals(run.stop))
@@ -172,7 +172,7 @@ class Run:
     async def _wait_for_others(self, doubts: Doubts, recorder: Recorder) -> None:
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
         until = self._loop.time() + OTHERS_WAIT
-        while self._elsewhere() and not self._stopped and self._halted is None and self._loop.time() < until:
+        while self._elsewhere() and not self._ends_early and self._loop.time() < until:
             carried = await doubts.carry()
             for intake in self._intakes:
                 await intake.look_again(carried)
@@ -184,7 +184,10 @@ class Run:
             await recorder.drain()
             if self._elsewhere():
                 await self._pause(OTHERS_EVERY)
-        self._left += self._elsewhere()
+
+    @property
+    def _ends_early(self) -> bool:
+        return self._stopped or self._halted is not None or self._tally.full
 
     def _elsewhere(self) -> int:
         return sum(len(intake.elsewhere) for intake in self._intakes)
@@ -345,7 +348,7 @@ class Run:
         return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
 
     def _finish(self) -> int:
-        self.books.not_started = self._left
+        self.books.not_started = self._left + self._elsewhere()
         if self.books.balance:
             # Only ends that could not be written are missing here: they are handed over, and in doubt for the next run.
             log.error("the books do not balance: the ledger holds the rest as handed over", lines=self.books.balance)

@@ -81,31 +81,30 @@ class Intake:
                 if isinstance(entry, Invalid):
                     self._refuse(entry)
                 else:
-                    self._decide(entry, standings.get(entry.key))
+                    self._decide(entry, standings.get(entry.key), self._desk.identities.held(entry.key))
 
     async def look_again(self, carried: Container[str]) -> None:
         """Decide on the jobs that another replica had, all but those that it still has."""
         self._carried = carried
-        jobs, self.elsewhere = self.elsewhere, []
-        with await self._desk.identities.look_up([job.key for job in jobs]) as standings:
+        with await self._desk.identities.look_up([job.key for job in self.elsewhere]) as standings:
+            jobs, self.elsewhere = self.elsewhere, []
             for job in jobs:
-                self._decide(job, standings.get(job.key))
+                self._decide(job, standings.get(job.key), self._desk.identities.held(job.key))
 
     def refused(self, job: Job, standing: Standing) -> None:
         """Another replica took the job between our look-up and our hand-over."""
         self._desk.identities.ended(job.key)
-        self._decide(job, standing)
+        self._decide(job, standing, None)
 
-    def _decide(self, job: Job, standing: Standing | None) -> None:
-        identities = self._desk.identities
-        if standing is not None and standing.held and identities.held(job.key) is None:
+    def _decide(self, job: Job, standing: Standing | None, in_hand: str | None) -> None:
+        if standing is not None and in_hand is None and (standing.held or standing.state == "handed_over"):
             self.elsewhere.append(job)
             return
         run = 0 if job.key in self._carried else self._desk.ledger.run
-        admission = admit(job, identities.held(job.key), standing, run=run, retry=self._retry)
+        admission = admit(job, in_hand, standing, run=run, retry=self._retry)
         if admission == "start":
             self._tally.take_one()
-            identities.hold(job.key, job.content)
+            self._desk.identities.hold(job.key, job.content)
             self._lane.accept(self._check(job))
         elif admission == "standing" and standing is not None:
             self._tally.standing(job.key, standing.state)

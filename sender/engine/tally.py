@@ -31,7 +31,7 @@ class Tally:
     @property
     def full(self) -> bool:
         """Whether `--limit` jobs have been taken on."""
-        return self._left == 0
+        return self._left is not None and self._left <= 0
 
     def take_one(self) -> None:
         """A job was taken on."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -10,8 +12,10 @@ from sender.engine.admission import admit
 from sender.engine.breaker import MOST_WAIT, PROBE_EVERY, Breaker
 from sender.engine.delivery import Delivery
 from sender.engine.identities import Identities
+from sender.engine.intake import Intake
 from sender.engine.queue import JobQueue
-from sender.errors import FaultError
+from sender.engine.tally import Tally
+from sender.errors import FaultError, OutputError
 from sender.job import Job
 from sender.kinds import KINDS
 from sender.ledger import Standing
@@ -186,3 +190,21 @@ def test_a_fault_is_told_without_what_it_says() -> None:
     assert told.startswith("a fault of sender itself, ValueError at test_parts.py:")
     assert "ada" not in told
     assert "KeyError; please" in str(FaultError(KeyError("ada")))
+
+
+async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() -> None:
+    """It was told as a duplicate while a look-up was under way, and lost from the books when a look-up failed."""
+    books, told, ledger = Books(), [], MemoryLedger()
+    identities = Identities(ledger)
+    job = Job("a", "a", "c", KINDS["email"], "/v1/send/email", b"{}", "f", 1)
+    lane: Any = SimpleNamespace(name="send")
+    desk: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append)
+    intake = Intake(Mock(), lane, Mock(), desk, Tally(books))
+    identities.hold(job.key, job.content)
+    with await identities.look_up(["other"]):
+        intake.refused(job, Standing("handed_over", "c", 7, held=True))
+    assert (intake.elsewhere, told) == ([job], [])
+    ledger.find = AsyncMock(side_effect=OutputError("away"))  # type: ignore[method-assign]
+    with pytest.raises(OutputError):
+        await intake.look_again(set())
+    assert intake.elsewhere == [job]

@@ -26,10 +26,10 @@ test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
-	@$(BIN)/python -m tests.crash --kills 200
+	@$(BIN)/python -m tests.campaigns.crash --kills 200
 
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
-	@$(BIN)/python -m tests.faulty_api
+	@$(BIN)/python -m tests.campaigns.faults
 
 # autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
 $(RIVALS): requirements.lock benchmarks/rivals.lock

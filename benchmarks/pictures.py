@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.browser import browser, chromium, opened
-from tests.processes import Sandbox, email, environment, running_sandbox, write_jobs
+from tests.support.browser import browser, chromium, opened
+from tests.support.processes import Sandbox, email, environment, running_sandbox, write_jobs
 
 JOBS = 6000
 PAGES = (("report", "run.html", 1000, 1200, False), ("report-phone", "run.html", 390, 1200, True),

@@ -10,10 +10,10 @@ import time
 from common import machine
 from redis_server import redis_server
 
-from sender.identity import key_of_id
+from sender.jobs.identity import key_of_id
 from sender.ledger import Claim, Entry
-from sender.logs import set_up
-from sender.state.urls import open_state
+from sender.runtime.logs import set_up
+from sender.shared_state.state_url import open_state
 
 BATCH = 1000
 

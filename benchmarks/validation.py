@@ -18,10 +18,10 @@ import orjson
 import results
 from rivals import CHECKS, load
 
-from sender.job import Job, Line
-from sender.kinds import KINDS
-from sender.parsing import Parser
+from sender.jobs.job import Job, Line
+from sender.jobs.kinds import KINDS
 from sender.validation import check
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from sender.bench.measures import Measures
-from sender.kinds import KINDS
+from sender.jobs.kinds import KINDS
 from sender.transport import TransportFault
-from sender.verdict import Rules, judge
+from sender.transport.verdict import Rules, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from sender.bench.series import Series
 
 if TYPE_CHECKING:
     from sender.bench.schedule import Schedule
-    from sender.verdict import Verdict
+    from sender.transport.verdict import Verdict
 
 
 class Measures:

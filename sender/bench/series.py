@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sender.distribution import Distribution
+from sender.runtime.distribution import Distribution
 
 MOST_STEPS: Final = 1800
 

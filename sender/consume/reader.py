@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sender.consume.appetite import Appetite
-from sender.consume.holdings import Holding
-from sender.consume.returns import end_all, give_back
-from sender.job import Invalid, Line
-from sender.outcome import Outcome
-from sender.problem import Problem
+from sender.consume.prefetch import Appetite
+from sender.consume.requeue import end_all, give_back
+from sender.consume.unacked import Holding
+from sender.jobs.job import Invalid, Line
+from sender.jobs.problem import Problem
+from sender.outcomes.outcome import Outcome
 from sender.queues import QueueError, QueueLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from sender.consume.closer import Closer
-    from sender.consume.station import Station
-    from sender.health import Conditions
-    from sender.job import Job
-    from sender.parsing import Parser
+    from sender.config.settings import Settings
+    from sender.consume.acknowledger import Closer
+    from sender.consume.workspace_consumer import Station
+    from sender.jobs.job import Job
     from sender.queues import Message, Queue
-    from sender.settings import Settings
+    from sender.runtime.health import Conditions
+    from sender.validation.parser import Parser
 
 FIRST_WAIT: Final = 0.2
 MOST_WAIT: Final = 5.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from sender.job import Job
+    from sender.jobs.job import Job
     from sender.ledger import Standing
 
 Admission = Literal["start", "duplicate", "standing", "id_conflict"]

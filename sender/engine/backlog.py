@@ -6,13 +6,13 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING
 
-from sender.problem import Problem
-from sender.recorder import Ended
+from sender.jobs.problem import Problem
+from sender.outcomes.recorder import Ended
 
 if TYPE_CHECKING:
-    from sender.engine.delivery import Delivery
-    from sender.engine.desk import Desk
-    from sender.engine.queue import JobQueue
+    from sender.engine.job_execution import Delivery
+    from sender.engine.job_queue import JobQueue
+    from sender.engine.lane_context import Desk
 
 
 class Backlog:

@@ -10,27 +10,27 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sender.engine.attempt_pool import Crew
+from sender.engine.attempt_runner import Executor
 from sender.engine.backlog import Backlog
-from sender.engine.crew import Crew
-from sender.engine.delivery import Delivery
-from sender.engine.executor import Executor
-from sender.engine.governor import Governor
-from sender.engine.handover import HandOver
+from sender.engine.feedback import Governor
+from sender.engine.hand_over import HandOver
+from sender.engine.job_execution import Delivery
 from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sender.engine.attempt_pool import Hand
     from sender.engine.breaker import Breaker
-    from sender.engine.crew import Hand
-    from sender.engine.desk import Desk
-    from sender.engine.guard import Guard
-    from sender.engine.pacer import Pace
-    from sender.engine.queue import JobQueue
-    from sender.engine.triggers import Triggers
-    from sender.job import Job
-    from sender.kinds import LaneName
+    from sender.engine.job_queue import JobQueue
+    from sender.engine.lane_context import Desk
+    from sender.engine.trigger_follower import Triggers
+    from sender.jobs.job import Job
+    from sender.jobs.kinds import LaneName
+    from sender.pacing.guard import Guard
+    from sender.pacing.pacer import Pace
 
 
 class Lane:

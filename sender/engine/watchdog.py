@@ -10,10 +10,10 @@ from sender.errors import HaltError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.attempt_pool import Crew
     from sender.engine.breaker import Breaker
-    from sender.engine.crew import Crew
-    from sender.engine.desk import Desk
-    from sender.kinds import LaneName
+    from sender.engine.lane_context import Desk
+    from sender.jobs.kinds import LaneName
 
 EVERY: Final = 0.25
 """Seconds between looks."""

@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from sender.errors import SenderError
-from sender.masking import mask_credentials
+from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from sender.errors import UsageError
-from sender.masking import MASK
-from sender.validation.report import nearest
+from sender.jobs.masking import MASK
+from sender.jobs.nearest import nearest
 
 if TYPE_CHECKING:
     from sender.queues import Priority

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from sender.queues.link import Link
+from sender.queues.broker_connection import Link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from sender.queues import Message, QueueError, QueueLost
-from sender.queues.link import Link
+from sender.queues.broker_connection import Link
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence

@@ -26,7 +26,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 
 from sender.queues import Message, QueueError, trace_context
-from sender.queues.link import PATIENCE
+from sender.queues.broker_connection import PATIENCE
 from sender.queues.publisher import Letter, Publisher
 from sender.queues.source import BrokerQueue
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sender.distribution import Distribution
+from sender.runtime.distribution import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

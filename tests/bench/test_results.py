@@ -18,11 +18,11 @@ from sender.bench.planning import refuse_vendor
 from sender.bench.result import SCHEMA, read_result
 from sender.bench.templates import generated, read_templates
 from sender.bench.threshold import parse_threshold
-from sender.distribution import Distribution
 from sender.errors import UsageError
-from sender.job import Job, Line
-from sender.kinds import KINDS
-from sender.parsing import Parser
+from sender.jobs.job import Job, Line
+from sender.jobs.kinds import KINDS
+from sender.runtime.distribution import Distribution
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from pathlib import Path

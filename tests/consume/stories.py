@@ -11,8 +11,8 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.consume.fleet import Fleet
-from tests.processes import email
+from tests.support.fleet import Fleet
+from tests.support.processes import email
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,10 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.processes import email, outcomes
+from tests.support.processes import email, outcomes
 
 if TYPE_CHECKING:
-    from tests.consume.fleet import Fleet
+    from tests.support.fleet import Fleet
 
 SMS = {"to": "+15551234567", "transactional_message_id": 3, "identifiers": {"id": "42"}}
 

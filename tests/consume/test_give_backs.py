@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sender.consume.give_backs import MOST, NOTE, KeptGiveBacks
-from sender.ledger.memory import MemoryLedger
+from sender.consume.requeue_counts import MOST, NOTE, KeptGiveBacks
+from sender.ledger.memory_ledger import MemoryLedger
 
 
 async def test_replicas_count_together() -> None:

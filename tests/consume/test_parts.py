@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sender.consume.appetite import MOST_AT_ONCE, TASTE, Appetite
-from sender.consume.closer import Closer, reason_of
-from sender.consume.hands import Hands
-from sender.consume.holdings import Holding, Holdings, by_queue
+from sender.config.settings import Settings
+from sender.consume.acknowledger import Closer, reason_of
+from sender.consume.in_flight import Hands
 from sender.consume.lease import NOTE, Lease
+from sender.consume.prefetch import MOST_AT_ONCE, TASTE, Appetite
 from sender.consume.reader import Reader
-from sender.consume.returns import Errands, end_all, give_back
-from sender.engine.delivery import Delivery
+from sender.consume.requeue import Errands, end_all, give_back
+from sender.consume.unacked import Holding, Holdings, by_queue
 from sender.engine.identities import Identities
-from sender.engine.queue import JobQueue
-from sender.health import Conditions
-from sender.job import Line
-from sender.outcome import Outcome
-from sender.parsing import Parser
-from sender.problem import Problem
+from sender.engine.job_execution import Delivery
+from sender.engine.job_queue import JobQueue
+from sender.jobs.job import Line
+from sender.jobs.problem import Problem
+from sender.outcomes.outcome import Outcome
 from sender.queues import Message, QueueError, QueueLost
-from sender.settings import Settings
+from sender.runtime.health import Conditions
 from sender.validation import Options
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sender.job import Job
+    from sender.jobs.job import Job
 
 LINE = b'{"id": "%d", "kind": "email", "payload": {"to": "a@example.com", "identifiers": {"id": "1"}, %s}}'
 REST = b'"transactional_message_id": 3'

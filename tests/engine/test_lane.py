@@ -12,26 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.backoff import Backoff
+from sender.engine.backoff import Backoff
 from sender.engine.breaker import Breaker
-from sender.engine.desk import Desk, Policy
-from sender.engine.guard import Guard
 from sender.engine.identities import Identities
+from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
-from sender.engine.pacer import Pacer
-from sender.engine.queue import JobQueue
-from sender.job import Job
-from sender.kinds import KINDS
-from sender.ledger.memory import MemoryLedger
+from sender.engine.lane_context import Desk, Policy
+from sender.jobs.job import Job
+from sender.jobs.kinds import KINDS
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.pacing.guard import Guard
+from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault, Wire
-from sender.verdict import Rules
-from tests.engine.test_pacer import most_in_any, run_virtual
+from sender.transport.verdict import Rules
+from tests.pacing.test_pacer import most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.errors import HaltError
-    from sender.recorder import Ended
+    from sender.outcomes.recorder import Ended
     from tests.conftest import VirtualLoop
 
 OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
@@ -143,7 +143,7 @@ def run(world: World, count: int, *, rate: float = 100, before: Any = None, **po
 @pytest.fixture(autouse=True)
 def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies here are bare strings that name their job; there is nothing in them to keep."""
-    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self, **_: b"{}")
+    monkeypatch.setattr("sender.engine.job_execution.Delivery._detail", lambda self, **_: b"{}")
 
 
 @pytest.mark.parametrize("service", [0.02, 0.3])

@@ -7,21 +7,21 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from sender.books import Books, summary_text
 from sender.engine.admission import admit
 from sender.engine.breaker import MOST_WAIT, PROBE_EVERY, Breaker
-from sender.engine.delivery import Delivery
 from sender.engine.identities import Identities
-from sender.engine.intake import Intake
-from sender.engine.queue import JobQueue
-from sender.engine.tally import Tally
+from sender.engine.job_execution import Delivery
+from sender.engine.job_queue import JobQueue
 from sender.errors import FaultError, OutputError
-from sender.job import Job
-from sender.kinds import KINDS
+from sender.jobs.job import Job
+from sender.jobs.kinds import KINDS
 from sender.ledger import Standing
-from sender.ledger.memory import MemoryLedger
-from sender.outcome import Outcome
-from sender.progress import Progress, Snapshot
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.outcomes.outcome import Outcome
+from sender.outcomes.summary import Books, summary_text
+from sender.outcomes.tally import Tally
+from sender.runtime.progress import Progress, Snapshot
+from sender.send.intake import Intake
 
 
 def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str = "/p", **more: Any) -> Job:

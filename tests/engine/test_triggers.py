@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.api_reader import ApiReader
-from sender.engine.delivery import Delivery
-from sender.engine.pacer import Pacer
-from sender.engine.triggers import NOTE, Triggers
-from sender.job import Job
-from sender.kinds import KINDS
-from sender.ledger.memory import MemoryLedger
-from sender.masking import mask_words, words_of
-from tests.engine.test_pacer import run_virtual
-from tests.reconcile.test_reconciler import Api
+from sender.engine.api_reader import ApiReader
+from sender.engine.job_execution import Delivery
+from sender.engine.trigger_follower import NOTE, Triggers
+from sender.jobs.job import Job
+from sender.jobs.kinds import KINDS
+from sender.jobs.masking import mask_words, words_of
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.pacing.pacer import Pacer
+from tests.doubts.test_reconciler import Api
+from tests.pacing.test_pacer import run_virtual
 
 if TYPE_CHECKING:
-    from sender.recorder import Ended
+    from sender.outcomes.recorder import Ended
 
 BODY = b'{"ids":["cust-17","ada"],"data":{"note":"Dear Ada Lovelace"}}'
 

@@ -20,9 +20,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sender.errors import OutputError, UsageError
 from sender.ledger import Claim, Entry
-from sender.ledger.memory import MemoryLedger
-from sender.ledger.sqlite import Api, SqliteLedger
-from sender.state.urls import open_state
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -239,7 +239,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from sender.ledger import Claim, Entry
-from sender.ledger.sqlite import Api, SqliteLedger
+from sender.ledger.sqlite_ledger import Api, SqliteLedger
 async def main():
     ledger = await SqliteLedger.open(Path(sys.argv[1]), Api("h"))
     n = 0

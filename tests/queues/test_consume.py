@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.consume.fleet import Consumer
-from tests.processes import email, running_sandbox
+from tests.support.fleet import Consumer
+from tests.support.processes import email, running_sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.processes import Sandbox
+    from tests.support.processes import Sandbox
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null"}
 JOBS = 12

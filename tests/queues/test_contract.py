@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError, QueueLost
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.brokers import Sqs, SqsFifo
 from tests.queues.conftest import KINDS
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from sender.queues import Message, Queue

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.consume.fleet import Consumer
-from tests.processes import email, outcomes, running_sandbox, sender
 from tests.queues.conftest import KINDS
+from tests.support.fleet import Consumer
+from tests.support.processes import email, outcomes, running_sandbox, sender
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.processes import Sandbox
+    from tests.support.processes import Sandbox
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null"}
 GOOD = [email(number) for number in range(8)]

@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.test_contract import drain, lines, read, stays_empty
 
 if TYPE_CHECKING:

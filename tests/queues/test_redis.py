@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.test_contract import die, drain, lines, read
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:
     from pathlib import Path

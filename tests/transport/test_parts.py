@@ -9,8 +9,8 @@ import pytest
 
 from sender.transport import Request
 from sender.transport.deadlines import Deadlines
-from sender.transport.heads import Heads
-from tests.engine.test_pacer import run_virtual
+from sender.transport.request_heads import Heads
+from tests.pacing.test_pacer import run_virtual
 
 if TYPE_CHECKING:
     from tests.conftest import VirtualLoop

@@ -108,11 +108,6 @@ class Lane:
         return len(self._backlog) + len(self._hand_over.ready)
 
     @property
-    def left(self) -> int:
-        """Jobs that were taken on and not started, or went back: the next run takes them up."""
-        return self._backlog.left
-
-    @property
     def demand(self) -> tuple[int, int, int]:
         """Jobs that could start now: high, normal, low."""
         if not self._may_start():
@@ -142,7 +137,7 @@ class Lane:
         await self._pool.wait_closed()
         self._backlog.leave_all()
         try:
-            self._backlog.left += await self._hand_over.release()
+            await self._hand_over.release()
         finally:
             self._idle.set()
 

@@ -37,6 +37,12 @@ class Outcome(NamedTuple):
     latency_ms: float | None = None
     """From the last attempt's write to its answer."""
 
+    @property
+    def delivery_id(self) -> str | None:
+        """The delivery's id, where the API gave one."""
+        found = dict(self.result).get("delivery_id")
+        return None if found is None else str(found)
+
     def to_line(self) -> bytes:
         """The outcome as one JSON line, with its line end."""
         record: dict[str, Any] = {"id": self.id, "kind": self.kind, "status": self.status}

@@ -19,6 +19,7 @@ from sender.engine.hand_over import HandOver
 from sender.engine.job_execution import JobExecution
 from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
+from sender.runtime.tasks import forever
 
 if TYPE_CHECKING:
     from sender.engine.attempt_pool import InFlightAttempt
@@ -119,7 +120,10 @@ class Lane:
         """Work until `stop`, and then until what is in hand has ended."""
         try:
             async with asyncio.TaskGroup() as group:
-                beside = [group.create_task(self._watchdog.run()), group.create_task(self._start())]
+                beside = [
+                    group.create_task(forever(work, f"lane {self.name}"))
+                    for work in (self._watchdog.run(), self._start())
+                ]
                 await self._keep_handed_over()
                 while self._pool:
                     await self._wait(None)

@@ -23,7 +23,7 @@ SETTINGS: Final = (
     "region", "base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "rate", "rate_app", "reconcile_lag",
     "broadcast_wait", "outcomes", "ledger", "state", "state_file", "keep", "durability",
     "json", "log_format", "log_level",
-)  # fmt: skip
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settle", metavar=("sent|failed", "ID"), nargs="+",
         help="close these jobs by hand, as you found them; needs neither key nor API",
-    )  # fmt: skip
+    )
     add_settings(parser, SETTINGS)
 
 

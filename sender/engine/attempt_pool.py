@@ -1,4 +1,4 @@
-"""The Crew of a lane: its attempts under way, each a task, as many as concurrency and breaker allow."""
+"""The AttemptPool of a lane: its attempts under way, each a task, as many as concurrency and breaker allow."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from sender.engine.breaker import Breaker
-    from sender.engine.job_execution import Delivery
+    from sender.engine.job_execution import JobExecution
     from sender.pacing.pacer import Permit
 
 
 @dataclass(slots=True)
-class Hand:
+class InFlightAttempt:
     """A started attempt."""
 
-    delivery: Delivery
+    execution: JobExecution
     turn: Permit
     started: float
     """Loop time."""
@@ -26,14 +26,14 @@ class Hand:
     """Whether its task has run at all; one that is cancelled before it has is as if it had not been started."""
 
 
-class Crew:
+class AttemptPool:
     """Starts attempts and knows which are under way."""
 
     def __init__(
         self,
-        attempt: Callable[[Hand], Coroutine[None, None, None]],
+        attempt: Callable[[InFlightAttempt], Coroutine[None, None, None]],
         breaker: Breaker,
-        on_end: Callable[[Hand, BaseException | None], None],
+        on_end: Callable[[InFlightAttempt, BaseException | None], None],
         *,
         concurrency: int,
     ) -> None:
@@ -42,7 +42,7 @@ class Crew:
         self._on_end = on_end
         self._concurrency = concurrency
         self._loop = asyncio.get_running_loop()
-        self._hands: dict[asyncio.Task[None], Hand] = {}
+        self._hands: dict[asyncio.Task[None], InFlightAttempt] = {}
         self._trial: asyncio.Task[None] | None = None
         self._written_off: set[asyncio.Task[None]] = set()
 
@@ -56,9 +56,9 @@ class Crew:
             return in_hand < self._concurrency and in_hand - len(self._written_off) < self._breaker.most_in_hand()
         return self._breaker.state == "trying" and (self._trial is None or self._trial.done())
 
-    def start(self, delivery: Delivery, turn: Permit) -> None:
+    def start(self, execution: JobExecution, turn: Permit) -> None:
         """Begin an attempt."""
-        hand = Hand(delivery, turn, self._loop.time())
+        hand = InFlightAttempt(execution, turn, self._loop.time())
         task = self._loop.create_task(self._attempt(hand))
         self._hands[task] = hand
         if self._breaker.state == "trying":

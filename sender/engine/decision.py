@@ -8,8 +8,8 @@ from sender.jobs.masking import mask
 from sender.jobs.problem import Problem
 
 if TYPE_CHECKING:
-    from sender.engine.job_execution import Delivery
-    from sender.engine.lane_context import Desk
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.lane_context import LaneContext
     from sender.outcomes.outcome import Outcome, Status
     from sender.transport.verdict import Verdict
 
@@ -20,7 +20,7 @@ MOST_SHOWN: Final = 2000
 class Attempt(NamedTuple):
     """One try of a job, and what it came to."""
 
-    delivery: Delivery
+    execution: JobExecution
     verdict: Verdict
     latency: float | None
     """Seconds from write to answer; None where no answer came."""
@@ -33,7 +33,7 @@ class Attempt(NamedTuple):
     """A refused trigger that only has to wait until others are processed."""
 
 
-class Conclusion(NamedTuple):
+class Decision(NamedTuple):
     """Either an outcome, or the seconds until the next try."""
 
     outcome: Outcome | None = None
@@ -41,60 +41,60 @@ class Conclusion(NamedTuple):
     resendable: bool = True
 
 
-def conclude(attempt: Attempt, desk: Desk) -> Conclusion:
+def decide(attempt: Attempt, context: LaneContext) -> Decision:
     """Decide; counts the try on the delivery unless it fell into an outage or was a 429."""
     match attempt.verdict.what:
         case "sent":
-            return Conclusion(_outcome(attempt, "sent", desk))
+            return Decision(_outcome(attempt, "sent", context))
         case "rejected" if attempt.queue_full:
-            return _try_again(attempt, desk)
+            return _try_again(attempt, context)
         case "rejected" if _was_sent_before(attempt):
-            return Conclusion(_outcome(attempt, "sent", desk))
+            return Decision(_outcome(attempt, "sent", context))
         case "rejected":
-            return Conclusion(_outcome(attempt, "rejected", desk))
+            return Decision(_outcome(attempt, "rejected", context))
         case "accepted_id_unknown":
-            return Conclusion(_outcome(attempt, "in_doubt", desk), resendable=False)
-        case "ambiguous" if desk.policy.in_doubt != "resend" or attempt.delivery.job.kind.lane != "send":
-            return Conclusion(_outcome(attempt, "in_doubt", desk))
+            return Decision(_outcome(attempt, "in_doubt", context), resendable=False)
+        case "ambiguous" if context.policy.in_doubt != "resend" or attempt.execution.job.kind.lane != "send":
+            return Decision(_outcome(attempt, "in_doubt", context))
         case "halt_run" | "kind_refused":
-            return Conclusion(delay=desk.backoff.delay(1, desk.random))
-    return _try_again(attempt, desk)
+            return Decision(delay=context.backoff.delay(1, context.random))
+    return _try_again(attempt, context)
 
 
-def _try_again(attempt: Attempt, desk: Desk) -> Conclusion:
-    delivery, verdict = attempt.delivery, attempt.verdict
+def _try_again(attempt: Attempt, context: LaneContext) -> Decision:
+    execution, verdict = attempt.execution, attempt.verdict
     if verdict.throttled or attempt.queue_full:
-        delivery.refusals += 1
-        return Conclusion(delay=desk.backoff.delay(delivery.refusals, desk.random, verdict.retry_after))
+        execution.refusals += 1
+        return Decision(delay=context.backoff.delay(execution.refusals, context.random, verdict.retry_after))
     if not attempt.outage:
-        delivery.tries += 1
-    if delivery.tries >= desk.policy.max_attempts:
-        return Conclusion(_outcome(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", desk))
-    return Conclusion(delay=desk.backoff.delay(max(1, delivery.tries), desk.random, verdict.retry_after))
+        execution.tries += 1
+    if execution.tries >= context.policy.max_attempts:
+        return Decision(_outcome(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", context))
+    return Decision(delay=context.backoff.delay(max(1, execution.tries), context.random, verdict.retry_after))
 
 
 def _was_sent_before(attempt: Attempt) -> bool:
     """A newsletter goes out once: `already sent` after a doubtful try of ours means that this one was it."""
-    delivery, verdict = attempt.delivery, attempt.verdict
-    said = delivery.job.kind.name == "newsletter_send" and verdict.http_status == 400
-    return said and delivery.doubted and "already" in verdict.message and "sent" in verdict.message
+    execution, verdict = attempt.execution, attempt.verdict
+    said = execution.job.kind.name == "newsletter_send" and verdict.http_status == 400
+    return said and execution.doubted and "already" in verdict.message and "sent" in verdict.message
 
 
-def _outcome(attempt: Attempt, status: Status, desk: Desk) -> Outcome:
-    delivery, verdict = attempt.delivery, attempt.verdict
+def _outcome(attempt: Attempt, status: Status, context: LaneContext) -> Outcome:
+    execution, verdict = attempt.execution, attempt.verdict
     problems: tuple[Problem, ...] = ()
     result = verdict.result
-    if delivery.job.kind.name == "newsletter_send" and status == "sent" and not result:
-        result = (("newsletter_id", int(delivery.job.path.split("/")[3])),)
+    if execution.job.kind.name == "newsletter_send" and status == "sent" and not result:
+        result = (("newsletter_id", int(execution.job.path.split("/")[3])),)
     if status != "sent":
-        problems = (Problem(verdict.code, verdict.field, mask(verdict.message, delivery.job.body)), *attempt.details)
-        if desk.policy.log_bodies and attempt.body is not None:
+        problems = (Problem(verdict.code, verdict.field, mask(verdict.message, execution.job.body)), *attempt.details)
+        if context.policy.log_bodies and attempt.body is not None:
             result = (*result, ("answer", attempt.body[:MOST_SHOWN].decode("utf-8", "replace")))
-    return delivery.outcome(
+    return execution.outcome(
         status,
         *problems,
         http_status=verdict.http_status,
         result=result,
-        finished_at=desk.wall(),
+        finished_at=context.wall(),
         latency_ms=None if attempt.latency is None else attempt.latency * 1000,
     )

@@ -1,4 +1,4 @@
-"""The Governor of a lane: learns from every answer how fast the lane as a whole may go (CONTRACT sections 2 and 3).
+"""The ResponseFeedback of a lane learns from every answer how fast the lane as a whole may go.
 
 A 429 teaches the guard and, when it names a time or there are many in a row, pauses the lane; failures count towards
 the breaker; a Retry-After of any answer is kept by the whole lane.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.breaker import Breaker
-    from sender.engine.lane_context import Desk
+    from sender.engine.lane_context import LaneContext
     from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
     from sender.pacing.pacer import Pace
@@ -26,20 +26,20 @@ STORM: Final = 3
 """429s in a row after which the lane itself waits."""
 
 
-class Governor:
+class ResponseFeedback:
     """Slows the lane down, and lets it go again."""
 
     def __init__(
         self,
         name: LaneName,
-        desk: Desk,
+        context: LaneContext,
         pacer: Pace,
         breaker: Breaker,
         guard: Guard | None,
         on_return: Callable[[], None],
     ) -> None:
         self._name = name
-        self._desk = desk
+        self._context = context
         self._pacer = pacer
         self._breaker = breaker
         self._guard = guard
@@ -81,7 +81,7 @@ class Governor:
         if verdict.retry_after is not None:
             self._pause(verdict.retry_after, now)
         elif self._guard is None or self._storm > STORM:
-            self._pause(self._desk.backoff.delay(self._storm, self._desk.random) + self._pacer.window / 2, now)
+            self._pause(self._context.backoff.delay(self._storm, self._context.random) + self._pacer.window / 2, now)
 
     def _answered(self, now: float, latency: float) -> None:
         tried = self._breaker.state == "trying"
@@ -90,8 +90,8 @@ class Governor:
             self._on_return()
 
     def _pause(self, seconds: float, now: float) -> None:
-        if seconds > self._desk.policy.max_wait:
-            self._desk.halt(HaltError(_told_to_wait(self._name, seconds, self._desk.wall() + seconds)))
+        if seconds > self._context.policy.max_wait:
+            self._context.halt(HaltError(_told_to_wait(self._name, seconds, self._context.wall() + seconds)))
             return
         self._pacer.pause_until(now + seconds)
 

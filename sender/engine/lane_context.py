@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from sender.engine.backoff import Backoff
     from sender.engine.identities import Identities
-    from sender.engine.job_execution import Delivery
+    from sender.engine.job_execution import JobExecution
     from sender.errors import HaltError
-    from sender.ledger import Ledger, Standing
+    from sender.ledger import JobRecord, Ledger
     from sender.outcomes.outcome import Outcome
-    from sender.outcomes.recorder import Ended
+    from sender.outcomes.recorder import FinishedJob
     from sender.runtime.metrics import Observer
     from sender.transport import Transport
     from sender.transport.verdict import Rules
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 InDoubt = Literal["hold", "resend-if-absent", "resend"]
 
 
-class Put(Protocol):
+class RecordFn(Protocol):
     """Takes an ended job; returns at once."""
 
-    def __call__(self, ended: Ended) -> None:
+    def __call__(self, ended: FinishedJob) -> None:
         """Have it recorded."""
 
 
 class OnEnd(Protocol):
     """Is told of every end of a started job, just after it was put on record."""
 
-    async def __call__(self, delivery: Delivery, outcome: Outcome, resendable: bool) -> None:
+    async def __call__(self, execution: JobExecution, outcome: Outcome, resendable: bool) -> None:
         """Take note of it."""
 
 
@@ -65,13 +65,13 @@ class Policy:
 
 
 @dataclass(slots=True)
-class Desk:
+class LaneContext:
     """One run's shared hands."""
 
     transport: Transport
     ledger: Ledger
     identities: Identities
-    record: Put
+    record: RecordFn
     rules: Rules
     backoff: Backoff
     policy: Policy
@@ -81,7 +81,7 @@ class Desk:
     """A harmless look whether the API answers."""
     key: Key
     on_end: OnEnd
-    on_refused: Callable[[Delivery, Standing], None]
+    on_refused: Callable[[JobExecution, JobRecord], None]
     """Told of a job that another replica got before this one could hand it over, and how it stands."""
     observer: Observer = field(default_factory=NoMetrics)
     random: random.Random = field(default_factory=random.Random)

@@ -12,9 +12,9 @@ from sender.engine.backoff import Backoff
 from sender.engine.breaker import Breaker
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
-from sender.engine.lane_context import Desk, Policy
+from sender.engine.lane_context import LaneContext, Policy
 from sender.engine.preflight import WORKSPACES
-from sender.engine.trigger_follower import NOTE, Triggers
+from sender.engine.trigger_follower import NOTE, TriggerFollower
 from sender.jobs.kinds import LANES
 from sender.outcomes.summary import LaneFigures
 from sender.pacing.guard import Guard
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from sender.config.api_key import ApiKey
     from sender.config.settings import Settings
     from sender.engine.identities import Identities
-    from sender.engine.job_execution import Delivery
-    from sender.engine.lane_context import OnEnd, Put
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.lane_context import OnEnd, RecordFn
     from sender.errors import HaltError
     from sender.jobs.kinds import LaneName
-    from sender.ledger import Ledger, Standing
+    from sender.ledger import JobRecord, Ledger
     from sender.pacing.pacer import Pace
     from sender.runtime.metrics import Observer
     from sender.shared_state.shared_state import SharedState
@@ -68,7 +68,7 @@ class Workspace:
         self._key = key
         self._wall = wall
         self.lanes: dict[LaneName, Lane] = {}
-        self.triggers: Triggers | None = None
+        self.triggers: TriggerFollower | None = None
         self.transport = HttpTransport(
             base_url,
             key,
@@ -100,19 +100,19 @@ class Workspace:
         self,
         ledger: Ledger,
         identities: Identities,
-        record: Put,
+        record: RecordFn,
         *,
         halt: Callable[[HaltError], None],
         on_end: OnEnd,
-        on_refused: Callable[[Delivery, Standing], None],
-    ) -> Desk:
+        on_refused: Callable[[JobExecution, JobRecord], None],
+    ) -> LaneContext:
         """Make the lanes, which share the desk that is returned."""
         await self.open_triggers(ledger, record)
         settings = self._settings
         policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
         if settings.in_doubt == "resend":
             policy = replace(policy, in_doubt="resend")
-        desk = Desk(
+        context = LaneContext(
             transport=self.transport,
             ledger=ledger,
             identities=identities,
@@ -129,23 +129,23 @@ class Workspace:
             wall=self._wall,
         )
         for name in LANES:
-            self.lanes[name] = self.new_lane(name, desk)
-        return desk
+            self.lanes[name] = self.new_lane(name, context)
+        return context
 
-    async def open_triggers(self, ledger: Ledger, record: Put) -> None:
+    async def open_triggers(self, ledger: Ledger, record: RecordFn) -> None:
         """Take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
-        self.triggers = Triggers(
+        self.triggers = TriggerFollower(
             self.reader, ledger, record, limit=settings.trigger_queue, lag=settings.reconcile_lag, wall=self._wall,
             saved=await ledger.get_note(NOTE),
-        )  # fmt: skip
+        )
 
-    def new_lane(self, name: LaneName, desk: Desk) -> Lane:
+    def new_lane(self, name: LaneName, context: LaneContext) -> Lane:
         """A lane under the workspace's limits, at the beginning of its work."""
         settings = self._settings
         return Lane(
             name,
-            desk,
+            context,
             self.pacers[name],
             JobQueue(MOST_JOBS, settings.memory // len(LANES)),
             Breaker(self.pacers[name].rate),

@@ -45,4 +45,4 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("content", "app", "PUT", "/v1/transactional/{transactional_id}/content/{content_id}",
              ("transactional_id", "content_id"), needs_id=True, repeatable=True),
     )
-}  # fmt: skip
+}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sender.ledger import Entry, Ledger
+    from sender.ledger import FinalRecord, Ledger
     from sender.outcomes.outcome import Outcome
 
 BATCH: Final = 1000
@@ -18,11 +18,11 @@ GATHER: Final = 0.03
 """Seconds that a few ends wait for others, so that 100 jobs a second cost 33 commits and not 100."""
 
 
-class Ended(NamedTuple):
+class FinishedJob(NamedTuple):
     """A job's end on its way to disk."""
 
     outcome: Outcome
-    entry: Entry | None
+    entry: FinalRecord | None
     """None where nothing is to be remembered (`invalid`, `duplicate`): such a line goes to the log alone."""
     key: str | None = None
     """What the end is asked for by, where there is no entry."""
@@ -41,14 +41,14 @@ class Recorder:
     """Takes ends as they come, and writes all that wait in one go while the next ones gather."""
 
     def __init__(
-        self, ledger: Ledger, log: Log, on_recorded: Callable[[Sequence[Ended]], None], *, gather: float = GATHER
+        self, ledger: Ledger, log: Log, on_recorded: Callable[[Sequence[FinishedJob]], None], *, gather: float = GATHER
     ) -> None:
         self._gather = gather
         self._ledger = ledger
         self._log = log
         self._on_recorded = on_recorded
-        self._waiting: deque[Ended] = deque()
-        self._recording: Sequence[Ended] = ()
+        self._waiting: deque[FinishedJob] = deque()
+        self._recording: Sequence[FinishedJob] = ()
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -60,11 +60,11 @@ class Recorder:
         return len(self._waiting)
 
     @property
-    def unrecorded(self) -> list[Ended]:
+    def unrecorded(self) -> list[FinishedJob]:
         """The same, with those that are being written."""
         return [*self._recording, *self._waiting]
 
-    def put(self, ended: Ended) -> None:
+    def put(self, ended: FinishedJob) -> None:
         """Have this end recorded; returns at once."""
         self._waiting.append(ended)
         if self._failed is None:
@@ -108,7 +108,7 @@ class Recorder:
         if self._failed is not None:
             raise self._failed
 
-    async def _record(self, batch: Sequence[Ended]) -> None:
+    async def _record(self, batch: Sequence[FinishedJob]) -> None:
         entries = [ended.entry for ended in batch if ended.entry is not None]
         upto = await self._ledger.settle(entries) if entries else 0
         await self._log.append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch])

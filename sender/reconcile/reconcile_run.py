@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from sender.doubts.doubtful_job import Claimant
+from sender.doubts.doubtful_job import DoubtfulJob
 from sender.doubts.doubts import Doubts, carry
 from sender.doubts.resolver import settled
 from sender.engine.preflight import look_ahead
@@ -20,7 +20,7 @@ from sender.jobs.masking import mask_credentials
 from sender.jobs.problem import Problem
 from sender.ledger.sqlite_ledger import Api, SqliteLedger
 from sender.outcomes.outcome_log import OutcomeLog
-from sender.outcomes.recorder import Ended, Recorder
+from sender.outcomes.recorder import FinishedJob, Recorder
 from sender.session.stores import host_of, open_shared
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def reconcile(plan: SendPlan) -> int:
         await doubts.settle()
         await recorder.drain()
         settlement = doubts.settlement
-        why = {claimant.key: reason for claimant, reason in settlement.still_open}
+        why = {doubtful.key: reason for doubtful, reason in settlement.still_open}
         return await _tell(plan, ledger, settlement.settled, why)
 
 
@@ -73,7 +73,7 @@ async def settle_by_hand(plan: SendPlan, status: str, ids: Sequence[str]) -> int
         for one in found.values():
             problems = () if status == "sent" else (BY_HAND,)
             outcome = one.outcome("sent" if status == "sent" else "failed", *problems, finished_at=time.time())
-            recorder.put(Ended(outcome, settled(one, outcome), later=True))
+            recorder.put(FinishedJob(outcome, settled(one, outcome), later=True))
             outcomes.append(outcome)
         await recorder.drain()
         return await _tell(plan, ledger, outcomes, {})
@@ -104,12 +104,12 @@ async def _open_recorder(plan: SendPlan, ledger: Ledger, stack: AsyncExitStack) 
     return recorder
 
 
-async def _claimants(ledger: Ledger) -> list[Claimant]:
+async def _claimants(ledger: Ledger) -> list[DoubtfulJob]:
     now = time.time()
-    return [Claimant.of(doubt, now) async for doubt in ledger.doubts()]
+    return [DoubtfulJob.of(doubt, now) async for doubt in ledger.doubts()]
 
 
-def _check(found: dict[str | None, Claimant], status: str, ids: Sequence[str]) -> None:
+def _check(found: dict[str | None, DoubtfulJob], status: str, ids: Sequence[str]) -> None:
     missing = [one for one in ids if one not in found]
     if missing:
         raise UsageError(f"not in doubt in this ledger: {', '.join(missing)}; nothing was changed")
@@ -128,7 +128,7 @@ async def _tell(plan: SendPlan, ledger: Ledger, changed: Sequence[Outcome], why:
     ]
     jobs += [{"id": one.id, "status": "in_doubt", **_because(why.get(one.key))} for one in left]
     document = {"settled": len(changed), "in_doubt": len(left), "jobs": jobs,
-                "outcomes": str(plan.outcomes), "ledger": mask_credentials(plan.state) or str(plan.ledger)}  # fmt: skip
+                "outcomes": str(plan.outcomes), "ledger": mask_credentials(plan.state) or str(plan.ledger)}
     if plan.settings.json:
         sys.stdout.write(orjson.dumps(document).decode() + "\n")
     else:

@@ -38,7 +38,7 @@ REASONS: Final = {
     200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
     431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
     505: "HTTP Version Not Supported",
-}  # fmt: skip
+}
 TEXT: Final = "text/plain; charset=utf-8"
 
 Check = Callable[[], str | None]

@@ -8,17 +8,17 @@ from sender.engine.admission import admit
 from sender.jobs.job import Invalid, Job
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
-from sender.outcomes.recorder import Ended
+from sender.outcomes.recorder import FinishedJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from sender.engine.lane import Lane
-    from sender.engine.lane_context import Desk
+    from sender.engine.lane_context import LaneContext
     from sender.inputs import Feed
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
-    from sender.ledger import Standing
+    from sender.ledger import JobRecord
     from sender.outcomes.tally import Tally
     from sender.validation.parser import Parser
 
@@ -34,7 +34,7 @@ class Intake:
         feed: Feed,
         lane: Lane,
         parser: Parser,
-        desk: Desk,
+        context: LaneContext,
         tally: Tally,
         *,
         retry: Container[str] = (),
@@ -44,7 +44,7 @@ class Intake:
         self._feed = feed
         self._lane = lane
         self._parser = parser
-        self._desk = desk
+        self._context = context
         self._tally = tally
         self._retry = retry
         self._carried = carried
@@ -69,10 +69,10 @@ class Intake:
         self._lane.fed()
 
     async def _take_on(self, lines: Sequence[Line]) -> None:
-        wall = self._desk.wall()
+        wall = self._context.wall()
         checked = [self._parser.parse(line, wall) for line in lines]
         keys = [entry.key for entry in checked if isinstance(entry, Job)]
-        look_up = await self._desk.identities.look_up(keys)
+        look_up = await self._context.identities.look_up(keys)
         with look_up as standings:
             for entry in checked:
                 if self._tally.full or self._lane.stopping:
@@ -81,30 +81,30 @@ class Intake:
                 if isinstance(entry, Invalid):
                     self._refuse(entry)
                 else:
-                    self._decide(entry, standings.get(entry.key), self._desk.identities.held(entry.key))
+                    self._decide(entry, standings.get(entry.key), self._context.identities.held(entry.key))
 
     async def look_again(self, carried: Container[str]) -> None:
         """Decide on the jobs that another replica had, all but those that it still has."""
         self._carried = carried
-        with await self._desk.identities.look_up([job.key for job in self.elsewhere]) as standings:
+        with await self._context.identities.look_up([job.key for job in self.elsewhere]) as standings:
             jobs, self.elsewhere = self.elsewhere, []
             for job in jobs:
-                self._decide(job, standings.get(job.key), self._desk.identities.held(job.key))
+                self._decide(job, standings.get(job.key), self._context.identities.held(job.key))
 
-    def refused(self, job: Job, standing: Standing) -> None:
+    def refused(self, job: Job, standing: JobRecord) -> None:
         """Another replica took the job between our look-up and our hand-over."""
-        self._desk.identities.ended(job.key)
+        self._context.identities.ended(job.key)
         self._decide(job, standing, None)
 
-    def _decide(self, job: Job, standing: Standing | None, in_hand: str | None) -> None:
+    def _decide(self, job: Job, standing: JobRecord | None, in_hand: str | None) -> None:
         if standing is not None and in_hand is None and (standing.held or standing.state == "handed_over"):
             self.elsewhere.append(job)
             return
-        run = 0 if job.key in self._carried else self._desk.ledger.run
+        run = 0 if job.key in self._carried else self._context.ledger.run
         admission = admit(job, in_hand, standing, run=run, retry=self._retry)
         if admission == "start":
             self._tally.take_one()
-            self._desk.identities.hold(job.key, job.content)
+            self._context.identities.hold(job.key, job.content)
             self._lane.accept(self._check(job))
         elif admission == "standing" and standing is not None:
             self._tally.standing(job.key, standing.state)
@@ -129,4 +129,4 @@ class Intake:
         )
 
     def _record(self, outcome: Outcome) -> None:
-        self._desk.record(Ended(outcome, None))
+        self._context.record(FinishedJob(outcome, None))

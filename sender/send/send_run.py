@@ -25,7 +25,7 @@ from sender.engine.workspace import Workspace
 from sender.errors import HaltError, InputError, OutputError, SenderError, UsageError
 from sender.inputs.inputs import Inputs, open_inputs
 from sender.outcomes.outcome_log import OutcomeLog
-from sender.outcomes.recorder import Ended, Recorder
+from sender.outcomes.recorder import FinishedJob, Recorder
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
@@ -38,10 +38,10 @@ from sender.validation.parser import Parser
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from sender.engine.job_execution import Delivery
+    from sender.engine.job_execution import JobExecution
     from sender.engine.lane import Lane
-    from sender.engine.lane_context import Desk
-    from sender.ledger import Ledger, Standing
+    from sender.engine.lane_context import LaneContext
+    from sender.ledger import JobRecord, Ledger
     from sender.ledger.sqlite_ledger import SqliteLedger
     from sender.send.send_plan import SendPlan
     from sender.shared_state.redis_ledger import RedisLedger
@@ -139,10 +139,10 @@ class Run:
         identities = Identities(ledger)
         recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
         doubts = Doubts(self.workspace, ledger, recorder, self._settings)
-        desk = await self.workspace.open_lanes(
+        context = await self.workspace.open_lanes(
             ledger, identities, recorder.put,
             halt=self.halt, on_end=doubts.note_end, on_refused=self._refused,
-        )  # fmt: skip
+        )
         beside = [
             asyncio.create_task(self._record(recorder), name="recorder"),
             asyncio.create_task(Progress(self._snapshot, shown=self._settings.progress).run(), name="progress"),
@@ -157,7 +157,7 @@ class Run:
                 self._stop_lanes()
             else:
                 await self.workspace.warm()
-            await self._run_lanes(desk, carried, seen)
+            await self._run_lanes(context, carried, seen)
             await recorder.drain()
             await self._wait_for_others(doubts, recorder)
             await self._settle(doubts, recorder, beside[0])
@@ -218,10 +218,10 @@ class Run:
         await doubts.save()
         await recorder.drain()
 
-    async def _send_again(self, deliveries: list[Delivery]) -> None:
+    async def _send_again(self, executions: list[JobExecution]) -> None:
         async with anyio.create_task_group() as group:
             for lane in self.workspace.lanes.values():
-                mine = [delivery for delivery in deliveries if delivery.job.kind.lane == lane.name]
+                mine = [execution for execution in executions if execution.job.kind.lane == lane.name]
                 if mine:
                     lane.take_again(mine)
                     group.start_soon(self._guard, lane.run())
@@ -233,7 +233,7 @@ class Run:
         except OutputError as error:
             self.halt(error)
 
-    async def _run_lanes(self, desk: Desk, carried: set[str], seen: Preflight) -> None:
+    async def _run_lanes(self, context: LaneContext, carried: set[str], seen: Preflight) -> None:
         parser = Parser(
             self._settings.kind,
             Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions)),
@@ -246,9 +246,9 @@ class Run:
             for name, lane in self.workspace.lanes.items():
                 feed = self._source.feed(name, parser.lane_of)
                 intake = Intake(
-                    feed, lane, parser, desk, self._tally,
+                    feed, lane, parser, context, self._tally,
                     retry=frozenset(self._settings.retry), carried=carried, check=check,
-                )  # fmt: skip
+                )
                 self._intakes.append(intake)
                 group.start_soon(self._feed, intake, lane)
                 group.start_soon(self._run_lane, lane)
@@ -323,7 +323,7 @@ class Run:
             else:
                 lane.stop()
 
-    def _count(self, batch: Sequence[Ended], identities: Identities) -> None:
+    def _count(self, batch: Sequence[FinishedJob], identities: Identities) -> None:
         for ended in batch:
             key = ended.entry.key if ended.entry is not None else None
             if ended.later and key is not None:
@@ -333,11 +333,11 @@ class Run:
             if key is not None:
                 identities.ended(key)
 
-    def _refused(self, delivery: Delivery, standing: Standing) -> None:
+    def _refused(self, execution: JobExecution, standing: JobRecord) -> None:
         """Another replica has the job: it counts as that one leaves it, or as not started here."""
         for intake in self._intakes:
-            if intake.lane_name == delivery.job.kind.lane:
-                intake.refused(delivery.job, standing)
+            if intake.lane_name == execution.job.kind.lane:
+                intake.refused(execution.job, standing)
 
     def _note_place(self, place: int, size: int | None) -> None:
         self._bytes = (max(place, self._bytes[0]), size)

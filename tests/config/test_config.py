@@ -26,7 +26,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "flag": ("true", True), "seconds": ("2m", 120.0), "count": ("7", 7), "limit": ("7", 7), "rate": ("50", 50.0),
     "number": ("2.5", 2.5), "path": ("x", "x"), "text": ("sms", "sms"), "statuses": ("503, 505", (503, 505)),
     "words": ("rejected,in_doubt", ("rejected", "in_doubt")), "size": ("2GiB", 2 * 2**30),
-}  # fmt: skip
+}
 
 
 def sample(name: str) -> tuple[str, Any]:

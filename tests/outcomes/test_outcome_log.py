@@ -10,20 +10,20 @@ import pytest
 
 from sender.errors import OutputError, UsageError
 from sender.jobs.problem import Problem
-from sender.ledger import Entry
+from sender.ledger import FinalRecord
 from sender.ledger.memory_ledger import MemoryLedger
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_log import OutcomeLog, read_outcomes
-from sender.outcomes.recorder import Ended, Recorder
+from sender.outcomes.recorder import FinishedJob, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
-def sent(number: int) -> Ended:
+def sent(number: int) -> FinishedJob:
     outcome = Outcome(f"job-{number}", "email", "sent", "f", number)
-    return Ended(outcome, Entry(f"k{number}", "c", "sent", outcome.to_line()))
+    return FinishedJob(outcome, FinalRecord(f"k{number}", "c", "sent", outcome.to_line()))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_the_recorder_tells_only_what_is_on_disk(tmp_path: Path) -> None:
     running = asyncio.create_task(recorder.run())
     for number in range(2500):
         recorder.put(sent(number))
-    recorder.put(Ended(Outcome(None, None, "invalid", "f", 9, problems=(Problem("x", None, "y"),)), None))
+    recorder.put(FinishedJob(Outcome(None, None, "invalid", "f", 9, problems=(Problem("x", None, "y"),)), None))
     await recorder.drain()
     running.cancel()
     assert len(told) == 2501
@@ -124,7 +124,7 @@ def test_the_line() -> None:
     outcome = Outcome(
         "x", "email", "rejected", "f", 3, attempts=2, http_status=400, problems=problems, meta=b'{"a":1}',
         started_at=1795218981.1234, finished_at=1795218982.0, latency_ms=41.234,
-    )  # fmt: skip
+    )
     assert outcome.to_line() == (
         b'{"id":"x","kind":"email","status":"rejected","http_status":400,"attempts":2,"error":{"code":"a","field":"f",'
         b'"message":"m","problems":[{"code":"a","field":"f","message":"m"},{"code":"b","message":"n"}]},"warnings":[],'

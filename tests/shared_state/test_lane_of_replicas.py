@@ -14,7 +14,7 @@ from sender.engine.breaker import Breaker
 from sender.engine.identities import Identities
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
-from sender.engine.lane_context import Desk, Policy
+from sender.engine.lane_context import LaneContext, Policy
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.shared_state.state_url import open_state
@@ -36,19 +36,19 @@ def is_a_pace(pacer: SharedPacer, alone: Pacer) -> tuple[Pace, Pace]:
 
 @pytest.fixture(autouse=True)
 def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sender.engine.job_execution.Delivery._detail", lambda self, **more: b"{}")
+    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **more: b"{}")
 
 
 def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]:
     world = World(lambda number, now: (0.02, OK), ledger=state.ledger)  # type: ignore[arg-type]
     queue = JobQueue(10**6, 10**9)
-    desk = Desk(
+    context = LaneContext(
         transport=world, ledger=state.ledger, identities=Identities(state.ledger), record=world.record, rules=Rules(),
         backoff=Backoff(), policy=Policy(), halt=world.halts.append, probe=world.harmless, key=world,
-        on_end=world.note_end, on_refused=lambda delivery, standing: None, random=random.Random(5),
-    )  # fmt: skip
+        on_end=world.note_end, on_refused=lambda execution, standing: None, random=random.Random(5),
+    )
     pacer = state.pacer("send", 100, demand=lambda: queue.startable)
-    lane = Lane("send", desk, pacer, queue, Breaker(100))  # type: ignore[arg-type]
+    lane = Lane("send", context, pacer, queue, Breaker(100))  # type: ignore[arg-type]
     for number in range(count):
         key = f'"{name}-{number}"'
         lane.accept(Job(key, key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))

@@ -93,7 +93,7 @@ def test_faults() -> None:
         (formatdate(5, usegmt=True), 0.0), ("-1", None), ("nan", None), ("inf", None), ("soon", None), (None, None),
         ("", None), ("9" * 400, None),
     ],
-)  # fmt: skip
+)
 def test_retry_after(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, 1_000_000.0) == seconds
 

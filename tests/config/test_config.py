@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.cli import consume, send, validate
+from sender.cli import consume, send
 from sender.config.api_key import ApiKey
 from sender.config.load import load
 from sender.config.settings import DEFAULTS, SETTINGS, default_toml, option_of, options_of, variable_of

@@ -18,7 +18,7 @@ from sender.jobs.codes import PROBLEMS, WARNINGS
 from sender.jobs.job import Job, Line
 from sender.outcomes.outcome import Outcome
 from sender.validation.parser import Parser
-from tests.docs.markdown import DOCS, PAGES, ROOT, anchors, blocks, codes, headings, links, name_of, rows
+from tests.docs.markdown import DOCS, FENCE, PAGES, ROOT, anchors, blocks, codes, headings, links, name_of, rows
 
 ELSEWHERE = re.compile(r"\b(CONTRACT|HOUSE)\b|\b(API|PERF|FIELD|STYLE|PEERS)\.md\b|\bshared/[A-Z]|\bseeds:")
 REFERENCE = re.compile(r'docs/([a-z-]+\.md)((?:(?:,| and)\s+"[^"]+")*)')
@@ -65,6 +65,13 @@ def test_every_figure_is_one_of_the_results(page: Path) -> None:
     for what, figure in figures:
         assert "<!-- figure: " in figure, what
         assert not re.search(r"\d", re.sub(r"[\d.,]+%?<!-- figure: .*?-->|pydantic v2", "", figure)), what
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_measured_figure_stands_without_its_source(page: Path) -> None:
+    text = re.sub(r"<!-- generated: .*?<!-- end -->|<img .*?>", "", FENCE.sub("", page.read_text()), flags=re.DOTALL)
+    measured = re.findall(r"[\d.,]+ ?%(?!<!-- figure)|[\d.,]+ times as fast|[\d,]+ (?:emails|jobs) a second", text)
+    assert set(measured) <= {"5 %"}, "the share of low priority is a rule; all else is measured"
 
 
 def test_every_code_is_explained() -> None:

@@ -1,4 +1,7 @@
-"""What follows for a job from the verdict on its attempt: its outcome, or another try (CONTRACT section 3)."""
+"""What follows for a job from the verdict on its attempt: its outcome, or another try.
+
+See docs/delivery-semantics.md, "What is retried".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""StopSignals: the first SIGINT or SIGTERM asks for an orderly end, the second for one at once (CONTRACT section 4)."""
+"""StopSignals: the first SIGINT or SIGTERM asks for an orderly end, the second for one at once.
+
+See docs/delivery-semantics.md, "Stopping".
+"""
 
 from __future__ import annotations
 

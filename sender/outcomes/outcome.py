@@ -1,4 +1,7 @@
-"""An Outcome is what became of a job: one line of the outcome log (CONTRACT sections 3 and 5)."""
+"""An Outcome is what became of a job: one line of the outcome log.
+
+See docs/delivery-semantics.md, "Statuses" and "The outcome log".
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from sender.engine.workspace import Workspace
 from sender.errors import UsageError
 from sender.jobs.masking import mask_credentials
 from sender.jobs.problem import Problem
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger import Api
+from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.outcomes.recorder import FinishedJob, Recorder
 from sender.session.stores import host_of, open_shared
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sender.ledger import Ledger
-    from sender.ledger.sqlite_ledger import Durability
+    from sender.ledger.sqlite_schema import Durability
     from sender.outcomes.outcome import Outcome
     from sender.send.send_plan import SendPlan
     from sender.shared_state.shared_state import SharedState

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from sender.errors import UsageError
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger import Api
+from sender.ledger.sqlite_ledger import SqliteLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from sender.config.settings import Settings
     from sender.errors import StateLost
-    from sender.ledger.sqlite_ledger import Durability
+    from sender.ledger.sqlite_schema import Durability
     from sender.shared_state.shared_state import SharedState
 
 BEGINNING: Final = 1 << 20

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sender.errors import OutputError, UsageError
-from sender.ledger import FinalRecord, HandOverRecord
+from sender.ledger import Api, FinalRecord, HandOverRecord
 from sender.ledger.memory_ledger import MemoryLedger
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ async def test_what_is_not_a_ledger(tmp_path: Path, content: bytes) -> None:
 async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
     await ledger.hand_over([claim("before")])
-    ledger._connection.execute("PRAGMA max_page_count = 20")
+    ledger._commits.connection.execute("PRAGMA max_page_count = 20")
     with pytest.raises(OutputError, match="cannot be written"):
         for number in range(100):
             await ledger.hand_over([claim(f"k{number}-{n}") for n in range(100)])
@@ -231,15 +231,15 @@ async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
 async def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
     await asyncio.gather(*(ledger.hand_over([claim(f"k{n}")]) for n in range(200)))
-    assert ledger.commits < 50
+    assert ledger._commits.commits < 50
     await ledger.close()
 
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from sender.ledger import FinalRecord, HandOverRecord
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger import Api, FinalRecord, HandOverRecord
+from sender.ledger.sqlite_ledger import SqliteLedger
 async def main():
     ledger = await SqliteLedger.open(Path(sys.argv[1]), Api("h"))
     n = 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sender.engine.breaker import Breaker
     from sender.engine.job_execution import JobExecution
-    from sender.pacing.pacer import Permit
+    from sender.pacing.permit import Permit
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class InFlightAttempt:
     """A started attempt."""
 
     execution: JobExecution
-    turn: Permit
+    permit: Permit
     started: float
     """Loop time."""
     begun: bool = False
@@ -56,9 +56,9 @@ class AttemptPool:
             return in_hand < self._concurrency and in_hand - len(self._written_off) < self._breaker.most_in_hand()
         return self._breaker.state == "trying" and (self._trial is None or self._trial.done())
 
-    def start(self, execution: JobExecution, turn: Permit) -> None:
+    def start(self, execution: JobExecution, permit: Permit) -> None:
         """Begin an attempt."""
-        hand = InFlightAttempt(execution, turn, self._loop.time())
+        hand = InFlightAttempt(execution, permit, self._loop.time())
         task = self._loop.create_task(self._attempt(hand))
         self._hands[task] = hand
         if self._breaker.state == "trying":

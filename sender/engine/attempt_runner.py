@@ -1,4 +1,4 @@
-"""The AttemptRunner of a lane: one try of one job, from its turn to what follows from the answer.
+"""The AttemptRunner of a lane: one try of one job, from its permit to what follows from the answer.
 
 send --> observe --> judge --> the lane learns --> conclude --> outcome, or back to the backlog
 """
@@ -55,24 +55,24 @@ class AttemptRunner:
     async def attempt(self, hand: InFlightAttempt) -> None:
         """Try once, and see to what follows."""
         hand.begun = True
-        execution, turn = hand.execution, hand.turn
+        execution, permit = hand.execution, hand.permit
         job = execution.job
         execution.attempts += 1
         execution.tried_at = self._context.wall()
         if execution.started_at is None:
             execution.started_at = execution.tried_at
         key_version = self._context.key.version
-        wire = Wire(on_written=turn.written)
+        wire = Wire(on_written=permit.written)
         answer: Reply | TransportFault
         try:
             answer = await self._context.transport.send(Request(job.kind.method, job.path, job.body), wire)
         except TransportFault as fault:
             answer = fault
         except asyncio.CancelledError:
-            turn.give_back()
+            permit.cancel()
             await asyncio.shield(self._interrupted(execution, wire))
             raise
-        turn.give_back()
+        permit.cancel()
         await self._judge(execution, answer, hand.started, key_version)
 
     async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sender.errors import HaltError
     from sender.jobs.kinds import LaneName
     from sender.ledger import JobRecord, Ledger
-    from sender.pacing.pacer import Pace
+    from sender.pacing.pace import Pace
     from sender.runtime.metrics import Observer
     from sender.shared_state.shared_state import SharedState
 
@@ -170,12 +170,8 @@ class Workspace:
 
     async def hold(self, *, held: bool) -> None:
         """Start nothing further in any replica, or go on."""
-        for name in LANES:
-            pacer = self.pacers[name]
-            if isinstance(pacer, Pacer):
-                pacer.hold(held)
-            elif self._state is not None:
-                await (self._state.pause(name) if held else self._state.resume(name))
+        for pacer in self.pacers.values():
+            await (pacer.pause() if held else pacer.resume())
 
     async def warm(self) -> None:
         """Open connections ahead of the first jobs."""

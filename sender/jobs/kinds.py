@@ -26,6 +26,11 @@ class Kind:
     answer_id: str | None = None
     """The key of a 2xx answer that proves acceptance; None where any JSON 2xx does."""
 
+    def ids_in(self, path: str) -> tuple[str, ...]:
+        """The ids of a request's path, in the order of `path_ids`."""
+        pairs = zip(self.path.split("/"), path.split("/"), strict=True)
+        return tuple(part for name, part in pairs if name.startswith("{"))
+
 
 def _send(name: str) -> Kind:
     return Kind(name, "send", "POST", f"/v1/send/{name}", answer_id="delivery_id")

@@ -68,14 +68,6 @@ class Doubt(NamedTuple):
     resendable: bool
 
 
-class Api(NamedTuple):
-    """The API that a ledger belongs to."""
-
-    host: str
-    workspace: str | None = None
-    """None while it is not known."""
-
-
 class Ledger(Protocol):
     """Every method is atomic; calls made together may share one commit. Raises OutputError when it cannot write."""
 

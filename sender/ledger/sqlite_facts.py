@@ -11,8 +11,6 @@ from sender.ledger.sqlite_schema import unusable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sender.ledger.ledger import Api
-
 
 class Beginning(NamedTuple):
     """What a run finds."""
@@ -46,12 +44,12 @@ def swap(db: sqlite3.Connection, name: str, expected: str | None, new: str | Non
     return True
 
 
-def begin_run(db: sqlite3.Connection, path: Path, api: Api | None) -> Beginning:
+def begin_run(db: sqlite3.Connection, path: Path, host: str | None) -> Beginning:
     """Count a new run; UsageError when the ledger belongs to another API or cannot be written."""
     try:
         db.execute("BEGIN IMMEDIATE")
-        if api is not None:
-            _bind(db, path, api)
+        if host is not None:
+            _bind(db, path, host)
         stamp = get(db, "last_hand_over")
         run = int(get(db, "run") or 0) + 1
         beginning = Beginning(run, get(db, "clean") != "0", None if stamp is None else float(stamp))
@@ -63,14 +61,12 @@ def begin_run(db: sqlite3.Connection, path: Path, api: Api | None) -> Beginning:
     return beginning
 
 
-def _bind(db: sqlite3.Connection, path: Path, api: Api) -> None:
+def _bind(db: sqlite3.Connection, path: Path, host: str) -> None:
     known = get(db, "host")
     if known is None:
-        put(db, "host", api.host)
-        if api.workspace is not None:
-            put(db, "workspace", api.workspace)
-    elif known != api.host:
+        put(db, "host", host)
+    elif known != host:
         raise UsageError(
-            f"the ledger {path} belongs to the API at {known}, this run goes to {api.host}: "
+            f"the ledger {path} belongs to the API at {known}, this run goes to {host}: "
             "use another --ledger (and --outcomes)"
         )

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
-    from typing import Final
-
-    from sender.ledger.ledger import Api
-    from sender.ledger.sqlite_schema import Durability
 
 PAGE: Final = 500
 
@@ -56,15 +52,15 @@ class SqliteLedger:
         self._commits = GroupCommit(connection, path, lambda db: statements.forget_logged(db, self._logged))
 
     @classmethod
-    async def open(cls, path: Path, api: Api | None, *, durability: Durability = "full") -> SqliteLedger:
+    async def open(cls, path: Path, host: str | None, *, durability: str = "full") -> SqliteLedger:
         """Open or create the ledger for one run; UsageError when it cannot be used, in a sentence for the user.
 
-        Without an `api` it takes the one that the ledger knows.
+        `host` is the API's; without one it takes the one that the ledger knows.
         """
         handle = lock(path)
         try:
             connection = connect(path, durability)
-            return cls(connection, path, handle, facts.begin_run(connection, path, api))
+            return cls(connection, path, handle, facts.begin_run(connection, path, host))
         except BaseException:
             os.close(handle)
             raise

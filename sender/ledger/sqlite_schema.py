@@ -5,17 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from sender.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Durability = Literal["full", "normal", "off"]
-
 VERSION: Final = 2
-_SYNCHRONOUS: Final[dict[Durability, str]] = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
+_SYNCHRONOUS: Final[dict[str, str]] = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 
 _SCHEMA: Final = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
@@ -51,7 +49,7 @@ def lock(path: Path) -> int:
     return handle
 
 
-def connect(path: Path, durability: Durability) -> sqlite3.Connection:
+def connect(path: Path, durability: str) -> sqlite3.Connection:
     """Open the file and make its tables; UsageError when it is no ledger."""
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)

@@ -7,9 +7,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.jobs.kinds import LaneName
+    from sender.pacing.guard import Guard
     from sender.pacing.permit import Permit
 
 UNLIMITED: Final = 1 << 40
+
+Demand = tuple[int, int, int]
+"""Jobs that could start now: high, normal, low."""
 
 
 def window_of(rate: float) -> tuple[int, float]:
@@ -65,6 +72,15 @@ class Pace(Protocol):
 
     async def acquire(self) -> Permit:
         """Wait for the next request's instant and take it; a cancelled wait has taken nothing."""
+
+
+class PacerFactory(Protocol):
+    """Makes one pacer for each lane of a workspace: `LocalPacers`, or the `SharedState` of replicas."""
+
+    def pacer(
+        self, lane: LaneName, rate: float, *, guard: Guard | None, demand: Callable[[], Demand], joins: bool
+    ) -> Pace:
+        """The lane's pacer; who `joins` others takes their rate instead of its own."""
 
 
 class WriteCounter:

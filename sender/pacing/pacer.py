@@ -24,7 +24,11 @@ from sender.pacing.permit import Permit
 from sender.pacing.waiter import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
+    from sender.pacing.pace import Demand
 
 SLACK: Final = 0.0015
 """Seconds by which a window's worth of slots is wider than the window: costs 0.15 % of a per-second rate."""
@@ -156,3 +160,13 @@ class Pacer(WriteCounter):
             self.count_written(now, self._window)
         if not written or self._waiter.until == math.inf:  # a write makes no instant that is known any earlier
             self._waiter.wake()
+
+
+class LocalPacers:
+    """The PacerFactory of a run that shares its limits with nobody."""
+
+    def pacer(
+        self, lane: LaneName, rate: float, *, guard: Guard | None, demand: Callable[[], Demand], joins: bool  # noqa: ARG002
+    ) -> Pacer:
+        """See `PacerFactory.pacer`; there is nobody to join, and a slot needs no reservation."""
+        return Pacer(rate, guard=guard)

@@ -14,7 +14,8 @@ from sender.shared_state.server_clock import ServerClock
 
 if TYPE_CHECKING:
     from sender.pacing.guard import Guard
-    from sender.shared_state.shared_lane import Demand, Grant
+    from sender.pacing.pace import Demand
+    from sender.shared_state.shared_lane import Grant
 
 WIDER: Final = 0.005
 """Seconds by which a window's worth of slots is wider than the window: 0.5 % of a rate per second."""

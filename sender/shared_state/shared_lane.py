@@ -10,14 +10,12 @@ from sender.pacing.pace import window_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.pacing.pace import Demand
     from sender.shared_state.redis_connection import RedisConnection
     from sender.shared_state.server_clock import ServerClock
 
 LOOKS: Final = (("look",),) * 5
 """What a new replica asks, to know the server's clock well from its first slot on."""
-
-Demand = tuple[int, int, int]
-"""Jobs that could start now: high, normal, low."""
 
 
 class Grant(NamedTuple):

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from sender.jobs.job import Priority
     from sender.pacing.guard import Guard
-    from sender.shared_state.shared_lane import Demand, SharedLane
+    from sender.pacing.pace import Demand
+    from sender.shared_state.shared_lane import SharedLane
 
 UNSEEN: Final = 0.055
 """Seconds from now that `next_at` names while nothing is reserved yet: the lane looks again in 5 ms."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
-    from sender.shared_state.shared_lane import Demand
+    from sender.pacing.pace import Demand
 
 log = structlog.get_logger()
 

@@ -20,8 +20,9 @@ from sender.shared_state.reserved_slots import LOOK_AGAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.pacing.pace import Demand
     from sender.shared_state.reserved_slots import ReservedSlots
-    from sender.shared_state.shared_lane import Demand, SharedLane
+    from sender.shared_state.shared_lane import SharedLane
 
 AWAY_AGAIN: Final = 0.2
 

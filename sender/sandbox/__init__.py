@@ -1,4 +1,4 @@
-"""A faithful local stand-in for the Customer.io App API, with its limits and faults (API.md section 12)."""
+"""A faithful local stand-in for the Customer.io App API, with its limits and faults (docs/api.md, section 12)."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
@@ -26,9 +27,9 @@ class Request:
     stamp: int
     """When its first bytes arrived, nanoseconds since the epoch."""
     keep_alive: bool = True
-    length: int = 0
-    """Of the body, in bytes; -1 when chunked."""
     body: bytes = b""
+    complete: bool = False
+    """Whether the body has arrived."""
 
     def params(self) -> dict[str, str]:
         """The query, decoded like a form: an unencoded `+` is a blank. The last of equal names holds."""
@@ -50,18 +51,23 @@ class Answer:
         return 200 <= self.status < 300
 
 
+def both_forms(body: bytes) -> dict[str, Any]:
+    """An accepted body as `payload`, decoded, and as `raw`, its text byte for byte; an empty one is null and empty."""
+    return {"payload": orjson.loads(body) if body.strip() else None, "raw": body.decode()}
+
+
 def ok(value: object) -> Answer:
     """200 with this value as JSON."""
     return Answer(200, orjson.dumps(value))
 
 
 def shape_a(status: int, text: str) -> Answer:
-    """The error body of sends and transactional content (API.md section 2)."""
+    """The error body of sends and transactional content (docs/api.md, section 2)."""
     return Answer(status, orjson.dumps({"meta": {"error": text}}))
 
 
 def shape_c(status: int, text: str, pointer: str | None = None, *, bare: bool = False) -> Answer:
-    """The error body of triggers, newsletters and GETs (API.md section 2); bare = `detail` only."""
+    """The error body of triggers, newsletters and GETs (docs/api.md, section 2); bare = `detail` only."""
     error: dict[str, object] = {"detail": text}
     if not bare:
         error["status"] = str(status)
@@ -75,7 +81,7 @@ _PAGE = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Page not found</title></head>\n'
     "<body>\n<h1>404</h1>\n" + _FILLER * 36 + "</body></html>\n"
 ).encode()
-"""About 3.8 kB, as the API's own page for a wrong path or method (API.md section 2, shape H)."""
+"""About 3.8 kB, as the API's own page for a wrong path or method (docs/api.md, section 2, shape H)."""
 
 
 def not_found_page() -> Answer:
@@ -91,6 +97,7 @@ def proxy_page(status: int) -> Answer:
     )
 
 
+@cache
 def reason(status: int) -> str:
     """The reason phrase of a status."""
     try:
@@ -99,13 +106,15 @@ def reason(status: int) -> str:
         return "Unknown"
 
 
-def head_bytes(answer: Answer, length: int | None, *, close: bool) -> bytes:
+def head_bytes(answer: Answer, length: int | None, *, close: bool, date: str = "") -> bytes:
     """Status line and headers; without a length the body is chunked."""
     lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}"]
     if answer.content_type:
         lines.append(f"Content-Type: {answer.content_type}")
     lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
     lines.extend(f"{name}: {value}" for name, value in answer.headers)
+    if date:
+        lines.append(f"Date: {date}")
     lines.append("Cache-Control: no-cache, no-store\r\nVia: 1.1 google")
     if close:
         lines.append("Connection: close")

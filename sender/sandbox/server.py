@@ -6,10 +6,10 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.sandbox import admin
+from sender.sandbox.admin import PREFIX, Admin
 from sender.sandbox.app import App, DownMode, Reaction
-from sender.sandbox.connection import Connection, ask_for_stamps
-from sender.sandbox.faults import make_fault
+from sender.sandbox.connection import Connection
+from sender.sandbox.transport import ask_for_stamps
 
 if TYPE_CHECKING:
     from sender.sandbox.exchange import Request
@@ -29,7 +29,8 @@ class Server:
         self.options = options
         self.app = App(options)
         self.port = options.port
-        self.kernel_stamps = False
+        self._admin = Admin(self.app, self)
+        self._kernel_stamps = False
         self.connections: set[Connection] = set()
         self._listener: socket.socket | None = None
         self._turn: list[tuple[int, Connection, Request]] = []
@@ -60,7 +61,7 @@ class Server:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.kernel_stamps = ask_for_stamps(listener)
+            self._kernel_stamps = ask_for_stamps(listener)
             listener.bind((self.options.host, self.port))
             listener.listen(_BACKLOG)
             listener.setblocking(False)
@@ -82,20 +83,36 @@ class Server:
                 self._up_again = self._loop.call_later(_AGAIN, self.up)
                 return
             sock.setblocking(False)
-            self.connections.add(Connection(self, sock))
+            self.connections.add(Connection(sock, self))
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
 
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self.connections)
+
+    def unstamped(self) -> None:
+        """Bytes came without a stamp of the kernel; the loop's time of reading them stands in."""
+        self.app.loop_stamps += 1
+
+    def stamped_by(self) -> str:
+        """Who stamps arrivals: `kernel`, or `loop` where the kernel did not."""
+        return "kernel" if self._kernel_stamps and not self.app.loop_stamps else "loop"
+
+    def broken_off(self, request: Request) -> None:
+        """A request whose body will never come to its end is an arrival too."""
+        self.app.broken_off(request)
+
     def head_arrived(self, request: Request) -> Fault | None:
         """A fault to strike before the request is read on."""
-        return None if request.path.startswith(admin.PREFIX) else self.app.fault_at_head(request)
+        return None if request.path.startswith(PREFIX) else self.app.fault_at_head(request)
 
     def arrived(self, connection: Connection, request: Request) -> None:
         """Take a whole request; the wire's inbound delay belongs to its stamp."""
-        if request.path.startswith(admin.PREFIX):
-            connection.respond(request, Reaction(admin.handle(self, request)))
+        if request.path.startswith(PREFIX):
+            connection.respond(request, Reaction(self._admin.handle(request)))
             return
         if self.options.jitter_ms:
             delay = self._wire_delay()
@@ -194,19 +211,16 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """The statistics with all arrivals, as GET /_sandbox/stats?arrivals=1 gives them."""
-        return admin.stats(self, arrivals=True)
+        return self._admin.stats(arrivals=True)
 
     def messages(self) -> list[dict[str, Any]]:
-        """All accepted sends with their payloads."""
-        return [admin.shown(delivery) for delivery in self.app.world.deliveries.all]
+        """All accepted sends, as GET /_sandbox/messages gives them."""
+        return [item.record() for item in self._admin.accepted("messages")]
 
     def triggers(self) -> list[dict[str, Any]]:
-        """All triggers with their payloads."""
-        return admin.triggers(self)
+        """All triggers of broadcasts, as GET /_sandbox/triggers gives them."""
+        return [item.record() for item in self._admin.accepted("triggers")]
 
     def fault(self, name: str, **params: Any) -> None:
         """Make something go wrong; the same words as POST /_sandbox/faults."""
-        if name == "down":
-            self.go_down(params.get("mode", "refuse"), params["seconds"])
-        else:
-            self.app.faults.add(make_fault({"fault": name, **params}))
+        self._admin.add_fault({"fault": name, **params})

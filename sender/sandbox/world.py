@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from sender.sandbox.options import Options
+    from sender.sandbox.writes import Write
 
 END_OF_IDS: Final = 1000
 """Templates, contents, broadcasts and newsletters 1 to 999 exist."""
@@ -39,6 +40,8 @@ class World:
         """Written contents by (template, content id or `language:xx`)."""
         self.names: dict[str, tuple[int, str]] = {}
         """Trigger name, lower case: (template, the kind that used it first)."""
+        self.writes: dict[str, list[Write]] = {"newsletters": [], "contents": []}
+        """Accepted calls that make no delivery, in order."""
         self.started_at = int(self.now())
 
     def now(self) -> float:

@@ -54,12 +54,10 @@ bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchm
 
 check: $(READY)  ## Lint and check types
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)  ## Format the code
+format: $(READY)  ## Mend what the linter can mend
 	$(BIN)/ruff check --fix-only .
-	$(BIN)/ruff format .
 
 lock:  ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml

@@ -237,13 +237,13 @@ def measure(url: str, jobs: Path, program: str, loop: str, pace: str = "max") ->
         command = [
             "engine", loop, program, "send", jobs.name, "--base-url", url, "--json", "--no-progress", "--no-preflight",
             "--rate", pace, "--concurrency", str(CONCURRENCY), "--durability", durability,
-        ]  # fmt: skip
+        ]
     with tempfile.TemporaryDirectory(dir=jobs.parent) as folder:
         (Path(folder) / jobs.name).symlink_to(jobs)
         done = subprocess.run(
             [sys.executable, __file__, *command], cwd=folder, env={**os.environ, "SENDER_API_KEY": KEY},
             capture_output=True, check=False,
-        )  # fmt: skip
+        )
     told = [line for line in done.stderr.decode().splitlines() if line.startswith("[")]
     if not told:
         raise RuntimeError(done.stderr.decode())

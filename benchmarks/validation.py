@@ -168,7 +168,7 @@ def table(times: dict[str, list[float]], refuses: dict[str, int]) -> str:
     return results.table(head, (
         [name, f"{median(found):.2f}", f"{min(found):.2f}–{max(found):.2f}", f"{median(found) / own:.2f}",
          refuses.get(name, "–")] for name, found in times.items()
-    ))  # fmt: skip
+    ))
 
 
 if __name__ == "__main__":

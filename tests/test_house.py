@@ -21,7 +21,7 @@ PURE = (
     "validation", "jobs", "transport/verdict.py", "transport/error_body.py", "engine/backoff.py", "engine/breaker.py",
     "engine/admission.py", "pacing/guard.py", "outcomes/summary.py",
     "runtime/metrics/histogram.py", "runtime/metrics/rate.py",
-)  # fmt: skip
+)
 
 
 def imports(path: Path) -> set[str]:

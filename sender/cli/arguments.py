@@ -16,11 +16,11 @@ TITLES: Final = {
     "api": "the API", "limits": "limits", "retry": "retries", "doubt": "jobs in doubt", "run": "the run",
     "output": "what is written and shown", "validation": "checks",
     "queues": "queues",
-}  # fmt: skip
+}
 _METAVARS: Final = {
     "seconds": "SECONDS", "count": "N", "limit": "N", "path": "PATH", "number": "N", "size": "SIZE",
     "statuses": "STATUS,…", "words": "WORD,…",
-}  # fmt: skip
+}
 
 
 def add_settings(

@@ -25,7 +25,7 @@ and latency counts from the planned start. Exit 0 if the rate was reached and ev
 a signal. `sender bench compare A B` prints two saved results side by side; `sender bench --prove-pacing` measures how
 exactly the engine keeps a limit."""
 SETTINGS: Final = ("base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "concurrency", "kind", "memory",
-                   "json", "require_identifiers")  # fmt: skip
+                   "json", "require_identifiers")
 TEXTS: Final = {
     "base_url": "the API to measure; required, and never the vendor's own unless --allow-vendor-host is given",
     "concurrency": "most requests under way at once, in all processes; reaching it is told",

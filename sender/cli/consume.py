@@ -13,7 +13,7 @@ from sender.cli.send import SUFFIX
 from sender.config.api_key import ApiKey
 from sender.config.load import load, state_of, text_of, url_in, workspaces_of
 from sender.config.settings import SETTINGS
-from sender.consume.consume_plan import ConsumePlan, Home
+from sender.consume.consume_plan import ConsumePlan, WorkspaceConfig
 from sender.errors import UsageError
 from sender.transport.base_url import REGIONS, check_base_url
 
@@ -76,7 +76,7 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
         settings, urls, _homes(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}", state,
         settings.dead_letter or url_in(settings.dead_letter_file), config,
         read_settings,
-    )  # fmt: skip
+    )
 
 
 def _urls(given: list[str], settings: Settings) -> tuple[str, ...]:
@@ -89,14 +89,14 @@ def _urls(given: list[str], settings: Settings) -> tuple[str, ...]:
     return urls
 
 
-def _homes(settings: Settings, config: str, *, shared: bool) -> tuple[Home, ...]:
+def _homes(settings: Settings, config: str, *, shared: bool) -> tuple[WorkspaceConfig, ...]:
     """The workspace of jobs that name none, and those of the settings file."""
     ledger = None if shared else Path(settings.ledger)
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
-    homes = [Home(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
+    homes = [WorkspaceConfig(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
     for one in workspaces_of(config):
         url = one.base_url or (REGIONS[one.region] if one.region else base_url)
         path = None if ledger is None else ledger.with_name(f"{ledger.name}.{one.name}")
         key = ApiKey.load(one.api_key_file)
-        homes.append(Home(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
+        homes.append(WorkspaceConfig(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
     return tuple(homes)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help=f"the page; - is stdout (default: {DEFAULT_OUT})")
     parser.add_argument("--text", action="store_true", default=None, help="print the figures instead of a page")
     parser.add_argument("--limit", metavar="N",
-                        help=f"limit per second of the rate chart; 0 is none (default: {DEFAULT_LIMIT:g})")  # fmt: skip
+                        help=f"limit per second of the rate chart; 0 is none (default: {DEFAULT_LIMIT:g})")
     parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: sender report)")
 
 

@@ -37,16 +37,16 @@ def _where(group: argparse._ArgumentGroup) -> None:
     add("--host", default=_DEFAULT.host, help="address to listen on (default %(default)s)")
     add("--port", type=port_number, default=_DEFAULT.port, help="0 takes a free one (default %(default)s)")
     add("--key", "--api-key", dest="api_key", metavar="KEY",
-        help=f"the play key that it takes (default: SENDER_SANDBOX_API_KEY, else {DEFAULT_KEY})")  # fmt: skip
+        help=f"the play key that it takes (default: SENDER_SANDBOX_API_KEY, else {DEFAULT_KEY})")
     add("--keep-alive", type=amount, default=_DEFAULT.keep_alive, metavar="SECONDS",
-        help="close a connection that was idle for so long (default %(default)g)")  # fmt: skip
+        help="close a connection that was idle for so long (default %(default)g)")
 
 
 def _limits(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--limit", choices=("strict", "bucket"), default=_DEFAULT.limit,
         help="strict: a sliding window without tolerance, bucket: a token bucket; refused requests do not count"
-             " towards either (default %(default)s)")  # fmt: skip
+             " towards either (default %(default)s)")
     for lane, default, unit in (
         ("send", _DEFAULT.rate_send, "sends per second"),
         ("trigger", _DEFAULT.rate_trigger, "broadcast triggers per second, 0.1 is one in 10 s"),
@@ -60,39 +60,39 @@ def _limits(group: argparse._ArgumentGroup) -> None:
             help=f"{unit}; 0 is no limit (default {default:g})",
         )
     add("--queue", type=whole, default=_DEFAULT.queue, metavar="N",
-        help="triggers that may wait to be processed (default %(default)s)")  # fmt: skip
+        help="triggers that may wait to be processed (default %(default)s)")
     add("--queue-full", type=int, choices=(429, 422), default=_DEFAULT.queue_full,
-        help="what one trigger more gets (default %(default)s)")  # fmt: skip
+        help="what one trigger more gets (default %(default)s)")
     add("--retry-after", choices=("none", "seconds", "date"), default=_DEFAULT.retry_after,
-        help="what a 429 on sends and triggers carries (default %(default)s)")  # fmt: skip
+        help="what a 429 on sends and triggers carries (default %(default)s)")
 
 
 def _answers(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--processing-time", type=amount, default=_DEFAULT.processing_time, metavar="SECONDS",
-        help="how long a trigger takes (default %(default)g)")  # fmt: skip
+        help="how long a trigger takes (default %(default)g)")
     add("--pending", choices=("null", "zero", "absent"), default=_DEFAULT.pending,
-        help="how processed_at of a waiting trigger looks (default %(default)s)")  # fmt: skip
+        help="how processed_at of a waiting trigger looks (default %(default)s)")
     add("--visibility-lag", type=amount, default=_DEFAULT.visibility_lag, metavar="SECONDS",
-        help="how long after its acceptance a delivery shows up in GETs (default %(default)g)")  # fmt: skip
+        help="how long after its acceptance a delivery shows up in GETs (default %(default)g)")
     add("--show-scheduled", action="store_true", help="list sends with a future send_at before they are due")
     add("--hide-template-id", action="store_true", help="leave transactional_message_id out of listed deliveries")
     add("--no-read-scope", action="store_true", help="GETs answer 403, as for a key that may only send")
     add("--forbid", action="append", choices=KINDS, default=[], metavar="KIND",
-        help=f"this kind answers 403; repeatable: {', '.join(KINDS)}")  # fmt: skip
+        help=f"this kind answers 403; repeatable: {', '.join(KINDS)}")
     add("--forget", action="store_true", help="keep counts only, for runs of millions")
 
 
 def _trouble(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--latency", type=milliseconds, default=_DEFAULT.latency_ms, metavar="MS|MIN-MAX",
-        help="how long an answer takes, in milliseconds (default 0)")  # fmt: skip
+        help="how long an answer takes, in milliseconds (default 0)")
     add("--jitter", type=amount, default=_DEFAULT.jitter_ms, metavar="MS",
-        help="a wire with 0 to MS milliseconds each way, independent per request (default 0)")  # fmt: skip
+        help="a wire with 0 to MS milliseconds each way, independent per request (default 0)")
     add("--fault", action="append", default=[], metavar="SPEC",
         help="NAME=PROBABILITY[:KEY=VALUE...],... for example reset_after=0.05,status_429=0.1:retry_after=date;"
              " repeatable; it meets the requests of jobs, and reads only with :lane=app or :path=/v1/...;"
-             " an unknown name lists all")  # fmt: skip
+             " an unknown name lists all")
     add("--seed", type=int, metavar="N", help="make chance, and the ids given out, repeatable")
 
 
@@ -106,7 +106,7 @@ def _options(args: argparse.Namespace) -> Options:
         hide_template_id=args.hide_template_id, latency_ms=args.latency, jitter_ms=args.jitter,
         retry_after=args.retry_after, keep_alive=args.keep_alive, forget=args.forget,
         no_read_scope=args.no_read_scope, forbid=frozenset(args.forbid), faults=tuple(args.fault), seed=args.seed,
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ class Settings:
     rate: float = _setting(
         100.0, "limits", "rate", "requests in any second on the send endpoints; LANE=N sets another lane's",
         metavar="[LANE=]N",
-    )  # fmt: skip
+    )
     rate_trigger: float = _setting(
         0.1,
         "limits",
@@ -76,7 +76,7 @@ class Settings:
     in_doubt: str = _setting(
         "hold", "doubt", "choice", "what becomes of a job that may have been accepted",
         choices=("hold", "resend-if-absent", "resend"),
-    )  # fmt: skip
+    )
     reconcile: bool = _setting(True, "doubt", "flag", "settle jobs in doubt by reading the API at the end of a run")
     reconcile_lag: float = _setting(
         60.0, "doubt", "seconds", "seconds after which the API's lists show what it accepted"
@@ -112,7 +112,7 @@ class Settings:
     durability: str = _setting(
         "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
         choices=("full", "normal", "off"),
-    )  # fmt: skip
+    )
     log_bodies: bool = _setting(
         False, "output", "flag", "keep the API's answers to refused jobs in their outcomes; they may hold personal data"
     )
@@ -122,7 +122,7 @@ class Settings:
     log_level: str = _setting(
         "info", "output", "choice", "least level that is logged",
         choices=("debug", "info", "outcome", "warning", "error"),
-    )  # fmt: skip
+    )
 
     require_identifiers: bool = _setting(
         True, "validation", "flag", "refuse an email without identifiers, instead of a warning"
@@ -130,7 +130,7 @@ class Settings:
     risky_extensions: tuple[str, ...] = _setting(
         ["bat", "cmd", "com", "exe", "jar", "js", "msi", "ps1", "scr", "vbs"], "validation", "words",
         "attachments that are warned of, by extension",
-    )  # fmt: skip
+    )
 
     source_file: str = _setting("", "queues", "path", "file that holds the queues' URLs, one a line")
     dead_letter: str = _setting(
@@ -140,7 +140,7 @@ class Settings:
     identity: str = _setting(
         "message", "queues", "choice", "what tells jobs without an id apart: the broker's message id, or their content",
         choices=("message", "content"),
-    )  # fmt: skip
+    )
     prefetch: int = _setting(100, "queues", "count", "messages of a queue in hand at once")
     max_deliveries: int = _setting(5, "queues", "count", "deliveries after which a message goes to the dead letter")
     health_port: int = _setting(0, "queues", "limit", "port of /livez, /readyz and /metrics; 0 = none", metavar="PORT")

@@ -18,7 +18,7 @@ _SIZE: Final = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII)
 _SIZE_UNITS: Final = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _FLAGS: Final = {
     "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
-}  # fmt: skip
+}
 LEAST_SIZE: Final = 2**20
 MOST_COUNT: Final = 10**12
 
@@ -138,4 +138,4 @@ def _is_number(value: Any) -> bool:
 _READERS: Final[dict[str, Callable[[Any, Setting], Any]]] = {
     "text": _text, "path": _text, "choice": _choice, "flag": _flag, "seconds": _seconds, "number": _number,
     "rate": _number, "count": _count, "limit": _limit, "size": _size, "statuses": _statuses, "words": _words,
-}  # fmt: skip
+}

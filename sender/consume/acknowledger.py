@@ -1,4 +1,4 @@
-"""The Closer ends messages whose jobs have ended: dead letter first where there is a reason, then the ack."""
+"""The Acknowledger ends messages whose jobs have ended: dead letter first where there is a reason, then the ack."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from sender.consume.requeue import Errands
+from sender.consume.requeue import BackgroundTasks
 from sender.consume.unacked import by_queue
 from sender.queues import QueueError, QueueLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sender.consume.unacked import Holding
+    from sender.consume.unacked import UnackedMessage
     from sender.outcomes.outcome import Outcome
     from sender.queues import DeadLetter, Queue
 
@@ -27,21 +27,21 @@ AT_ONCE: Final = 20
 log = structlog.get_logger()
 
 
-class Closer:
+class Acknowledger:
     """Takes messages at once, and works through them until cancelled; they stay in hand until they are closed."""
 
     def __init__(self, dead_letter: DeadLetter | None) -> None:
         self._dead_letter = dead_letter
-        self._open: dict[Holding, None] = {}
-        self._done: asyncio.Queue[Holding] = asyncio.Queue()
-        self._burials = Errands()
+        self._open: dict[UnackedMessage, None] = {}
+        self._done: asyncio.Queue[UnackedMessage] = asyncio.Queue()
+        self._burials = BackgroundTasks()
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._told = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
-    def holdings(self) -> list[Holding]:
+    def holdings(self) -> list[UnackedMessage]:
         """Messages that are not closed yet."""
         return list(self._open)
 
@@ -49,13 +49,13 @@ class Closer:
         """Messages of this queue that are not closed yet."""
         return sum(holding.queue is queue for holding in self._open)
 
-    def ack(self, holding: Holding) -> None:
+    def ack(self, holding: UnackedMessage) -> None:
         """The job is done."""
         self._open[holding] = None
         self._idle.clear()
         self._done.put_nowait(holding)
 
-    def bury(self, holding: Holding, reason: Mapping[str, Any]) -> None:
+    def bury(self, holding: UnackedMessage, reason: Mapping[str, Any]) -> None:
         """Nobody will try the job again: to the dead letter with it, and then it is done."""
         if self._dead_letter is None:
             self.ack(holding)
@@ -81,12 +81,12 @@ class Closer:
         """Return when everything is closed."""
         await self._idle.wait()
 
-    def _close(self, holding: Holding) -> None:
+    def _close(self, holding: UnackedMessage) -> None:
         self._open.pop(holding, None)
         if not self._open:
             self._idle.set()
 
-    async def _bury(self, dead_letter: DeadLetter, holding: Holding, reason: Mapping[str, Any]) -> None:
+    async def _bury(self, dead_letter: DeadLetter, holding: UnackedMessage, reason: Mapping[str, Any]) -> None:
         message = holding.message
         wait = FIRST_WAIT
         while True:
@@ -109,7 +109,7 @@ class Closer:
         self._told = True
 
 
-async def _ack(batch: Sequence[Holding]) -> None:
+async def _ack(batch: Sequence[UnackedMessage]) -> None:
     for queue, messages in by_queue(batch).items():
         try:
             await queue.ack(messages)

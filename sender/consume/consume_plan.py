@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class WorkspaceConfig:
     """Where the jobs of one workspace go."""
 
     name: str | None
@@ -31,7 +31,7 @@ class ConsumePlan:
 
     settings: Settings
     urls: tuple[str, ...]
-    homes: tuple[Home, ...]
+    homes: tuple[WorkspaceConfig, ...]
     outcomes: str
     """A path, `-` for stdout, or a queue's URL."""
     state: str

@@ -1,4 +1,4 @@
-"""The Appetite of a reader: how many messages to read now, so that hardly any has to be given back. Pure.
+"""The PrefetchPolicy of a reader: how many messages to read now, so that hardly any has to be given back. Pure.
 
 It remembers which lanes its queue's messages went to, and reads what these have room for, in not too small bites. What
 was not met for a while may come again, so now and then a bite is taken though there is no room for its like.
@@ -21,22 +21,22 @@ BITE: Final = 4
 """Part of the places that must be free before more is read: one look into the memory serves a whole bite."""
 
 
-class Table(Protocol):
+class LaneCapacity(Protocol):
     """What a station tells of its lanes."""
 
     def places(self, lane: LaneName, priority: Priority) -> tuple[int, int]:
         """(free, all) places for waiting jobs."""
 
 
-class Appetite:
+class PrefetchPolicy:
     """Of one queue."""
 
     def __init__(self, prefetch: int) -> None:
         self._prefetch = prefetch
-        self._met: dict[tuple[Table, LaneName, Priority], float] = {}
+        self._met: dict[tuple[LaneCapacity, LaneName, Priority], float] = {}
         self._tasted_at = float("-inf")
 
-    def saw(self, table: Table, job: Job, now: float) -> None:
+    def saw(self, table: LaneCapacity, job: Job, now: float) -> None:
         """A message's job goes to this station."""
         self._met[table, job.kind.lane, job.priority] = now
 

@@ -14,12 +14,12 @@ from sender.runtime.tasks import end
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
-    from sender.consume.unacked import Holding
+    from sender.consume.unacked import UnackedMessage
 
 log = structlog.get_logger()
 
 
-async def give_back(holdings: Iterable[Holding]) -> None:
+async def give_back(holdings: Iterable[UnackedMessage]) -> None:
     """Let other readers have these; what a broker refuses to take returns by itself, and is logged."""
     for queue, messages in by_queue(holdings).items():
         try:
@@ -37,7 +37,7 @@ async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Errands:
+class BackgroundTasks:
     """Work on the side that nobody waits for: kept until it is done, and logged when it breaks."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""KeptGiveBacks: how often messages were given back, kept with the ledger for a broker that does not count it."""
+"""StoredRequeueCounts: how often messages were given back, kept with the ledger for a broker that does not count it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MOST: Final = 10_000
 """Messages that are remembered; the oldest of more than that count as delivered once too often."""
 
 
-class KeptGiveBacks:
-    """See `sender.queues.GiveBacks`."""
+class StoredRequeueCounts:
+    """See `sender.queues.RequeueCounts`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Holding:
+class UnackedMessage:
     """One message in hand."""
 
     queue: Queue
@@ -26,13 +26,13 @@ class Holdings:
     """All of them, by the identity of their job; a job may stand in several messages."""
 
     def __init__(self) -> None:
-        self._by_key: defaultdict[str, list[Holding]] = defaultdict(list)
+        self._by_key: defaultdict[str, list[UnackedMessage]] = defaultdict(list)
         self._of_queue: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self._of_queue.total()
 
-    def __iter__(self) -> Iterator[Holding]:
+    def __iter__(self) -> Iterator[UnackedMessage]:
         for holdings in list(self._by_key.values()):
             yield from holdings
 
@@ -43,12 +43,12 @@ class Holdings:
         """Messages of this queue."""
         return self._of_queue[queue.source]
 
-    def add(self, key: str, holding: Holding) -> None:
+    def add(self, key: str, holding: UnackedMessage) -> None:
         """A message of this job is in hand."""
         self._by_key[key].append(holding)
         self._of_queue[holding.queue.source] += 1
 
-    def pop(self, key: str) -> list[Holding]:
+    def pop(self, key: str) -> list[UnackedMessage]:
         """The messages of a job that has ended; they are in hand no more."""
         found = self._by_key.pop(key, [])
         for holding in found:
@@ -64,10 +64,10 @@ class Holdings:
         return [
             key for key, holdings in self._by_key.items()
             if any(one.queue.hold_limit is not None and now - one.since > one.queue.hold_limit for one in holdings)
-        ]  # fmt: skip
+        ]
 
 
-def by_queue(holdings: Iterable[Holding]) -> dict[Queue, list[Message]]:
+def by_queue(holdings: Iterable[UnackedMessage]) -> dict[Queue, list[Message]]:
     """Their messages, each with the others of its queue."""
     found: dict[Queue, list[Message]] = {}
     for one in holdings:

@@ -1,4 +1,4 @@
-"""A Station is one workspace at work in a consumer: takes jobs on, runs its lanes, ends their messages."""
+"""A WorkspaceConsumer is one workspace at work in a consumer: takes jobs on, runs its lanes, ends their messages."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ import structlog
 from sender.consume.acknowledger import reason_of
 from sender.consume.in_flight import Hands
 from sender.consume.lease import Lease
-from sender.consume.requeue import Errands, end_all, give_back
+from sender.consume.requeue import BackgroundTasks, end_all, give_back
 from sender.doubts.doubts import Doubts
 from sender.engine.admission import admit
 from sender.engine.identities import Identities
-from sender.engine.job_execution import Delivery
+from sender.engine.job_execution import JobExecution
 from sender.engine.preflight import look_ahead
 from sender.errors import FaultError, HaltError, OutputError, StateLost
 from sender.jobs.kinds import LANES
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_lines import OutcomeLines
-from sender.outcomes.recorder import Ended, Recorder
+from sender.outcomes.recorder import FinishedJob, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sender.config.settings import Settings
-    from sender.consume.acknowledger import Closer
-    from sender.consume.unacked import Holding, Holdings
+    from sender.consume.acknowledger import Acknowledger
+    from sender.consume.unacked import Holdings, UnackedMessage
     from sender.engine.lane import Lane
-    from sender.engine.lane_context import Desk
     from sender.engine.workspace import Workspace
     from sender.jobs.job import Job, Priority
     from sender.jobs.kinds import LaneName
-    from sender.ledger import Ledger, Standing
+    from sender.ledger import JobRecord, Ledger
     from sender.outcomes.recorder import Log
     from sender.runtime.metrics import Observer
     from sender.runtime.tracing import Tracer
@@ -63,33 +62,32 @@ PRIORITIES: Final = ("high", "normal", "low")
 log = structlog.get_logger()
 
 
-class Station:
+class WorkspaceConsumer:
     """Everything that one workspace needs; `run` works until `stop`."""
 
     def __init__(
         self, name: str | None, workspace: Workspace, ledger: Ledger, sink: Log, settings: Settings,
-        closer: Closer, observer: Observer, tracer: Tracer, on_halt: Callable[[], None],
+        acknowledger: Acknowledger, observer: Observer, tracer: Tracer, on_halt: Callable[[], None],
         *, away: Callable[[], bool] = lambda: False, lost_at: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = name
         self.workspace = workspace
         self.ledger = ledger
         self.halted: HaltError | None = None
         self._settings = settings
-        self._closer = closer
+        self._acknowledger = acknowledger
         self._observer = observer
         self._tracer = tracer
         self._on_halt = on_halt
         self._away = away
         self._lost_at = lost_at
-        self._recorder = Recorder(ledger, sink, self._recorded, gather=GATHER)
+        self._recorder = Recorder(ledger, sink, self, gather=GATHER)
         self._identities = Identities(ledger)
         self._hands = Hands(self._identities)
         self._doubts = Doubts(workspace, ledger, self._recorder, settings)
         self._lease = Lease(ledger)
         self._lines = OutcomeLines(settings.log_level)
-        self._errands = Errands()
-        self._desk: Desk | None = None
+        self._background = BackgroundTasks()
         self._stopping = False
 
     @property
@@ -103,7 +101,7 @@ class Station:
         return self._hands.holdings
 
     @property
-    def unrecorded(self) -> list[Ended]:
+    def unrecorded(self) -> list[FinishedJob]:
         """Ends that are not in the memory, since it was lost; those that say something of a job's fate."""
         return [ended for ended in self._recorder.unrecorded if ended.entry is not None]
 
@@ -113,7 +111,7 @@ class Station:
         with suppress(HaltError):
             await note_loss(self.ledger, self._lost_at)
 
-    def record_late(self, ended: Sequence[Ended]) -> None:
+    def record_late(self, ended: Sequence[FinishedJob]) -> None:
         """Take what another station could not record: its messages come again, and are known then."""
         for one in ended:
             self._recorder.put(one)
@@ -128,10 +126,7 @@ class Station:
             bind = getattr(self.ledger, "bind_workspace", None)
             if seen.workspace is not None and bind is not None:
                 await bind(seen.workspace)
-        self._desk = await self.workspace.open_lanes(
-            self.ledger, self._identities, self._recorder.put,
-            halt=self.halt, on_end=self._note_end, on_refused=self._refused,
-        )  # fmt: skip
+        await self.workspace.open_lanes(self.ledger, self)
         await self._recorder.replay()
         await self._doubts.open()
         await self.workspace.warm()
@@ -143,7 +138,7 @@ class Station:
             for name, work in (
                 ("recorder", self._recorder.run()),
                 ("notes", self._doubts.keep_notes()),
-                ("triggers", self.workspace.follow_triggers()),
+                ("triggers", self._follow_triggers()),
                 ("reconcile", self._reconcile()),
                 ("tend", self._tend()),
             )
@@ -161,8 +156,8 @@ class Station:
         finally:
             await end_all(beside)
         if self.halted is not None and not is_lost(self.halted):  # the others go on: this is for other replicas
-            self._errands.start(give_back(self._hands.withdraw(self.holdings.keys())), "give back")
-        await self._errands.finish()
+            self._background.start(give_back(self._hands.withdraw(self.holdings.keys())), "give back")
+        await self._background.finish()
 
     def places(self, name: LaneName, priority: Priority) -> tuple[int, int]:
         """(free, all) places for waiting jobs; each priority has its own."""
@@ -180,7 +175,7 @@ class Station:
         stands = lane.breaker.state != "closed" or lane.pacer.paused_until > now + TEND_EVERY
         return min(most, max(1, self._settings.prefetch // 2)) if stands else most
 
-    async def take_on(self, arrived: Sequence[tuple[Job, Holding]]) -> list[Holding]:
+    async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
         """Start these jobs, or end their messages by what is known of them; returns those to be given back."""
         if not self.works:
             return [holding for _, holding in arrived]
@@ -195,7 +190,7 @@ class Station:
         with found as standings:
             return [holding for job, holding in arrived if not self._take_on(job, holding, standings.get(job.key))]
 
-    def _take_on(self, job: Job, holding: Holding, standing: Standing | None) -> bool:
+    def _take_on(self, job: Job, holding: UnackedMessage, standing: JobRecord | None) -> bool:
         """Start the job, or end its message by what is known of it; False: give the message back."""
         joined = self._hands.join(job, holding)
         if joined != "unknown":
@@ -214,13 +209,13 @@ class Station:
             self._end_standing(job, holding, standing)
         return True
 
-    def refuse(self, holding: Holding, outcome: Outcome) -> None:
+    def refuse(self, holding: UnackedMessage, outcome: Outcome) -> None:
         """A message that is no job."""
         key = f"message {holding.message.source} {holding.message.id}"
         self.holdings.add(key, holding)
-        self._recorder.put(Ended(outcome, None, key=key))
+        self._recorder.put(FinishedJob(outcome, None, key=key))
 
-    def _refuse_conflict(self, job: Job, holding: Holding) -> None:
+    def _refuse_conflict(self, job: Job, holding: UnackedMessage) -> None:
         problem = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
         self.refuse(holding, Outcome(job.id, job.kind.name, "invalid", job.source, job.line, problems=(problem,)))
 
@@ -241,18 +236,18 @@ class Station:
         self.stop(now=isinstance(error, OutputError))
         self._on_halt()
 
-    def unstarted(self) -> list[Holding]:
+    def unstarted(self) -> list[UnackedMessage]:
         """Messages of which surely nothing was sent. After a loss of the memory only these may go back as if they had
         never been read: of the others nobody else would know that they may have been sent."""
         return self.withdraw(self._hands.waiting(lambda one: not one.attempts))
 
-    def withdraw(self, keys: Sequence[str]) -> list[Holding]:
+    def withdraw(self, keys: Sequence[str]) -> list[UnackedMessage]:
         """These jobs go back to their queue: those that wait are not started any more. Returns their messages."""
         for key in keys:
             self._doubts.take(key)
         return self._hands.withdraw(keys)
 
-    def _take_up(self, job: Job, holding: Holding) -> bool:
+    def _take_up(self, job: Job, holding: UnackedMessage) -> bool:
         """Start a job of which nothing is known, unless something speaks against it; False: there is no room."""
         deliveries = holding.message.deliveries
         if deliveries > 1 and self._lost_at is not None and time.time() - self._lost_at < LOST_HORIZON:
@@ -260,59 +255,80 @@ class Station:
         elif deliveries > self._settings.max_deliveries:
             text = f"it was delivered {deliveries - 1} times, and nobody came to an end with it"
             problem = Problem("too_many_deliveries", None, text)
-            self.refuse(holding, Delivery(job).outcome("invalid", problem))
-        elif job.kind.name in self.workspace.halted_kinds() or not self.places(job.kind.lane, job.priority)[0]:
+            self.refuse(holding, JobExecution(job).outcome("invalid", problem))
+        elif job.kind.name in self.workspace.closed_kinds or not self.places(job.kind.lane, job.priority)[0]:
             return False
         else:
             self._start(job, holding)
         return True
 
-    def _doubt(self, job: Job, holding: Holding) -> None:
+    def _doubt(self, job: Job, holding: UnackedMessage) -> None:
         """Nobody knows whether it was sent before the shared state was lost."""
         now = time.time()
-        delivery = Delivery(job, tried_at=now - LOST_HORIZON)
+        execution = JobExecution(job, tried_at=now - LOST_HORIZON)
         problem = Problem("state_lost", None, "it was delivered before the shared state was lost")
-        outcome = delivery.outcome("in_doubt", problem, finished_at=now)
-        self._hands.start(delivery, holding)
-        self._recorder.put(Ended(outcome, delivery.entry(outcome)))
+        outcome = execution.outcome("in_doubt", problem, finished_at=now)
+        self._hands.start(execution, holding)
+        self._recorder.put(FinishedJob(outcome, execution.entry(outcome)))
 
-    def _start(self, job: Job, holding: Holding) -> None:
-        delivery = Delivery(job, span=self._tracer.begin(job.kind.name, job.kind.lane, holding.message.headers))
-        self._hands.start(delivery, holding)
-        self.workspace.lanes[job.kind.lane].accept_delivery(delivery)
+    def _start(self, job: Job, holding: UnackedMessage) -> None:
+        execution = JobExecution(job, span=self._tracer.begin(job.kind.name, job.kind.lane, holding.message.headers))
+        self._hands.start(execution, holding)
+        self.workspace.lanes[job.kind.lane].accept_execution(execution)
 
-    def _end_standing(self, job: Job, holding: Holding, standing: Standing) -> None:
+    def _end_standing(self, job: Job, holding: UnackedMessage, standing: JobRecord) -> None:
         """A job that ended before: its message only has to go the rest of its way."""
         if standing.state == "sent":
-            self._closer.ack(holding)
+            self._acknowledger.ack(holding)
             return
         if standing.state == "in_doubt" and standing.resendable and self._waits_for_settlement(job.kind.lane):
-            self._doubts.keep(Delivery(job))
+            self._doubts.keep(JobExecution(job))
         if self._doubts.keeps(job.key):
             self.holdings.add(job.key, holding)
         else:
-            self._closer.bury(holding, {"reason": standing.state, "id": job.id, "kind": job.kind.name})
+            self._acknowledger.bury(holding, {"reason": standing.state, "id": job.id, "kind": job.kind.name})
 
     def _waits_for_settlement(self, lane: LaneName) -> bool:
         settings = self._settings
         mine = settings.in_doubt == "resend-if-absent" and lane == "send"
         return mine and settings.reconcile and self.workspace.reader.readable
 
-    def _refused(self, delivery: Delivery, standing: Standing) -> None:
+    async def _follow_triggers(self) -> None:
+        if self.workspace.triggers is not None:
+            await self.workspace.triggers.follow()
+
+    @property
+    def has_room(self) -> bool:
+        """See `LaneListener.has_room`."""
+        return self._recorder.has_room
+
+    def record(self, ended: FinishedJob) -> None:
+        """See `LaneListener.record`."""
+        self._recorder.put(ended)
+
+    def log_failed(self, error: OutputError) -> None:
+        """See `RecorderListener.log_failed`."""
+        self.halt(error)
+
+    def job_left(self, execution: JobExecution) -> None:
+        """See `LaneListener.job_left`: its message is requeued with the others in hand."""
+
+    def job_refused(self, execution: JobExecution, standing: JobRecord) -> None:
         """Another replica has the job: its message is given back, or is done."""
-        holdings = self._hands.end(delivery.job.key)
+        holdings = self._hands.end(execution.job.key)
         if standing.held or standing.state == "handed_over":
-            self._errands.start(give_back(holdings), "give back")
+            self._background.start(give_back(holdings), "give back")
             return
         for holding in holdings:
-            self._end_standing(delivery.job, holding, standing)
+            self._end_standing(execution.job, holding, standing)
 
-    async def _note_end(self, delivery: Delivery, outcome: Outcome, resendable: bool) -> None:
+    async def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
+        """See `LaneListener.job_ended`."""
         code = outcome.problems[0].code if outcome.problems else None
-        delivery.span.end(outcome.status, code)
-        await self._doubts.note_end(delivery, outcome, resendable)
+        execution.span.end(outcome.status, code)
+        await self._doubts.note_end(execution, outcome, resendable)
 
-    def _recorded(self, batch: Sequence[Ended]) -> None:
+    def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
             outcome, key = ended.outcome, ended.entry.key if ended.entry is not None else ended.key
@@ -327,21 +343,21 @@ class Station:
                 continue  # its message stays in hand until it is settled
             for holding in self._hands.end(key):
                 if outcome.status in BURIED:
-                    self._closer.bury(holding, reason_of(outcome))
+                    self._acknowledger.bury(holding, reason_of(outcome))
                 else:
-                    self._closer.ack(holding)
+                    self._acknowledger.ack(holding)
 
     async def _tend(self) -> None:
         """Give back in time what will not be started soon: the memory is away, a kind is refused, a lane stands."""
         while True:
             await asyncio.sleep(TEND_EVERY)
             if keys := self._not_soon():
-                self._errands.start(give_back(self.withdraw(keys)), "give back")
+                self._background.start(give_back(self.withdraw(keys)), "give back")
 
     def _not_soon(self) -> list[str]:
         if self._away():
             return self._hands.waiting(lambda one: not one.attempts)
-        kinds = self.workspace.halted_kinds()
+        kinds = self.workspace.closed_kinds
         keys = self._hands.waiting(lambda one: one.job.kind.name in kinds and not one.in_lane) if kinds else []
         return keys + [key for lane in self.workspace.lanes.values() for key in self._excess(lane)]
 
@@ -359,25 +375,25 @@ class Station:
             await self._follow_settlements()
             if self._settings.reconcile:
                 async with self._lease.held() as mine:
-                    for delivery in await self._doubts.settle_ripe() if mine else ():
-                        self._send_again(delivery)
+                    for execution in await self._doubts.settle_ripe() if mine else ():
+                        self._send_again(execution)
 
     async def _follow_settlements(self) -> None:
         """What another replica settled of the jobs that wait here."""
-        found: Mapping[str, Standing] = await self.ledger.find(self._doubts.kept) if self._doubts.kept else {}
+        found: Mapping[str, JobRecord] = await self.ledger.find(self._doubts.kept) if self._doubts.kept else {}
         for key, standing in found.items():
-            if standing.state == "in_doubt" or (delivery := self._doubts.take(key)) is None:
+            if standing.state == "in_doubt" or (execution := self._doubts.take(key)) is None:
                 continue
             if standing.state == "failed":
-                self._send_again(delivery)
+                self._send_again(execution)
                 continue
             for holding in self._hands.end(key):
-                self._end_standing(delivery.job, holding, standing)
+                self._end_standing(execution.job, holding, standing)
 
-    def _send_again(self, delivery: Delivery) -> None:
-        if delivery.job.key in self.holdings:
-            self._hands.start(delivery)
-            self.workspace.lanes[delivery.job.kind.lane].accept_delivery(delivery)
+    def _send_again(self, execution: JobExecution) -> None:
+        if execution.job.key in self.holdings:
+            self._hands.start(execution)
+            self.workspace.lanes[execution.job.kind.lane].accept_execution(execution)
 
     async def _guard(self, work: Awaitable[object]) -> None:
         """A memory that cannot be written halts the workspace, and so does a fault of our own."""

@@ -6,21 +6,21 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from sender.doubts.matching import WIDE_SKEW, sightings
+from sender.doubts.matching import WIDE_SKEW, listed_deliveries
 from sender.engine.api_reader import ReadingFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sender.doubts.doubtful_job import Claimant
-    from sender.doubts.known_deliveries import Witness
-    from sender.doubts.matching import Sighting
+    from sender.doubts.doubtful_job import DoubtfulJob
+    from sender.doubts.known_deliveries import KnownDelivery
+    from sender.doubts.matching import ListedDelivery
     from sender.engine.api_reader import ApiReader
 
 _LIST_TYPES: Final = {"email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app"}
 
 
-class Lists:
+class DeliveryLists:
     """Reads them; every method raises ReadingRefusedError and ReadingFailedError."""
 
     def __init__(self, reader: ApiReader, lag: float) -> None:
@@ -30,48 +30,48 @@ class Lists:
         self._messages: dict[str, asyncio.Task[dict[str, Any] | None]] = {}
         self._names: asyncio.Task[dict[str, int]] | None = None
 
-    async def deliveries(self, claimants: Sequence[Claimant]) -> list[Sighting]:
+    async def deliveries(self, doubtful_jobs: Sequence[DoubtfulJob]) -> list[ListedDelivery]:
         """What may be theirs, who are of one person, or of one kind and nobody."""
-        start, end = self._window(claimants)
-        person = claimants[0].person
+        start, end = self._window(doubtful_jobs)
+        person = doubtful_jobs[0].person
         if person is None:
-            kind = _LIST_TYPES.get(claimants[0].kind)
+            kind = _LIST_TYPES.get(doubtful_jobs[0].kind)
             path, query = "/v1/messages", {"type": kind, "start_ts": start, "end_ts": end}
         else:
             path, query = person_path(*person), {"id_type": person[0], "start_ts": start, "end_ts": end}
-        return sightings(await self._reader.read_all(path, "messages", **query))
+        return listed_deliveries(await self._reader.read_all(path, "messages", **query))
 
-    async def of_template(self, number: int, claimants: Sequence[Claimant]) -> set[str]:
+    async def of_template(self, number: int, doubtful_jobs: Sequence[DoubtfulJob]) -> set[str]:
         """Ids of the deliveries of one template."""
-        start, end = self._window(claimants)
+        start, end = self._window(doubtful_jobs)
         path = f"/v1/transactional/{number}/messages"
         items = await self._reader.read_all(path, "messages", start_ts=start, end_ts=end)
         return {item["id"] for item in items if isinstance(item.get("id"), str)}
 
-    async def shows(self, witness: Witness, id_type: str) -> bool:
+    async def shows(self, witness: KnownDelivery, id_type: str) -> bool:
         """Whether the list of the witness's person shows it."""
         key = (witness.delivery_id, id_type)
         if key not in self._shown:
             self._shown[key] = asyncio.create_task(self._look_for(witness, id_type))
         return await asyncio.shield(self._shown[key])
 
-    async def template_of(self, witness: Witness) -> int | None:
+    async def template_of(self, witness: KnownDelivery) -> int | None:
         """The template of a known delivery, where the API tells it."""
         template = (await self._message(witness.delivery_id) or {}).get("transactional_message_id")
         return template if type(template) is int else None
 
     async def template_named(self, name: str) -> int | None:
-        """The only template with that name; the trigger name itself is in no list (API.md section 7)."""
+        """The only template with that name; the trigger name itself is in no list (docs/api.md, "Reading the API")."""
         if self._names is None:
             self._names = asyncio.create_task(self._read_names())
         return (await asyncio.shield(self._names)).get(name)
 
-    def _window(self, claimants: Sequence[Claimant]) -> tuple[int, int]:
-        start = min(one.since for one in claimants) - WIDE_SKEW
-        end = max(one.until for one in claimants) + self._lag + WIDE_SKEW
+    def _window(self, doubtful_jobs: Sequence[DoubtfulJob]) -> tuple[int, int]:
+        start = min(one.since for one in doubtful_jobs) - WIDE_SKEW
+        end = max(one.until for one in doubtful_jobs) + self._lag + WIDE_SKEW
         return max(0, int(start)), int(end) + 1
 
-    async def _look_for(self, witness: Witness, id_type: str) -> bool:
+    async def _look_for(self, witness: KnownDelivery, id_type: str) -> bool:
         message = await self._message(witness.delivery_id)
         people = (message or {}).get("customer_identifiers") or (message or {}).get("identifiers")
         value = people.get(id_type) if isinstance(people, dict) else None
@@ -110,6 +110,9 @@ class Lists:
 
 
 def person_path(id_type: str, value: str) -> str:
-    """The path of one person's deliveries: percent-encoded, a cio_id with its prefix (API.md section 7)."""
+    """The path of one person's deliveries: percent-encoded, a cio_id with its prefix.
+
+    See docs/api.md, "Reading the API".
+    """
     text = f"cio_{value}" if id_type == "cio_id" and not value.startswith("cio_") else value
     return f"/v1/customers/{quote(text, safe='')}/messages"

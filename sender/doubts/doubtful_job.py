@@ -1,4 +1,4 @@
-"""A Claimant is a job in doubt with all that reconcile looks for, read from the ledger's detail."""
+"""A DoubtfulJob is a job in doubt with all that reconcile looks for, read from the ledger's detail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimant:
+class DoubtfulJob:
     """One job in doubt."""
 
     key: str
@@ -36,7 +36,7 @@ class Claimant:
     detail: dict[str, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, doubt: Doubt, now: float) -> Claimant:
+    def of(cls, doubt: Doubt, now: float) -> DoubtfulJob:
         """Read a doubt; `now` stands for an end that nobody saw."""
         detail: dict[str, Any] = orjson.loads(doubt.detail)
         since = detail.get("since") or detail.get("started_at") or 0.0
@@ -44,7 +44,7 @@ class Claimant:
         return cls(
             doubt.key, doubt.content, doubt.resendable, detail.get("id"), detail.get("kind") or "",
             detail.get("path") or "", since, until, detail.get("likely_until") or until, detail,
-        )  # fmt: skip
+        )
 
     @property
     def resource_id(self) -> str:
@@ -80,4 +80,4 @@ class Claimant:
             attempts=detail.get("attempts", 0), problems=problems, meta=meta,
             warnings=tuple(Problem(*warning) for warning in detail.get("warnings", ())),
             started_at=detail.get("started_at"), **facts,
-        )  # fmt: skip
+        )

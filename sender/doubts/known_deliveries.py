@@ -1,4 +1,4 @@
-"""Witnesses: deliveries of ours whose acceptance is known, kept so that `none is listed` can be proven later.
+"""KnownDeliveries: deliveries of ours whose acceptance is known, kept so that `none is listed` can be proven later.
 
 No personal data: kind, template, delivery id and time. Two of each kind and template are enough: the first that was
 accepted after the last doubtful attempt, which is the oldest useful one, and the newest.
@@ -15,7 +15,7 @@ MOST: Final = 200
 """Templates that are remembered, the latest used ones."""
 
 
-class Witness(NamedTuple):
+class KnownDelivery(NamedTuple):
     """A delivery that was surely accepted."""
 
     delivery_id: str
@@ -24,22 +24,22 @@ class Witness(NamedTuple):
 
 
 Key = tuple[str, int | str]
-"""Kind, and template as `Claimant.template` tells it."""
+"""Kind, and template as `DoubtfulJob.template` tells it."""
 
 
-class Witnesses:
+class KnownDeliveries:
     """Remembers them; saved as a note of the ledger."""
 
     def __init__(self, saved: bytes | None = None) -> None:
-        self._kept: dict[Key, tuple[Witness, Witness]] = {}
+        self._kept: dict[Key, tuple[KnownDelivery, KnownDelivery]] = {}
         self._last_doubt = float("-inf")
         self.changed = False
         for kind, template, *pair in _read(saved):
-            self._kept[kind, template] = (Witness(*pair[0]), Witness(*pair[1]))
+            self._kept[kind, template] = (KnownDelivery(*pair[0]), KnownDelivery(*pair[1]))
 
     def sent(self, kind: str, template: int | str, delivery_id: str, at: float) -> None:
         """A request begun then was accepted."""
-        new = Witness(delivery_id, at)
+        new = KnownDelivery(delivery_id, at)
         first, newest = self._kept.pop((kind, template), (new, new))
         if first.at <= self._last_doubt < at:
             first = new
@@ -52,7 +52,7 @@ class Witnesses:
         """A doubtful attempt ended then."""
         self._last_doubt = max(self._last_doubt, at)
 
-    def after(self, kind: str, template: int | str, instant: float) -> list[Witness]:
+    def after(self, kind: str, template: int | str, instant: float) -> list[KnownDelivery]:
         """Those begun after that instant, the oldest first."""
         pair = self._kept.get((kind, template), ())
         return list(dict.fromkeys(witness for witness in pair if witness.at > instant))

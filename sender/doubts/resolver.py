@@ -1,4 +1,4 @@
-"""The Settler closes what is in doubt in a ledger, as far as the API's lists allow."""
+"""The DoubtResolver closes what is in doubt in a ledger, as far as the API's lists allow."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sender.doubts.doubtful_job import Claimant
+from sender.doubts.doubtful_job import DoubtfulJob
 from sender.engine.job_execution import result_of
-from sender.ledger import Entry
-from sender.outcomes.recorder import Ended
+from sender.ledger import FinalRecord
+from sender.outcomes.recorder import FinishedJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from sender.doubts.reconciler import Reconciler, Ruling
-    from sender.engine.lane_context import Put
-    from sender.engine.trigger_follower import Triggers
+    from sender.doubts.reconciler import Reconciler, Resolution
+    from sender.engine.lane_context import RecordFn
+    from sender.engine.trigger_follower import TriggerFollower
     from sender.ledger import Ledger
     from sender.outcomes.outcome import Outcome
 
@@ -26,7 +26,7 @@ class Settlement:
     """What came of it."""
 
     settled: list[Outcome] = field(default_factory=list)
-    still_open: list[tuple[Claimant, str]] = field(default_factory=list)
+    still_open: list[tuple[DoubtfulJob, str]] = field(default_factory=list)
     """Jobs that stay in doubt, and why."""
     absent: list[str] = field(default_factory=list)
     """Keys of jobs that surely were not accepted and that the caller sends again."""
@@ -40,11 +40,16 @@ class Settlement:
         return dict(Counter(why for _, why in self.still_open))
 
 
-class Settler:
+class DoubtResolver:
     """Reads the doubts of a ledger, has them ruled on, and records what changed."""
 
     def __init__(
-        self, reconciler: Reconciler, ledger: Ledger, record: Put, triggers: Triggers, wall: Callable[[], float]
+        self,
+        reconciler: Reconciler,
+        ledger: Ledger,
+        record: RecordFn,
+        triggers: TriggerFollower,
+        wall: Callable[[], float],
     ) -> None:
         self._reconciler = reconciler
         self._ledger = ledger
@@ -52,36 +57,36 @@ class Settler:
         self._triggers = triggers
         self._wall = wall
 
-    async def claimants(self) -> list[Claimant]:
+    async def doubtful_jobs(self) -> list[DoubtfulJob]:
         """All jobs in doubt."""
         now = self._wall()
-        return [Claimant.of(doubt, now) async for doubt in self._ledger.doubts()]
+        return [DoubtfulJob.of(doubt, now) async for doubt in self._ledger.doubts()]
 
     async def settle(self, again: Container[str] = ()) -> Settlement:
         """Settle what can be settled; absent jobs whose key is in `again` are left to the caller."""
         settlement = Settlement()
-        for ruling in await self._reconciler.rule(await self.claimants()):
-            one = ruling.claimant
-            if ruling.fate == "open":
-                settlement.still_open.append((one, ruling.why))
-            elif ruling.fate == "absent" and one.key in again:
+        for resolution in await self._reconciler.rule(await self.doubtful_jobs()):
+            one = resolution.doubtful
+            if resolution.fate == "open":
+                settlement.still_open.append((one, resolution.why))
+            elif resolution.fate == "absent" and one.key in again:
                 settlement.absent.append(one.key)
             else:
-                settlement.settled.append(self._close(ruling))
+                settlement.settled.append(self._close(resolution))
         return settlement
 
-    def _close(self, ruling: Ruling) -> Outcome:
-        outcome = ruling.outcome(self._wall())
-        one = ruling.claimant
+    def _close(self, resolution: Resolution) -> Outcome:
+        outcome = resolution.outcome(self._wall())
+        one = resolution.doubtful
         if one.kind == "broadcast":
-            self._triggers.settled(one.key, dict(ruling.result).get("trigger_id"))
-        self._record(Ended(outcome, settled(one, outcome), later=True))
+            self._triggers.settled(one.key, dict(resolution.result).get("trigger_id"))
+        self._record(FinishedJob(outcome, settled(one, outcome), later=True))
         return outcome
 
 
-def settled(one: Claimant, outcome: Outcome) -> Entry:
+def settled(one: DoubtfulJob, outcome: Outcome) -> FinalRecord:
     """The ledger's entry for a job that is in doubt no more."""
     if outcome.status not in ("sent", "rejected", "failed"):
         raise ValueError(f"{outcome.status} settles nothing")
     result = result_of(one.path, dict(outcome.result))
-    return Entry(one.key, one.content, outcome.status, outcome.to_line(), result=result)
+    return FinalRecord(one.key, one.content, outcome.status, outcome.to_line(), result=result)

@@ -1,4 +1,7 @@
-"""What follows for a job from the verdict on its attempt: its outcome, or another try (CONTRACT section 3)."""
+"""What follows for a job from the verdict on its attempt: its outcome, or another try. Pure.
+
+The table stands in docs/delivery-semantics.md.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from sender.jobs.masking import mask
 from sender.jobs.problem import Problem
 
 if TYPE_CHECKING:
-    from sender.engine.job_execution import Delivery
-    from sender.engine.lane_context import Desk
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.lane_context import Policy
     from sender.outcomes.outcome import Outcome, Status
     from sender.transport.verdict import Verdict
 
@@ -20,7 +23,7 @@ MOST_SHOWN: Final = 2000
 class Attempt(NamedTuple):
     """One try of a job, and what it came to."""
 
-    delivery: Delivery
+    execution: JobExecution
     verdict: Verdict
     latency: float | None
     """Seconds from write to answer; None where no answer came."""
@@ -33,68 +36,73 @@ class Attempt(NamedTuple):
     """A refused trigger that only has to wait until others are processed."""
 
 
-class Conclusion(NamedTuple):
-    """Either an outcome, or the seconds until the next try."""
+class Decision(NamedTuple):
+    """Either an outcome, or the seconds until the next try, with the job's counters from then on."""
 
     outcome: Outcome | None = None
     delay: float = 0.0
     resendable: bool = True
+    tries: int = 0
+    """Attempts that count towards `max_attempts`: outages and 429s do not."""
+    refusals: int = 0
+    """429s, for the backoff."""
 
 
-def conclude(attempt: Attempt, desk: Desk) -> Conclusion:
-    """Decide; counts the try on the delivery unless it fell into an outage or was a 429."""
-    match attempt.verdict.what:
+def decide(attempt: Attempt, policy: Policy, now: float) -> Decision:
+    """Decide at the unix time `now`."""
+    execution, verdict = attempt.execution, attempt.verdict
+    match verdict.what:
         case "sent":
-            return Conclusion(_outcome(attempt, "sent", desk))
+            return _ended(attempt, "sent", policy, now)
         case "rejected" if attempt.queue_full:
-            return _try_again(attempt, desk)
-        case "rejected" if _was_sent_before(attempt):
-            return Conclusion(_outcome(attempt, "sent", desk))
+            return _try_again(attempt, policy, now)
         case "rejected":
-            return Conclusion(_outcome(attempt, "rejected", desk))
+            return _ended(attempt, "sent" if _was_sent_before(attempt) else "rejected", policy, now)
         case "accepted_id_unknown":
-            return Conclusion(_outcome(attempt, "in_doubt", desk), resendable=False)
-        case "ambiguous" if desk.policy.in_doubt != "resend" or attempt.delivery.job.kind.lane != "send":
-            return Conclusion(_outcome(attempt, "in_doubt", desk))
+            return _ended(attempt, "in_doubt", policy, now)._replace(resendable=False)
+        case "ambiguous" if policy.in_doubt != "resend" or execution.job.kind.lane != "send":
+            return _ended(attempt, "in_doubt", policy, now)
         case "halt_run" | "kind_refused":
-            return Conclusion(delay=desk.backoff.delay(1, desk.random))
-    return _try_again(attempt, desk)
+            return Decision(None, policy.backoff.delay(1), tries=execution.tries, refusals=execution.refusals)
+    return _try_again(attempt, policy, now)
 
 
-def _try_again(attempt: Attempt, desk: Desk) -> Conclusion:
-    delivery, verdict = attempt.delivery, attempt.verdict
+def _try_again(attempt: Attempt, policy: Policy, now: float) -> Decision:
+    execution, verdict = attempt.execution, attempt.verdict
+    tries, refusals = execution.tries, execution.refusals
     if verdict.throttled or attempt.queue_full:
-        delivery.refusals += 1
-        return Conclusion(delay=desk.backoff.delay(delivery.refusals, desk.random, verdict.retry_after))
+        refusals += 1
+        return Decision(None, policy.backoff.delay(refusals, verdict.retry_after), tries=tries, refusals=refusals)
     if not attempt.outage:
-        delivery.tries += 1
-    if delivery.tries >= desk.policy.max_attempts:
-        return Conclusion(_outcome(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", desk))
-    return Conclusion(delay=desk.backoff.delay(max(1, delivery.tries), desk.random, verdict.retry_after))
+        tries += 1
+    if tries >= policy.max_attempts:
+        return _ended(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", policy, now)
+    return Decision(None, policy.backoff.delay(max(1, tries), verdict.retry_after), tries=tries, refusals=refusals)
 
 
 def _was_sent_before(attempt: Attempt) -> bool:
     """A newsletter goes out once: `already sent` after a doubtful try of ours means that this one was it."""
-    delivery, verdict = attempt.delivery, attempt.verdict
-    said = delivery.job.kind.name == "newsletter_send" and verdict.http_status == 400
-    return said and delivery.doubted and "already" in verdict.message and "sent" in verdict.message
+    execution, verdict = attempt.execution, attempt.verdict
+    said = execution.job.kind.name == "newsletter_send" and verdict.http_status == 400
+    return said and execution.doubted and "already" in verdict.message and "sent" in verdict.message
 
 
-def _outcome(attempt: Attempt, status: Status, desk: Desk) -> Outcome:
-    delivery, verdict = attempt.delivery, attempt.verdict
+def _ended(attempt: Attempt, status: Status, policy: Policy, now: float) -> Decision:
+    execution, verdict = attempt.execution, attempt.verdict
     problems: tuple[Problem, ...] = ()
     result = verdict.result
-    if delivery.job.kind.name == "newsletter_send" and status == "sent" and not result:
-        result = (("newsletter_id", int(delivery.job.path.split("/")[3])),)
+    if execution.job.kind.name == "newsletter_send" and status == "sent" and not result:
+        result = (("newsletter_id", int(execution.job.path_ids[0])),)
     if status != "sent":
-        problems = (Problem(verdict.code, verdict.field, mask(verdict.message, delivery.job.body)), *attempt.details)
-        if desk.policy.log_bodies and attempt.body is not None:
+        problems = (Problem(verdict.code, verdict.field, mask(verdict.message, execution.job.body)), *attempt.details)
+        if policy.log_bodies and attempt.body is not None:
             result = (*result, ("answer", attempt.body[:MOST_SHOWN].decode("utf-8", "replace")))
-    return delivery.outcome(
+    outcome = execution.outcome(
         status,
         *problems,
         http_status=verdict.http_status,
         result=result,
-        finished_at=desk.wall(),
+        finished_at=now,
         latency_ms=None if attempt.latency is None else attempt.latency * 1000,
     )
+    return Decision(outcome, tries=execution.tries, refusals=execution.refusals)

@@ -13,26 +13,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sender.engine.backlog import Backlog
-    from sender.engine.job_execution import Delivery
+    from sender.engine.job_execution import JobExecution
     from sender.engine.job_queue import JobQueue
-    from sender.engine.lane_context import Desk
+    from sender.engine.lane_context import LaneContext
     from sender.pacing.pacer import Pace
 
 AHEAD: Final = 0.05
 """Seconds of slots that are handed over ahead."""
 MOST_AHEAD: Final = 500
+LOOK_AGAIN: Final = 0.02
+"""Seconds until a lane looks again whether the recorder has room."""
 
 
 class HandOver:
     """Picks jobs from the backlog, tells the ledger, and keeps them ready."""
 
-    def __init__(self, backlog: Backlog, queue: JobQueue, pacer: Pace, desk: Desk, *, most: int) -> None:
+    def __init__(self, backlog: Backlog, queue: JobQueue, pacer: Pace, context: LaneContext, *, most: int) -> None:
         self._backlog = backlog
         self._queue = queue
         self._pacer = pacer
-        self._desk = desk
+        self._context = context
         self._most = min(MOST_AHEAD, most)
-        self.ready: deque[Delivery] = deque()
+        self.ready: deque[JobExecution] = deque()
         """Jobs that are handed over and wait for their turns."""
 
     @property
@@ -44,36 +46,41 @@ class HandOver:
     def _ahead(self) -> int:
         return min(self._most, max(1, int(self._pacer.rate * AHEAD)))
 
-    def pick(self, now: float) -> tuple[list[Delivery], float | None]:
+    def pick(self, now: float) -> tuple[list[JobExecution], float | None]:
         """The jobs to hand over now; if there are none, when to look again (None: at the next change).
 
-        They are picked also while all hands are full, so that none of them waits for a commit when it is free.
+        They are picked also while the pool is full, so that no free place waits for a commit.
         """
+        if not self._context.listener.has_room:
+            return [], now + LOOK_AGAIN
         at = self._pacer.next_at(now) - AHEAD
         if not self.low or (self.ready and at > now):
             return [], None
         if at > now:
             return [], at if at < float("inf") else None
         room = self._ahead - len(self.ready)
-        batch: list[Delivery] = []
-        while len(batch) < room and (delivery := self._backlog.take(now)) is not None:
-            batch.append(delivery)
+        batch: list[JobExecution] = []
+        while len(batch) < room and (execution := self._backlog.take(now)) is not None:
+            batch.append(execution)
         return batch, self._backlog.next_retry_at
 
-    async def claim(self, batch: Sequence[Delivery]) -> None:
+    async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
-        wall = self._desk.wall()
-        refused = await self._desk.ledger.hand_over([delivery.claim(wall) for delivery in batch])
-        for delivery in batch:
-            standing = refused.get(delivery.job.key)
-            if standing is None:
-                self.ready.append(delivery)
+        wall = self._context.wall()
+        refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        for execution in batch:
+            record = refused.get(execution.job.key)
+            if record is None:
+                self.ready.append(execution)
             else:
-                self._queue.finish(delivery)
-                self._desk.on_refused(delivery, standing)
+                self._queue.finish(execution)
+                self._context.listener.job_refused(execution, record)
 
     async def release(self) -> None:
-        """Take back those that were not started."""
-        keys = [delivery.job.key for delivery in self.ready]
+        """Take back those that were not started, and leave them to the next run."""
+        left = list(self.ready)
         self.ready.clear()
-        await self._desk.ledger.release(keys)
+        if left:
+            await self._context.ledger.release([execution.job.key for execution in left])
+        for execution in left:
+            self._backlog.leave(execution)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sender.ledger import Claim, Entry
+from sender.ledger import FinalRecord, HandOverRecord
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
 
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from sender.runtime.tracing import JobSpan
 
 LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
-"""What reconcile recognises a delivery by (API.md section 7); kept in the ledger only while a job is in doubt."""
+"""What reconcile recognises a delivery by; kept in the ledger only while a job is in doubt.
+
+See docs/api.md, "Reading the API".
+"""
 UNTEMPLATED = 1
-"""Emails without a template are counted as message 1 (API.md section 3.2)."""
+"""Emails without a template are counted as message 1 (docs/api.md, "Email")."""
 
 
 @dataclass(slots=True, eq=False)
-class Delivery:
+class JobExecution:
     """One job, from its admission to its outcome."""
 
     job: Job
@@ -58,9 +61,9 @@ class Delivery:
         """Deliveries with the same resource run one after another; None runs beside anything."""
         return self.job.path.rpartition("/")[0] if self.job.kind.lane == "app" else None
 
-    def claim(self, wall: float) -> Claim:
+    def claim(self, wall: float) -> HandOverRecord:
         """What the ledger must know before the request leaves; `wall` is unix seconds, no later than the write."""
-        return Claim(self.job.key, self.job.content, self._detail(since=wall))
+        return HandOverRecord(self.job.key, self.job.content, self._detail(since=wall))
 
     def outcome(self, status: Status, *problems: Problem, **facts: Any) -> Outcome:
         """How it ended; `facts` are the further fields of an Outcome."""
@@ -79,11 +82,11 @@ class Delivery:
             **facts,
         )
 
-    def entry(self, outcome: Outcome, *, resendable: bool = True) -> Entry:
+    def entry(self, outcome: Outcome, *, resendable: bool = True) -> FinalRecord:
         """The same for the ledger."""
         if outcome.status == "invalid" or outcome.status == "duplicate":
             raise ValueError(f"{outcome.status} jobs claim no identity")
-        return Entry(
+        return FinalRecord(
             self.job.key,
             self.job.content,
             outcome.status,

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sender.engine.job_execution import Delivery
+    from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Priority
 
 LOW_SHARE: Final = 20
@@ -20,8 +20,8 @@ class JobQueue:
     def __init__(self, most_jobs: int, most_bytes: int) -> None:
         self._most_jobs = most_jobs
         self._most_bytes = most_bytes
-        self._ranks: dict[Priority, deque[Delivery]] = {"high": deque(), "normal": deque(), "low": deque()}
-        self._busy: dict[str, deque[Delivery]] = {}
+        self._ranks: dict[Priority, deque[JobExecution]] = {"high": deque(), "normal": deque(), "low": deque()}
+        self._busy: dict[str, deque[JobExecution]] = {}
         self._parked = 0
         self._bytes = 0
         self._taken = 0
@@ -46,14 +46,14 @@ class JobQueue:
         """Return once at least one job may be added."""
         await self._room.wait()
 
-    def put(self, delivery: Delivery) -> None:
+    def put(self, execution: JobExecution) -> None:
         """Add to the end of its rank."""
-        delivery.in_lane = True
-        self._ranks[delivery.job.priority].append(delivery)
-        self._bytes += len(delivery.job.body)
+        execution.in_lane = True
+        self._ranks[execution.job.priority].append(execution)
+        self._bytes += len(execution.job.body)
         self._update_room()
 
-    def take(self) -> Delivery | None:
+    def take(self) -> JobExecution | None:
         """The next that may start now, or None; its resource is busy until `finish`."""
         self._taken += 1
         order: tuple[Priority, ...] = ("high", "normal", "low")
@@ -62,17 +62,17 @@ class JobQueue:
         for rank in order:
             waiting = self._ranks[rank]
             while waiting:
-                delivery = waiting.popleft()
-                if self._seize(delivery):
-                    self._bytes -= len(delivery.job.body)
+                execution = waiting.popleft()
+                if self._seize(execution):
+                    self._bytes -= len(execution.job.body)
                     self._update_room()
-                    return delivery
+                    return execution
         return None
 
-    def finish(self, delivery: Delivery) -> None:
+    def finish(self, execution: JobExecution) -> None:
         """The delivery has left the lane: the next one on its resource may start."""
-        delivery.in_lane = False
-        resource = delivery.resource
+        execution.in_lane = False
+        resource = execution.resource
         if resource is None:
             return
         waiting = self._busy.pop(resource, None)
@@ -83,10 +83,10 @@ class JobQueue:
                 self._ranks[later.job.priority].appendleft(later)
             self._ranks[following.job.priority].appendleft(following)
 
-    def drain(self) -> list[Delivery]:
+    def drain(self) -> list[JobExecution]:
         """Take out everything that has not been started."""
-        left = [delivery for rank in self._ranks.values() for delivery in rank]
-        left += [delivery for waiting in self._busy.values() for delivery in waiting]
+        left = [execution for rank in self._ranks.values() for execution in rank]
+        left += [execution for waiting in self._busy.values() for execution in waiting]
         for rank in self._ranks.values():
             rank.clear()
         for waiting in self._busy.values():
@@ -95,12 +95,12 @@ class JobQueue:
         self._update_room()
         return left
 
-    def _seize(self, delivery: Delivery) -> bool:
-        resource = delivery.resource
+    def _seize(self, execution: JobExecution) -> bool:
+        resource = execution.resource
         if resource is None:
             return True
         if resource in self._busy:
-            self._busy[resource].append(delivery)
+            self._busy[resource].append(execution)
             self._parked += 1
             return False
         self._busy[resource] = deque()

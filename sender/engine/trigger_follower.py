@@ -1,4 +1,6 @@
-"""The Triggers that wait at the API: at most five, followed in its lists (CONTRACT section 2, API.md section 4.3).
+"""The Triggers that wait at the API: at most five, followed in its lists.
+
+See docs/delivery-semantics.md, "Broadcasts"; docs/api.md, "Following triggers".
 
     accepted or doubtful --(list: processed)--> errors read --> later outcome line, if there are errors
 
@@ -20,16 +22,16 @@ from aiolimiter import AsyncLimiter
 from sender.engine.api_reader import ReadingFailedError, ReadingRefusedError
 from sender.jobs.masking import mask_words, words_of
 from sender.jobs.problem import Problem
-from sender.ledger import Entry
+from sender.ledger import FinalRecord
 from sender.outcomes.outcome import Outcome
-from sender.outcomes.recorder import Ended
+from sender.outcomes.recorder import FinishedJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.api_reader import ApiReader
-    from sender.engine.job_execution import Delivery
-    from sender.engine.lane_context import Put
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.lane_context import RecordFn
     from sender.ledger import Ledger
 
 NOTE: Final = "triggers"
@@ -43,7 +45,7 @@ MOST_LINES: Final = 20
 
 
 @dataclass(slots=True)
-class Waiting:
+class WaitingTrigger:
     """A trigger that is not known to be processed."""
 
     key: str
@@ -57,14 +59,14 @@ class Waiting:
     """What a later outcome line repeats: id, source, line, attempts."""
 
 
-class Triggers:
+class TriggerFollower:
     """Knows which triggers wait; the lane asks `open` before it starts another."""
 
     def __init__(
         self,
         reader: ApiReader,
         ledger: Ledger,
-        record: Put,
+        record: RecordFn,
         *,
         limit: int,
         lag: float,
@@ -80,7 +82,7 @@ class Triggers:
         self._full_until = 0.0
         self._polls = AsyncLimiter(1, 1 / POLLS)
         self._closed = asyncio.Event()
-        self._waiting = {one["key"]: Waiting(**one) for one in orjson.loads(saved or b"[]")}
+        self._waiting = {one["key"]: WaitingTrigger(**one) for one in orjson.loads(saved or b"[]")}
         self.on_change: Callable[[], None] = lambda: None
         """Called whenever the lane should ask again."""
         self._noted = set(self._waiting)
@@ -101,19 +103,19 @@ class Triggers:
         """Triggers that are not known to be processed, doubtful ones included."""
         return len(self._waiting)
 
-    async def ended(self, delivery: Delivery, outcome: Outcome) -> None:
+    async def ended(self, execution: JobExecution, outcome: Outcome) -> None:
         """A job of the lane ended; what may wait at the API is noted durably."""
         trigger = dict(outcome.result).get("trigger_id")
         if outcome.status not in ("sent", "in_doubt") or outcome.kind != "broadcast":
             return
-        job = delivery.job
-        facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": delivery.attempts,
-                 "started_at": delivery.started_at}  # fmt: skip
+        job = execution.job
+        facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
+                 "started_at": execution.started_at}
         facts["words"] = b64encode(words_of(job.body)).decode()
         if job.meta is not None:
             facts["meta"] = job.meta.decode()
-        self._waiting[job.key] = Waiting(
-            job.key, job.content, job.path.split("/")[3], trigger, delivery.tried_at or self._wall(), facts
+        self._waiting[job.key] = WaitingTrigger(
+            job.key, job.content, job.path_ids[0], trigger, execution.tried_at or self._wall(), facts
         )
         self._note_closed()
         await self._save()
@@ -125,7 +127,7 @@ class Triggers:
         elif self._waiting.pop(key, None) is not None:
             self._over.add(key)
 
-    def doubted(self, one: Waiting) -> None:
+    def doubted(self, one: WaitingTrigger) -> None:
         """A job that an earlier run handed over may wait there."""
         self._waiting.setdefault(one.key, one)
         self._note_closed()
@@ -208,12 +210,12 @@ class Triggers:
         for one in done:
             await self._end(one)
 
-    def _doubt_is_over(self, one: Waiting, others: list[dict[str, Any]]) -> bool:
+    def _doubt_is_over(self, one: WaitingTrigger, others: list[dict[str, Any]]) -> bool:
         """A doubtful trigger waits no more when every one that may be it is processed, and none can appear any more."""
         may_be = [entry for entry in others if (entry.get("created_at") or 0) >= one.at - SKEW]
         return all(entry.get("processed_at") for entry in may_be) and self._wall() > one.at + self._lag
 
-    async def _end(self, one: Waiting) -> None:
+    async def _end(self, one: WaitingTrigger) -> None:
         """It is processed: tell its errors, unless another replica has done so."""
         facts = dict(one.facts)
         words = b64decode(facts.pop("words")) if "words" in facts else None
@@ -229,14 +231,14 @@ class Triggers:
                 facts.pop("id"), "broadcast", "sent", facts.pop("source"), facts.pop("line"), problems=problems,
                 result=(("trigger_id", one.trigger),), finished_at=self._wall(),
                 meta=None if meta is None else meta.encode(), **facts,
-            )  # fmt: skip
-            self._record(Ended(outcome, Entry(one.key, one.content, "sent", outcome.to_line()), later=True))
+            )
+            self._record(FinishedJob(outcome, FinalRecord(one.key, one.content, "sent", outcome.to_line()), later=True))
 
     async def _save(self) -> set[str]:
         """Merge with the note, which replicas may share; returns the keys that this took out of it."""
         while True:
             raw = await self._ledger.get_note(NOTE)
-            known = {one["key"]: Waiting(**one) for one in orjson.loads(raw or b"[]")}
+            known = {one["key"]: WaitingTrigger(**one) for one in orjson.loads(raw or b"[]")}
             over = self._over & known.keys()
             new = {key: one for key, one in self._waiting.items() if key not in self._noted}
             merged = {key: self._waiting.get(key, one) for key, one in known.items() if key not in over} | new

@@ -1,4 +1,4 @@
-"""The kinds of job, one table: which request each makes, in which lane (CONTRACT section 1, API.md sections 3 to 5)."""
+"""The kinds of job, one table: which request each makes, in which lane (docs/job-format.md, "Kinds")."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ class Kind:
     answer_id: str | None = None
     """The key of a 2xx answer that proves acceptance; None where any JSON 2xx does."""
 
+    def ids_in(self, path: str) -> tuple[str, ...]:
+        """The ids of a request's path, in the order of `path_ids`."""
+        pairs = zip(self.path.split("/"), path.split("/"), strict=True)
+        return tuple(part for name, part in pairs if name.startswith("{"))
+
 
 def _send(name: str) -> Kind:
     return Kind(name, "send", "POST", f"/v1/send/{name}", answer_id="delivery_id")
@@ -45,4 +50,4 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("content", "app", "PUT", "/v1/transactional/{transactional_id}/content/{content_id}",
              ("transactional_id", "content_id"), needs_id=True, repeatable=True),
     )
-}  # fmt: skip
+}

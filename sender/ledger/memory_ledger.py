@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sender.ledger import Claim, Doubt, Entry, Standing
+from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,12 +34,12 @@ class MemoryLedger:
         self._seq = 0
         self._notes: dict[str, bytes] = {}
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Standing]:
+    async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """See `Ledger.find`."""
         rows = {key: self._rows[key] for key in keys if key in self._rows}
-        return {key: Standing(row.state, row.content, row.run, row.resendable) for key, row in rows.items()}
+        return {key: JobRecord(row.state, row.content, row.run, row.resendable) for key, row in rows.items()}
 
-    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
+    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`."""
         for claim in claims:
             before = self._rows.get(claim.key)
@@ -64,7 +64,7 @@ class MemoryLedger:
             elif row.run == self.run:
                 del self._rows[key]
 
-    async def settle(self, entries: Sequence[Entry]) -> int:
+    async def settle(self, entries: Sequence[FinalRecord]) -> int:
         """See `Ledger.settle`."""
         for entry in entries:
             before = self._rows.get(entry.key)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import orjson
 
 from sender.errors import OutputError, UsageError
-from sender.ledger import Claim, Doubt, Entry, Standing
+from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -166,17 +166,17 @@ class SqliteLedger:
         if known is None:
             await self.put_note("workspace", name.encode())
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Standing]:
+    async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """See `Ledger.find`."""
         if not keys:
             return {}
         rows = await self._read(lambda db: db.execute(_FIND, (orjson.dumps(keys).decode(),)).fetchone()[0])
         return {
-            key: Standing(state, content, run, bool(resendable))
+            key: JobRecord(state, content, run, bool(resendable))
             for key, state, content, run, resendable in orjson.loads(rows)
         }
 
-    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
+    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`."""
         batch = orjson.dumps([(claim.key, claim.content, claim.detail.decode()) for claim in claims]).decode()
         now = repr(time.time())
@@ -200,13 +200,13 @@ class SqliteLedger:
 
         await self._write(write)
 
-    async def settle(self, entries: Sequence[Entry]) -> int:
+    async def settle(self, entries: Sequence[FinalRecord]) -> int:
         """See `Ledger.settle`."""
         batch = orjson.dumps([
             (entry.key, entry.content, entry.state, int(entry.resendable), entry.result,
              None if entry.detail is None else entry.detail.decode())
             for entry in entries
-        ]).decode()  # fmt: skip
+        ]).decode()
         lines = orjson.dumps([entry.line.decode() for entry in entries]).decode()
         states = orjson.dumps(Counter({entry.key: entry.state for entry in entries}.values())).decode()
 

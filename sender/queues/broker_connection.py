@@ -19,13 +19,13 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 
-class Link(Generic[C]):
+class BrokerConnection(Generic[C]):
     """One connection to a broker, and the border at which its library's errors become ours."""
 
     def __init__(
         self, address: Address, connect: Callable[[], Awaitable[C]], disconnect: Callable[[C], Awaitable[None]],
         is_lost: Callable[[Exception], bool | None], patience: float = PATIENCE,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._address = address
         self._connect, self._disconnect = connect, disconnect
         self._is_lost = is_lost

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
 
-    from sender.queues import GiveBacks
+    from sender.queues import RequeueCounts
     from sender.queues.address import Address
 
 KEEP_GIVE_BACKS: Final = 30 * 86400.0
@@ -40,7 +40,7 @@ PENDING_BYTES: Final = 2**31
 _REFUSALS: Final = (
     nats.errors.AuthorizationError, nats.errors.InvalidUserCredentialsError, nats.errors.MaxPayloadError,
     nats.js.errors.NotFoundError, nats.js.errors.BadRequestError, QueueError,
-)  # fmt: skip
+)
 
 
 class Wire(NamedTuple):
@@ -68,7 +68,7 @@ async def _dial(address: Address) -> Client:
     return await nats.connect(
         address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
         max_reconnect_attempts=1, reconnect_time_wait=0,
-    )  # fmt: skip
+    )
 
 
 class BucketGiveBacks:
@@ -119,7 +119,7 @@ class Source(BrokerQueue[Wire]):
 
     handles_outlive_connection = True
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: GiveBacks | None) -> None:
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
         super().__init__(address, in_hand, return_after, given_back)
         self.keep_every = return_after / 3
         self._stream, self._consumer = address.parameters["stream"], address.parameters["consumer"]
@@ -149,7 +149,7 @@ class Source(BrokerQueue[Wire]):
             config = ConsumerConfig(
                 durable_name=self._consumer, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL,
                 ack_wait=self.return_after, max_deliver=-1, max_ack_pending=-1,
-            )  # fmt: skip
+            )
             found = await jetstream.add_consumer(self._stream, config)
         if found.config.ack_policy not in (AckPolicy.EXPLICIT, "explicit") or found.config.deliver_subject:
             raise QueueError(f"{self.source}: the consumer has to be a pull consumer with explicit acknowledgement")
@@ -181,15 +181,15 @@ class Source(BrokerQueue[Wire]):
     def _message(self, wire: Wire, found: Msg, given_back: int) -> Message:
         return Message(
             source=self.source, id=f"{self._stream}/{wire.epoch}/{self._sequence(found)}", data=found.data,
-            deliveries=max(1, found.metadata.num_delivered - given_back), handle=found, link=wire,
+            deliveries=max(1, found.metadata.num_delivered - given_back), handle=found, connection=wire,
             priority=self.address.priority, headers=trace_context(found.headers),
-        )  # fmt: skip
+        )
 
     @staticmethod
     def _sequence(found: Msg) -> str:
         return str(found.metadata.sequence.stream)
 
-    def _backs(self, wire: Wire) -> GiveBacks:
+    def _backs(self, wire: Wire) -> RequeueCounts:
         return self.given_back or BucketGiveBacks(wire.jetstream, self._bucket)
 
     async def _ack(self, client: Wire, batch: list[Message]) -> None:

@@ -9,7 +9,7 @@ from sender.errors import UsageError
 from sender.queues.address import parse, shown
 
 if TYPE_CHECKING:
-    from sender.queues import GiveBacks, Queue
+    from sender.queues import Queue, RequeueCounts
     from sender.queues.publisher import Publisher
 
 __all__ = ["is_queue", "open_publisher", "open_queue", "shown"]
@@ -26,7 +26,7 @@ def is_queue(text: str) -> bool:
 
 
 def open_queue(
-    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, given_back: GiveBacks | None = None
+    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, given_back: RequeueCounts | None = None
 ) -> Queue:
     """The queue behind `url`, not yet connected; UsageError when the URL is wrong or its client is not installed.
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
-    from sender.queues import GiveBacks
+    from sender.queues import RequeueCounts
     from sender.queues.address import Address
 
 # Their tracebacks of a broken line tell nothing that the call it breaks does not raise.
@@ -54,11 +54,11 @@ HOLD_LIMIT: Final = 25 * 60.0
 _PROPERTIES: Final = (
     "content_type", "content_encoding", "delivery_mode", "priority", "correlation_id", "reply_to", "expiration",
     "message_id", "timestamp", "type", "app_id",
-)  # fmt: skip
+)
 _REFUSALS: Final = (
     AuthenticationError, ProbableAuthenticationError, ChannelNotFoundEntity, ChannelAccessRefused,
     ConnectionNotAllowed, DeliveryError, QueueError,
-)  # fmt: skip
+)
 
 
 class Wire(NamedTuple):
@@ -104,13 +104,13 @@ class Source(BrokerQueue[Wire]):
     hold_limit = HOLD_LIMIT
     handles_outlive_connection = False
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: GiveBacks | None) -> None:
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
         super().__init__(address, in_hand, return_after, given_back)
         self._name = address.parameters["queue"]
 
     def _key(self, message: Message) -> Hashable:
         """Two messages may have one id, and each has to be acknowledged."""
-        return id(message.link), message.handle.delivery_tag
+        return id(message.connection), message.handle.delivery_tag
 
     async def _connect(self) -> Wire:
         return await _dial(self.address)
@@ -148,9 +148,9 @@ class Source(BrokerQueue[Wire]):
             if await self._rewrite(wire, found, before):
                 return None
         return Message(
-            source=self.source, id=identity(found), data=found.body, deliveries=before + 1, handle=found, link=wire,
-            priority=self.address.priority, headers=trace_context(found.headers),
-        )  # fmt: skip
+            source=self.source, id=identity(found), data=found.body, deliveries=before + 1, handle=found,
+            connection=wire, priority=self.address.priority, headers=trace_context(found.headers),
+        )
 
     async def _rewrite(self, wire: Wire, found: AbstractIncomingMessage, deliveries: int) -> bool:
         """Put a copy with this count at the end of the queue, and only then take the message out.
@@ -169,12 +169,12 @@ class Source(BrokerQueue[Wire]):
 
     async def _ack(self, client: Wire, batch: list[Message]) -> None:
         for message in batch:
-            if message.link is client:
+            if message.connection is client:
                 await message.handle.ack()
 
     async def _give_back(self, client: Wire, batch: list[Message]) -> None:
         for message in batch:
-            if message.link is not client:
+            if message.connection is not client:
                 continue
             if not await self._rewrite(client, message.handle, message.deliveries - 1):
                 await message.handle.nack(requeue=True)  # counted, but not lost
@@ -212,7 +212,7 @@ class Sink(Publisher[Wire]):
             message = aio_pika.Message(
                 letter.line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                 headers={"x-sender-reason": letter.reason} if letter.reason else None,
-            )  # fmt: skip
+            )
             await client.channel.default_exchange.publish(
                 message, routing_key=self.address.parameters["queue"], mandatory=True
             )

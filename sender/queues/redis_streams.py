@@ -36,7 +36,7 @@ from sender.queues.source import BrokerQueue
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.queues import GiveBacks
+    from sender.queues import RequeueCounts
     from sender.queues.address import Address
 
 CLAIM_EVERY: Final = 0.5
@@ -71,7 +71,7 @@ def _is_lost(error: Exception) -> bool | None:
 class Source(BrokerQueue["client.Redis"]):
     """A consumer group's share of one stream."""
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: GiveBacks | None) -> None:
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
         super().__init__(address, in_hand, return_after, given_back)
         self.keep_every = return_after / 3
         self._stream, self._group = address.parameters["stream"], address.parameters["group"]
@@ -154,7 +154,7 @@ class Source(BrokerQueue["client.Redis"]):
         return Message(
             source=self.source, id=key.decode(), data=fields.get(b"job", b""), deliveries=deliveries, handle=key,
             priority=self.address.priority, headers=trace_context(fields),
-        )  # fmt: skip
+        )
 
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
         await client.xack(self._stream, self._group, *(message.handle for message in batch))

@@ -1,4 +1,4 @@
-"""Health: is it alive, is it ready, and what are its figures, over a tiny HTTP server (CONTRACT section 7).
+"""Health: is it alive, is it ready, and what are its figures, over a tiny HTTP server (docs/operations.md, "Health").
 
     GET /livez    200 as long as the loop turns; a loop that is stuck answers nothing, and the probe times out
     GET /readyz   200 or 503 and the conditions as JSON; told by what the parts saw, the API is never called
@@ -38,7 +38,7 @@ REASONS: Final = {
     200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
     431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
     505: "HTTP Version Not Supported",
-}  # fmt: skip
+}
 TEXT: Final = "text/plain; charset=utf-8"
 
 Check = Callable[[], str | None]

@@ -93,7 +93,7 @@ class Progress:
         """Part of the work that is done, as far as the inputs' sizes tell."""
         if not now.bytes_all or not now.read:
             return None
-        return min(1.0, now.bytes_read / now.bytes_all) * now.ended / now.read
+        return min(1.0, now.bytes_read / now.bytes_all) * min(1.0, now.ended / now.read)
 
     def eta(self, now: Snapshot) -> float | None:
         """Seconds that the rest takes at the present rate."""

@@ -1,4 +1,4 @@
-"""Checks of a trigger of a broadcast (docs/api.md, section 4): of its shape, and of the people that it names."""
+"""Checks of a trigger of a broadcast (docs/api.md, "Broadcasts"): of its shape, and of the people that it names."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 UNTEMPLATED: Final = 1
-"""Emails without a template are counted as this message (docs/api.md, section 3.2)."""
+"""Emails without a template are counted as this message (docs/api.md, "Email")."""
 _FIRST_NAMED: Final = 500
 """Trigger names get numbers from here on, in the order of their first use."""
 

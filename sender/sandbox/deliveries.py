@@ -22,7 +22,7 @@ TYPES: Final = {
     "in_app": "in_app",
     "inbox_message": "inbox",
 }
-"""Which `type` a send kind has in the lists (docs/api.md, section 7)."""
+"""Which `type` a send kind has in the lists (docs/api.md, "Reading the API")."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Delivery:
         }
 
     def shown(self, *, hide_template: bool) -> dict[str, Any]:
-        """The delivery as the API's lists show it (docs/api.md, section 7)."""
+        """The delivery as the API's lists show it (docs/api.md, "Reading the API")."""
         created = int(self.accepted_at)
         customer = self.customer()
         item: dict[str, Any] = {
@@ -103,7 +103,7 @@ def cio_id(kind: str, value: str) -> str:
 
 
 def new_delivery_id(random: Random) -> str:
-    """Opaque, base64-like, may hold `=`, `_` and `-` (docs/api.md, section 3)."""
+    """Opaque, base64-like, may hold `=`, `_` and `-` (docs/api.md, "Transactional sends")."""
     return urlsafe_b64encode(random.randbytes(26)).decode()
 
 

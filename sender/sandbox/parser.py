@@ -15,7 +15,7 @@ from sender.sandbox.exchange import Request
 
 MAX_HEAD: Final = 64 * 1024
 MAX_BODY: Final = 26 * 1024 * 1024
-"""A little over the largest documented body, a trigger of 25 MB (docs/api.md, section 1.1)."""
+"""A little over the largest documented body, a trigger of 25 MB (docs/api.md, "Limits")."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer that travels as an exception

@@ -1,4 +1,4 @@
-"""Checks of transactional payloads as the API would refuse them (docs/api.md, section 3), on their own."""
+"""Checks of transactional payloads as the API would refuse them (docs/api.md, "Transactional sends"), on their own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FIELDS: Final = {
     "in_app": _fields("auto_create"),
     "inbox_message": _fields("auto_create", "to"),
 }
-"""What each kind knows (docs/api.md, section 3.1); any other field is ignored, whatever it holds."""
+"""What each kind knows (docs/api.md, "Common fields"); any other field is ignored, whatever it holds."""
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "email": ("to", "identifiers"),
     "whatsapp": ("transactional_message_id", "identifiers", "to"),

@@ -14,7 +14,7 @@ from sender.errors import UsageError
 from sender.inputs.duplicate_index import DuplicateIndex
 from sender.inputs.inputs import all_lines
 from sender.jobs.job import Invalid
-from sender.ledger import Standing
+from sender.ledger import JobRecord
 from sender.outcomes.summary import Books, summary_text
 from sender.validation import Options
 from sender.validation.parser import Parser
@@ -70,9 +70,9 @@ class _Peek:
         except sqlite3.Error as error:
             raise UsageError(f"the ledger {plan.ledger} cannot be read: {error}") from None
 
-    def find(self, key: str) -> Standing | None:
+    def find(self, key: str) -> JobRecord | None:
         """What is known of this identity."""
         if self._db is None:
             return None
         row = self._db.execute("SELECT state, content, run, resendable FROM standings WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Standing(row[0], row[1], row[2], bool(row[3]))
+        return None if row is None else JobRecord(row[0], row[1], row[2], bool(row[3]))

@@ -32,7 +32,7 @@ FIRST_PAUSE: Final = 0.02
 MOST_PAUSE: Final = 0.5
 PASSING: Final = (
     "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "BUSY", "UNBLOCKED", "NOREPLICAS",
-)  # fmt: skip
+)
 """Answers of a server that cannot write just now: as good as being away."""
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ class Away(Exception):  # noqa: N818 - it says what is
     """The server did not answer, and the caller did not want to wait."""
 
 
-class Link:
+class RedisConnection:
     """Calls the scripts of one workspace; open it with `await Link.open(...)`."""
 
     def __init__(self, url: str, workspace_tag: str, host: str) -> None:
@@ -74,21 +74,23 @@ class Link:
         )
 
     @classmethod
-    async def open(cls, url: str, workspace_tag: str, host: str) -> Link:
+    async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:
         """Connect and find or found the epoch; UsageError when the server cannot be used."""
-        link = cls(url, workspace_tag, host)
+        connection = cls(url, workspace_tag, host)
         try:
-            await link._enter()
+            await connection._enter()
         except redis_errors.AuthenticationError:
-            await link.close()
-            raise UsageError(f"--state {link.shown} refuses the user or password that stands in the URL") from None
+            await connection.close()
+            raise UsageError(
+                f"--state {connection.shown} refuses the user or password that stands in the URL"
+            ) from None
         except (redis_errors.RedisError, OSError) as error:
-            await link.close()
-            raise UsageError(f"--state {link.shown} cannot be used: {link.told(error)}") from None
+            await connection.close()
+            raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
         except BaseException:
-            await link.close()
+            await connection.close()
             raise
-        return link
+        return connection
 
     async def rejoin(self) -> None:
         """Take the epoch as it is now, after StateLost; waits while the server is away."""

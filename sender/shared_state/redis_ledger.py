@@ -1,4 +1,4 @@
-"""The RedisLedger: the run's memory for many replicas at once (CONTRACT sections 6 and 7).
+"""The RedisLedger: the run's memory for many replicas at once (docs/queues-and-state.md, "Shared state").
 
 A job is a hash. It is claimed by an owner, a replica that says every few seconds that it lives; what a dead one left
 handed over is taken by exactly one other, and is in doubt. Finished identities are forgotten after `keep`, jobs in
@@ -17,15 +17,15 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sender.errors import OutputError, StateLost, UsageError
-from sender.ledger import Doubt, Standing
+from sender.ledger import Doubt, JobRecord
 from sender.runtime.tasks import end
 from sender.shared_state.redis_connection import Away
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from sender.ledger import Claim, Entry, State
-    from sender.shared_state.redis_connection import Link
+    from sender.ledger import FinalRecord, HandOverRecord, State
+    from sender.shared_state.redis_connection import RedisConnection
 
 KEEP: Final = 30 * 86400.0
 """Seconds after which a finished identity is forgotten."""
@@ -47,14 +47,16 @@ _STATES: Final = {letter.encode(): cast("State", state) for state, letter in _LE
 class RedisLedger:
     """See `sender.ledger.Ledger`; made by `sender.shared_state.state_url.open_state`."""
 
-    def __init__(self, link: Link, *, keep: float = KEEP, on_lost: Callable[[StateLost], None] | None = None) -> None:
-        self._link = link
+    def __init__(
+        self, connection: RedisConnection, *, keep: float = KEEP, on_lost: Callable[[StateLost], None] | None = None
+    ) -> None:
+        self._connection = connection
         self._keep = max(1, int(keep * 1000))
         self._on_lost = on_lost
         self._logged = 0
         self._retaken: dict[str, str] = {}
-        self._mine: dict[str, Claim] = {}
-        self._ended: deque[tuple[float, Entry]] = deque()
+        self._mine: dict[str, HandOverRecord] = {}
+        self._ended: deque[tuple[float, FinalRecord]] = deque()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self.run = 0
         """This replica's number, also its name as an owner."""
@@ -63,11 +65,11 @@ class RedisLedger:
     def born(self) -> float:
         """Server's unix seconds at which the state began: of a message first delivered earlier, that has no record,
         nobody knows whether it was sent."""
-        return self._link.born
+        return self._connection.born
 
     async def join(self) -> None:
         """Become an owner; again after StateLost."""
-        self.run = int(await self._link.call("join"))
+        self.run = int(await self._connection.call("join"))
         self._logged = 0
         self._mine.clear()
         self._ended.clear()
@@ -79,33 +81,33 @@ class RedisLedger:
 
     async def bind_workspace(self, name: str) -> None:
         """Say which workspace the key belongs to; UsageError when the state knows another."""
-        known = (await self._link.call("bind", "workspace", name)).decode()
+        known = (await self._connection.call("bind", "workspace", name)).decode()
         if known != name:
             raise UsageError(
-                f"the state at {self._link.shown} belongs to the workspace {known}, this key to {name}: "
+                f"the state at {self._connection.shown} belongs to the workspace {known}, this key to {name}: "
                 "use the other key, or another database"
             )
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Standing]:
+    async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """See `Ledger.find`."""
-        found: dict[str, Standing] = {}
+        found: dict[str, JobRecord] = {}
         for batch in _batches(keys):
-            found.update(_standings(await self._link.call("find", self.run, *batch)))
+            found.update(_standings(await self._connection.call("find", self.run, *batch)))
         for key, standing in found.items():
             if standing.state in ("rejected", "in_doubt"):
                 self._remember(key, standing)
         return found
 
-    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
+    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`; one that stands as rejected or in doubt is given only to who had seen it so."""
-        refused: dict[str, Standing] = {}
+        refused: dict[str, JobRecord] = {}
         for batch in _batches(claims):
             fields = [
                 field
                 for claim in batch
                 for field in (claim.key, claim.content, claim.detail, self._retaken.get(claim.key, ""))
             ]
-            refused.update(_standings(await self._link.call("hand_over", self.run, *fields, lasting=True)))
+            refused.update(_standings(await self._connection.call("hand_over", self.run, *fields, lasting=True)))
         for claim in claims:
             self._retaken.pop(claim.key, None)
             if claim.key not in refused:
@@ -115,17 +117,19 @@ class RedisLedger:
     async def release(self, keys: Sequence[str]) -> None:
         """See `Ledger.release`."""
         for batch in _batches(keys):
-            await self._link.call("release", self.run, self._keep, *batch)
+            await self._connection.call("release", self.run, self._keep, *batch)
         for key in keys:
             self._mine.pop(key, None)
 
-    async def settle(self, entries: Sequence[Entry]) -> int:
+    async def settle(self, entries: Sequence[FinalRecord]) -> int:
         """See `Ledger.settle`."""
         last = 0
         for batch in _batches(entries):
             fields = [field for entry in batch for field in _fields(entry)]
             day = int(time() // DAY)
-            last = int(await self._link.call("settle", self.run, self._keep, self._logged, day, *fields, lasting=True))
+            last = int(
+                await self._connection.call("settle", self.run, self._keep, self._logged, day, *fields, lasting=True)
+            )
         self._note_ended(entries)
         return last
 
@@ -135,21 +139,21 @@ class RedisLedger:
 
     async def unlogged(self) -> list[bytes]:
         """See `Ledger.unlogged`; what dead replicas left is among them."""
-        return list((await self._link.call("outbox", self.run, self._logged))[1])
+        return list((await self._connection.call("outbox", self.run, self._logged))[1])
 
     async def last_seq(self) -> int:
         """See `Ledger.last_seq`; takes over what dead replicas left."""
-        return int((await self._link.call("outbox", self.run, self._logged))[0])
+        return int((await self._connection.call("outbox", self.run, self._logged))[0])
 
     async def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:
         """See `Ledger.doubts`; with the flag what dead replicas left, each for one taker, until it is settled."""
         if earlier_runs_handed_over:
-            while await self._link.call("take", self.run, PAGE):
+            while await self._connection.call("take", self.run, PAGE):
                 pass
         letter = "h" if earlier_runs_handed_over else "d"
         after = ""
         while True:
-            rows = await self._link.call("doubts", self.run, letter, after, PAGE)
+            rows = await self._connection.call("doubts", self.run, letter, after, PAGE)
             for key, content, detail, resendable in _rows(rows, 4):
                 yield Doubt(key.decode(), content.decode(), _STATES[letter.encode()], detail, resendable != b"0")
             if len(rows) < 4 * PAGE:
@@ -162,29 +166,29 @@ class RedisLedger:
         first = today - self._keep // (DAY * 1000) - 1
         known: set[str] = set()
         for batch in _batches(results):
-            known.update(found.decode() for found in await self._link.call("results", first, today + 1, *batch))
+            known.update(found.decode() for found in await self._connection.call("results", first, today + 1, *batch))
         return known
 
     async def count(self) -> dict[str, int]:
         """See `Ledger.count`."""
-        rows = _rows(await self._link.call("count"), 2)
+        rows = _rows(await self._connection.call("count"), 2)
         return {_STATES[state]: int(number) for state, number in rows if int(number) > 0}
 
     async def get_note(self, name: str) -> bytes | None:
         """See `Ledger.get_note`."""
-        value: bytes | None = await self._link.call("note", "get", name)
+        value: bytes | None = await self._connection.call("note", "get", name)
         return value
 
     async def put_note(self, name: str, value: bytes) -> None:
         """See `Ledger.put_note`."""
-        await self._link.call("note", "put", name, "", b"1" + value, lasting=True)
+        await self._connection.call("note", "put", name, "", b"1" + value, lasting=True)
 
     async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
         """See `Ledger.swap_note`; give each value something of its writer's own, then a lost answer is no riddle."""
         values = [b"0" if value is None else b"1" + value for value in (expected, new)]
-        before = self._link.calls
-        swapped = bool(await self._link.call("note", "swap", name, *values, lasting=True))
-        if swapped or self._link.calls == before + 1:
+        before = self._connection.calls
+        swapped = bool(await self._connection.call("note", "swap", name, *values, lasting=True))
+        if swapped or self._connection.calls == before + 1:
             return swapped
         return await self.get_note(name) == new  # an earlier try of this call may have been carried out unheard
 
@@ -193,16 +197,16 @@ class RedisLedger:
         await end(self._tasks)
         with suppress(TimeoutError, StateLost):
             async with asyncio.timeout(CLOSING):
-                await self._link.call("outbox", self.run, self._logged)
-                await self._link.call("leave", self.run)
+                await self._connection.call("outbox", self.run, self._logged)
+                await self._connection.call("leave", self.run)
 
     async def beat(self) -> None:
         """Say that this replica lives; Away when nobody hears it."""
-        await self._link.call("beat", self.run, patient=False)
+        await self._connection.call("beat", self.run, patient=False)
 
     async def beat_until_heard(self) -> None:
         """Say that this replica lives, and wait until the server hears it."""
-        await self._link.call("beat", self.run)
+        await self._connection.call("beat", self.run)
 
     async def _live(self) -> None:
         while True:
@@ -219,8 +223,8 @@ class RedisLedger:
     async def _reassure(self) -> None:
         """A restarted server may have forgotten its last moments: say again what is in hand, and what just ended."""
         while True:
-            await self._link.restarted.wait()
-            self._link.restarted.clear()
+            await self._connection.restarted.wait()
+            self._connection.restarted.clear()
             with suppress(OutputError):
                 mine, ended = list(self._mine.values()), [entry for _, entry in self._ended]
                 known = await self.find([claim.key for claim in mine] + [entry.key for entry in ended])
@@ -229,10 +233,10 @@ class RedisLedger:
                 await self.settle([entry for entry in ended if self._is_stale(known.get(entry.key))])
                 await self.release([claim.key for claim in lost if claim.key not in self._mine])
 
-    def _is_stale(self, standing: Standing | None) -> bool:
+    def _is_stale(self, standing: JobRecord | None) -> bool:
         return standing is None or (standing.state == "handed_over" and standing.run == self.run)
 
-    def _note_ended(self, entries: Sequence[Entry]) -> None:
+    def _note_ended(self, entries: Sequence[FinalRecord]) -> None:
         now = time()
         for entry in entries:
             self._mine.pop(entry.key, None)
@@ -240,13 +244,13 @@ class RedisLedger:
         while self._ended and self._ended[0][0] < now - FORGETTABLE:
             self._ended.popleft()
 
-    def _remember(self, key: str, standing: Standing) -> None:
+    def _remember(self, key: str, standing: JobRecord) -> None:
         if len(self._retaken) >= MOST_REMEMBERED:
             del self._retaken[next(iter(self._retaken))]
         self._retaken[key] = f"{_LETTERS[standing.state]} {standing.run}"
 
 
-def _fields(entry: Entry) -> tuple[Any, ...]:
+def _fields(entry: FinalRecord) -> tuple[Any, ...]:
     return (
         entry.key,
         entry.content,
@@ -258,9 +262,9 @@ def _fields(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def _standings(rows: Sequence[bytes]) -> dict[str, Standing]:
+def _standings(rows: Sequence[bytes]) -> dict[str, JobRecord]:
     return {
-        key.decode(): Standing(_STATES[state], content.decode(), int(run), resendable != b"0", held == b"1")
+        key.decode(): JobRecord(_STATES[state], content.decode(), int(run), resendable != b"0", held == b"1")
         for key, state, content, run, resendable, held in _rows(rows, 6)
     }
 

@@ -1,4 +1,6 @@
-"""The SharedPacer: one lane's pace for all replicas together, on the server's clock (CONTRACT sections 2 and 7).
+"""The SharedPacer: one lane's pace for all replicas together, on the server's clock.
+
+See docs/queues-and-state.md, "Shared state".
 
 The server keeps one line of slots, a little wider than the window holds (`reserve.lua`). A replica reserves the next
 few of them ahead, as many as it has jobs for and its turn allows, and starts its jobs in them by itself. So the
@@ -19,14 +21,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sender.pacing.pacer import window_of
-from sender.shared_state.slot_reservation import LOOK_AGAIN, Demand, Reserve
+from sender.shared_state.slot_reservation import LOOK_AGAIN, Demand, SlotReservation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.jobs.job import Priority
     from sender.pacing.guard import Guard
-    from sender.shared_state.redis_connection import Link
+    from sender.shared_state.redis_connection import RedisConnection
 
 UNSEEN: Final = 0.055
 """Seconds from now that `next_at` names while nothing is reserved yet: the lane looks again in 5 ms."""
@@ -69,7 +71,7 @@ class SharedPacer:
 
     def __init__(
         self,
-        link: Link,
+        connection: RedisConnection,
         run: Callable[[], int],
         lane: str,
         rate: float,
@@ -83,7 +85,7 @@ class SharedPacer:
         """Jobs that could start now; may be set later."""
         self._rank = ("high", "normal", "low").index(priority)
         self._loop = asyncio.get_running_loop()
-        self._reserve = Reserve(link, run, lane, rate, guard, self._wanted, self._changed, joins=joins)
+        self._reserve = SlotReservation(connection, run, lane, rate, guard, self._wanted, self._changed, joins=joins)
         self._eager = 1
         self._turning = False
         self._gate = asyncio.Lock()

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from sender.errors import UsageError
 from sender.pacing.pacer import window_of
-from sender.shared_state.redis_connection import Link
+from sender.shared_state.redis_connection import RedisConnection
 from sender.shared_state.redis_ledger import RedisLedger
 from sender.shared_state.server_settings import ASKED, examine
 from sender.shared_state.shared_pacer import SharedPacer
@@ -29,8 +29,8 @@ log = structlog.get_logger()
 class SharedState:
     """What the replicas of a workspace have in common; open it with `sender.shared_state.state_url.open_state`."""
 
-    def __init__(self, link: Link, ledger: RedisLedger, durability: str) -> None:
-        self._link = link
+    def __init__(self, connection: RedisConnection, ledger: RedisLedger, durability: str) -> None:
+        self._connection = connection
         self.ledger = ledger
         self.durability = durability
         """One sentence on what the server's settings promise."""
@@ -41,46 +41,46 @@ class SharedState:
         cls, url: str, tag: str, host: str, *, keep: float, durable: bool, on_lost: Callable[[StateLost], None] | None
     ) -> Self:
         """Connect, check, join."""
-        link = await Link.open(url, tag, host)
+        connection = await RedisConnection.open(url, tag, host)
         try:
-            info = await _ask(link, "INFO", "server")
-            finding = examine(_version(info), await _settings(link), wait_aof=durable, shown=link.shown)
+            info = await _ask(connection, "INFO", "server")
+            finding = examine(_version(info), await _settings(connection), wait_aof=durable, shown=connection.shown)
             if durable:
-                link.wait_for_disk()
-            ledger = RedisLedger(link, keep=keep, on_lost=on_lost)
+                connection.wait_for_disk()
+            ledger = RedisLedger(connection, keep=keep, on_lost=on_lost)
             await ledger.join()
         except BaseException:
-            await link.close()
+            await connection.close()
             raise
         for warning in finding.warnings:
-            log.warning(warning, state=link.shown)
-        log.info("state", url=link.shown, durability=finding.durability)
-        return cls(link, ledger, finding.durability)
+            log.warning(warning, state=connection.shown)
+        log.info("state", url=connection.shown, durability=finding.durability)
+        return cls(connection, ledger, finding.durability)
 
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        return self._link.shown
+        return self._connection.shown
 
     @property
     def reachable(self) -> bool:
         """Whether the server answered when it was last asked."""
-        return self._link.away_since is None
+        return self._connection.away_since is None
 
     async def age(self) -> float:
         """Seconds since the state began, by the server's own clock."""
-        seconds, microseconds = await _ask(self._link, "TIME")
+        seconds, microseconds = await _ask(self._connection, "TIME")
         return int(seconds) + int(microseconds) / 1e6 - self.ledger.born
 
     @property
     def round_trips(self) -> int:
         """Calls made to the server."""
-        return self._link.calls
+        return self._connection.calls
 
     @property
     def away_since(self) -> float | None:
         """Loop time since when the server does not answer; None while it does."""
-        return self._link.away_since
+        return self._connection.away_since
 
     def pacer(
         self,
@@ -97,28 +97,28 @@ class SharedState:
         Who `joins` takes the rate as it is, and brings its own only where nobody has been.
         """
         made = SharedPacer(
-            self._link, lambda: self.ledger.run, lane, rate, guard=guard, demand=demand, priority=priority,
+            self._connection, lambda: self.ledger.run, lane, rate, guard=guard, demand=demand, priority=priority,
             joins=joins,
-        )  # fmt: skip
+        )
         self._pacers.append(made)
         return made
 
     async def set_rate(self, lane: LaneName, rate: float) -> None:
         """Change a lane's limit in all replicas; they follow within a second."""
         limit, window = window_of(rate)
-        await self._link.call("lane", lane, "rate", limit, int(window * 1e6))
+        await self._connection.call("lane", lane, "rate", limit, int(window * 1e6))
 
     async def pause(self, lane: LaneName) -> None:
         """Start nothing in this lane, in any replica, until `resume`."""
-        await self._link.call("lane", lane, "hold")
+        await self._connection.call("lane", lane, "hold")
 
     async def resume(self, lane: LaneName) -> None:
         """End a `pause`; the replicas follow within a second."""
-        await self._link.call("lane", lane, "go")
+        await self._connection.call("lane", lane, "go")
 
     async def rejoin(self) -> None:
         """After StateLost: take the epoch as it is now, as a new owner; waits while the server is away."""
-        await self._link.rejoin()
+        await self._connection.rejoin()
         await self.ledger.join()
 
     async def close(self) -> None:
@@ -126,22 +126,22 @@ class SharedState:
         for pacer in self._pacers:
             await pacer.aclose()
         await self.ledger.close()
-        await self._link.close()
+        await self._connection.close()
 
 
-async def _ask(link: Link, *command: str) -> Any:
+async def _ask(connection: RedisConnection, *command: str) -> Any:
     try:
-        return await link.command(*command)
+        return await connection.command(*command)
     except ResponseError:
         return None
     except (RedisError, OSError) as error:
-        raise UsageError(f"--state {link.shown} cannot be used: {link.told(error)}") from None
+        raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
 
 
-async def _settings(link: Link) -> dict[str, str] | None:
+async def _settings(connection: RedisConnection) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for name in ASKED:
-        answer = await _ask(link, "CONFIG", "GET", name)
+        answer = await _ask(connection, "CONFIG", "GET", name)
         if answer is None:
             return None
         pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)

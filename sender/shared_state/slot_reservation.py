@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.pacing.guard import Guard
-    from sender.shared_state.redis_connection import Link
+    from sender.shared_state.redis_connection import RedisConnection
 
 GUARD: Final = 0.005
 """Seconds by which a window's worth of slots is wider than the window: 0.5 % of a rate per second."""
@@ -45,12 +45,12 @@ Demand = tuple[int, int, int]
 log = structlog.get_logger()
 
 
-class Reserve:
+class SlotReservation:
     """Reserved slots, as loop times; `wants` says how many jobs of each priority to reserve for."""
 
     def __init__(
         self,
-        link: Link,
+        connection: RedisConnection,
         run: Callable[[], int],
         lane: str,
         rate: float,
@@ -70,7 +70,7 @@ class Reserve:
         """Loop time before which asking makes no sense."""
         self.given_up = 0
         """Slots that were reached too late."""
-        self._link = link
+        self._connection = connection
         self._run = run
         self._joins = joins
         self._lane = lane
@@ -93,7 +93,7 @@ class Reserve:
     @property
     def away(self) -> bool:
         """Whether no slots can come for now."""
-        return self.lost or self._link.away_since is not None
+        return self.lost or self._connection.away_since is not None
 
     @property
     def late(self) -> float:
@@ -185,16 +185,16 @@ class Reserve:
         return False
 
     async def _ask(self, wants: Demand) -> None:
-        if self._token != self._link.token and not await self._declare():
+        if self._token != self._connection.token and not await self._declare():
             return
         owed, self._owed = self._owed, 0.0
         share = self._guard.share if self._guard else 1.0
         sent = self._loop.time()
         try:
-            answer = await self._link.call(
+            answer = await self._connection.call(
                 "reserve", self._run(), self._lane, *wants, int(self._widened * 1e6), share,
                 int((self._trip + 0.001) * 1e6), int(owed * 1e6), patient=False,
-            )  # fmt: skip
+            )
         except (Away, StateLost) as trouble:
             self._pay_here(owed)
             await self._trouble(trouble)
@@ -240,12 +240,12 @@ class Reserve:
 
     async def _declare(self) -> bool:
         """Join the lane in this epoch; whether that went well."""
-        token = self._link.token
+        token = self._connection.token
         limit, window = window_of(self._configured)
         try:
             for what in (("declare", "" if self._joins else self._configured, limit, int(window * 1e6)), *LOOKS):
                 sent = self._loop.time()
-                *_, now = await self._link.call("lane", self._lane, *what, patient=False)
+                *_, now = await self._connection.call("lane", self._lane, *what, patient=False)
                 self._clock.learn(sent, self._loop.time(), float(now) / 1e6)
         except (Away, StateLost) as trouble:
             await self._trouble(trouble)
@@ -263,8 +263,8 @@ class Reserve:
 
     async def _say(self, *what: object) -> None:
         try:
-            while self._token != self._link.token:
+            while self._token != self._connection.token:
                 await self._declare()
-            await self._link.call("lane", self._lane, *what)
+            await self._connection.call("lane", self._lane, *what)
         except OutputError as error:
             log.warning("a change of pace was not shared", lane=self._lane, what=what[0], error=str(error))

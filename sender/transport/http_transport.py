@@ -21,7 +21,7 @@ from yarl import URL
 
 from sender.transport import Reply, Request, TransportFault, Wire
 from sender.transport.deadlines import Deadlines
-from sender.transport.request_heads import Heads
+from sender.transport.request_heads import RequestHeads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class HttpTransport:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         base = URL(base_url, encoded=True)
-        self._heads = Heads(base.host_port_subcomponent or "", base.raw_path.rstrip("/"), api_key)
+        self._heads = RequestHeads(base.host_port_subcomponent or "", base.raw_path.rstrip("/"), api_key)
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
         self._most_answer = most_answer

@@ -18,7 +18,7 @@ _TARGET: Final = re.compile(r"/[!-~]*")
 _VALUE: Final = re.compile(r"[!-~]*")
 
 
-class Heads:
+class RequestHeads:
     """Writes the head of each request to one API; the key is asked for at each, so it can be rotated."""
 
     def __init__(self, host: str, prefix: str, api_key: Callable[[], str]) -> None:

@@ -1,4 +1,4 @@
-"""What an answer, or the lack of one, means for a job: the table of CONTRACT section 3. Pure."""
+"""What an answer, or the lack of one, means for a job (docs/delivery-semantics.md, "What is retried"). Pure."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _judge_refusal(kind: Kind, reply: Reply, rules: Rules, wall: float) -> Verdi
     wait = parse_retry_after(reply.retry_after, wall)
     if status == 429:
         return Verdict("retry", "rate_limited", _said(reply, error), http_status=429, retry_after=wait,
-                       throttled=True, error=error)  # fmt: skip
+                       throttled=True, error=error)
     if status == 401 or 300 <= status < 400 or (status in (404, 405) and _is_page(reply)):
         return Verdict("halt_run", "api_error", _why_halt(reply), http_status=status, error=error)
     if status == 403 and not _about_content(error):
@@ -127,7 +127,7 @@ def _judge_refusal(kind: Kind, reply: Reply, rules: Rules, wall: float) -> Verdi
         return Verdict(what, "server_error", _said(reply, error), http_status=status, retry_after=wait, error=error)
     full = kind.lane == "trigger" and status == 422 and error.pointer is None and error.trigger_id is None
     return Verdict("rejected", "api_error", _said(reply, error), _field(error), http_status=status,
-                   queue_full=full, error=error)  # fmt: skip
+                   queue_full=full, error=error)
 
 
 def _is_page(reply: Reply) -> bool:
@@ -135,7 +135,7 @@ def _is_page(reply: Reply) -> bool:
 
 
 def _about_content(error: ApiError) -> bool:
-    """A 403 for this job's content, such as a forbidden attachment (API.md section 3.2)."""
+    """A 403 for this job's content, such as a forbidden attachment (docs/api.md, "Email")."""
     return "forbidden file type" in error.message.lower()
 
 

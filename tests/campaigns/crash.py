@@ -59,13 +59,13 @@ class Tally:
             ("jobs", self.jobs), ("lost", len(self.lost)), ("accepted twice", len(self.twice)),
             ("outcomes that are wrong", len(self.wrong)), ("in doubt before reconcile", self.in_doubt),
             ("of them settled by reconcile", self.settled),
-        ]  # fmt: skip
+        ]
         return "\n".join(f"{name:>30}  {number:,}" for name, number in rows)
 
 
 def command(sandbox: Sandbox) -> list[str]:
     return ["send", "jobs.jsonl", "--base-url", sandbox.url, "--rate", RATE, "--timeout", "2", "--json",
-            "--no-progress", "--no-preflight", "--no-reconcile"]  # fmt: skip
+            "--no-progress", "--no-preflight", "--no-reconcile"]
 
 
 def run_and_kill(sandbox: Sandbox, cwd: Path, chance: random.Random, tally: Tally) -> bool:
@@ -79,7 +79,7 @@ def run_and_kill(sandbox: Sandbox, cwd: Path, chance: random.Random, tally: Tall
     process = subprocess.Popen(
         arguments, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         _, problems = process.communicate(timeout=20 if full else chance.uniform(0.25, 1.6))
     except subprocess.TimeoutExpired:

@@ -20,7 +20,7 @@ from tests.campaigns.crash import Tally, compare
 from tests.support.processes import Sandbox, email, outcomes, running_sandbox, sender, write_jobs
 
 FAULTS = ({"fault": "reset_after", "probability": 0.05}, {"fault": "hang", "probability": 0.01},
-          {"fault": "status_500", "probability": 0.05})  # fmt: skip
+          {"fault": "status_500", "probability": 0.05})
 
 
 def doubted(log: Path) -> set[str]:
@@ -34,7 +34,7 @@ def run(sandbox: Sandbox, cwd: Path, jobs: int) -> dict[str, Any]:
     for fault in FAULTS:
         sandbox.post("faults", lane="send", **fault)
     done = sender("send", "jobs.jsonl", "--base-url", sandbox.url, "--timeout", "3", "--reconcile-lag", "5",
-                  "--rate", "app=10", "--json", "--no-progress", cwd=cwd, timeout=900)  # fmt: skip
+                  "--rate", "app=10", "--json", "--no-progress", cwd=cwd, timeout=900)
     summary: dict[str, Any] = json.loads(done.stdout)
     return summary
 
@@ -49,14 +49,14 @@ def torture(jobs: int) -> tuple[dict[str, int], bool]:
         standing = Counter(
             {line["id"]: line["status"] for line in outcomes(Path(folder) / "jobs.jsonl.outcomes.jsonl")
              if line["id"] in doubts}.values()
-        )  # fmt: skip
+        )
     ended = sum(summary[name] for name in ("sent", "failed", "in_doubt", "rejected", "invalid", "duplicate"))
     figures = {
         "jobs": jobs, "sent": summary["sent"], "were in doubt": len(doubts),
         "settled as sent": standing["sent"], "settled as absent": standing["failed"], "still in doubt": left,
         "lost": len(tally.lost), "accepted twice": len(tally.twice), "outcomes that are wrong": len(tally.wrong),
         "missing in the books": summary["read"] - ended - summary["not_started"],
-    }  # fmt: skip
+    }
     return figures, tally.good and not figures["missing in the books"]
 
 

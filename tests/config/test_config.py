@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.cli import consume, send, validate
-from sender.cli.main import COMMANDS
+from sender.cli import consume, send
 from sender.config.api_key import ApiKey
 from sender.config.load import load
 from sender.config.settings import DEFAULTS, SETTINGS, default_toml, option_of, options_of, variable_of
@@ -26,7 +25,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "flag": ("true", True), "seconds": ("2m", 120.0), "count": ("7", 7), "limit": ("7", 7), "rate": ("50", 50.0),
     "number": ("2.5", 2.5), "path": ("x", "x"), "text": ("sms", "sms"), "statuses": ("503, 505", (503, 505)),
     "words": ("rejected,in_doubt", ("rejected", "in_doubt")), "size": ("2GiB", 2 * 2**30),
-}  # fmt: skip
+}
 
 
 def sample(name: str) -> tuple[str, Any]:
@@ -226,14 +225,3 @@ def test_the_key(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="not ASCII"):
         ApiKey.load(str(path), {})
-
-
-def test_readme_and_changelog_tell_of_every_command_and_status() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for command in COMMANDS:
-        assert f"sender {command}" in readme
-    from sender.jobs.codes import PROBLEMS, WARNINGS
-
-    for code in (*PROBLEMS, *WARNINGS):
-        assert f"`{code}`" in readme
-    assert set(vars(validate)) >= {"HELP", "add_arguments", "run"}

@@ -33,7 +33,7 @@ def test_every_end_has_its_dead_letter_and_its_reason(fleet: Fleet) -> None:
     assert reasons == {
         "None": "invalid", "bad": "invalid", "refused": "rejected", "gave-up": "failed", "doubtful": "in_doubt",
         "job-2": "invalid",
-    }  # fmt: skip
+    }
     assert fleet.letters["job-2"]["code"] == "bad_workspace"
     assert fleet.letters["None"]["job"] == b'{"id": "broken"', "the line as it came"
     assert json.loads(fleet.letters["doubtful"]["job"]) == job("push", "doubtful")

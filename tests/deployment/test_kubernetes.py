@@ -63,7 +63,7 @@ RULES = closed((), stabilizationWindowSeconds=COUNT, policies=several(POLICY), s
 REDIS_STREAMS = {
     "address", "host", "port", "databaseIndex", "stream", "consumerGroup", "lagCount", "activationLagCount",
     "pendingEntriesCount", "streamLength", "enableTLS", "unsafeSsl", "usernameFromEnv", "passwordFromEnv",
-}  # fmt: skip
+}
 SPECS = {
     ("keda.sh/v1alpha1", "ScaledObject"): closed(
         ("scaleTargetRef", "triggers"),
@@ -108,7 +108,7 @@ SPECS = {
             )
         ),
     ),
-}  # fmt: skip
+}
 
 
 @cache
@@ -217,7 +217,7 @@ def test_references_name_what_exists() -> None:
     deployment = only("Deployment")
     assert (target["kind"], target["apiVersion"], target["name"]) == (
         "Deployment", deployment["apiVersion"], deployment["metadata"]["name"],
-    )  # fmt: skip
+    )
     (trigger,) = only("ScaledObject")["spec"]["triggers"]
     assert trigger["authenticationRef"]["name"] == only("TriggerAuthentication")["metadata"]["name"]
     assert {one["name"] for one in only("TriggerAuthentication")["spec"]["secretTargetRef"]} <= secrets
@@ -238,7 +238,7 @@ def test_the_pod_may_do_nothing_that_it_need_not() -> None:
     assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container()["securityContext"] == {
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
+    }
     assert pod()["automountServiceAccountToken"] is False
     assert only("ServiceAccount")["automountServiceAccountToken"] is False
     assert pod()["enableServiceLinks"] is False

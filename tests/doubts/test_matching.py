@@ -9,35 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.doubts.delivery_lists import person_path
-from sender.doubts.doubtful_job import Claimant
-from sender.doubts.known_deliveries import Witnesses
-from sender.doubts.matching import Sighting, match, sightings
+from sender.doubts.doubtful_job import DoubtfulJob
+from sender.doubts.known_deliveries import KnownDeliveries
+from sender.doubts.matching import ListedDelivery, listed_deliveries, match
 from sender.ledger import Doubt
 
 LAG = 60.0
 NOW = 1_800_000_000.0
 
 
-def claimant(key: str = "k", *, kind: str = "email", resendable: bool = True, **detail: Any) -> Claimant:
+def doubtful(key: str = "k", *, kind: str = "email", resendable: bool = True, **detail: Any) -> DoubtfulJob:
     import orjson
 
     known = {"id": key, "kind": kind, "path": f"/v1/send/{kind}", "source": "f", "line": 1, "attempts": 1,
              "transactional_message_id": 3, "identifiers": {"id": "7"}, "to": "ada@example.com",
-             "since": NOW, "until": NOW + 1, "started_at": NOW}  # fmt: skip
-    return Claimant.of(Doubt(key, "c", "in_doubt", orjson.dumps(known | detail), resendable), NOW + 500)
+             "since": NOW, "until": NOW + 1, "started_at": NOW}
+    return DoubtfulJob.of(Doubt(key, "c", "in_doubt", orjson.dumps(known | detail), resendable), NOW + 500)
 
 
-def sighting(name: str = "d", **more: Any) -> Sighting:
+def listed(name: str = "d", **more: Any) -> ListedDelivery:
     known = {"type": "email", "template": 3, "recipient": "ada@example.com", "subject": "s", "created": NOW}
-    return Sighting(name, **(known | more))
+    return ListedDelivery(name, **(known | more))
 
 
-def finding(one: Claimant, *seen: Sighting, **numbers: int) -> Any:
+def finding(one: DoubtfulJob, *seen: ListedDelivery, **numbers: int) -> Any:
     return match([(one, seen)], numbers, LAG)[one.key]
 
 
 def test_the_one_candidate_is_adopted() -> None:
-    assert finding(claimant(), sighting()).adopted == sighting()
+    assert finding(doubtful(), listed()).adopted == listed()
 
 
 @pytest.mark.parametrize(
@@ -50,46 +50,46 @@ def test_the_one_candidate_is_adopted() -> None:
     ],
 )
 def test_what_is_surely_another_counts_for_nothing(other: dict[str, Any]) -> None:
-    assert finding(claimant(), sighting(**other)) == (None, 0)
-    assert finding(claimant(), sighting(**other), sighting("mine")).adopted == sighting("mine")
+    assert finding(doubtful(), listed(**other)) == (None, 0)
+    assert finding(doubtful(), listed(**other), listed("mine")).adopted == listed("mine")
 
 
 @pytest.mark.parametrize(
     "other", [{"recipient": "bob@example.com"}, {"template": None}, {"created": NOW - 60}, {"created": NOW + 100}]
 )
 def test_what_may_be_it_is_neither_adopted_nor_called_absent(other: dict[str, Any]) -> None:
-    assert finding(claimant(), sighting(**other)) == (None, 1)
+    assert finding(doubtful(), listed(**other)) == (None, 1)
 
 
 def test_another_subject_is_not_adopted() -> None:
-    assert finding(claimant(subject="Your receipt"), sighting(subject="Welcome")) == (None, 1)
-    assert finding(claimant(subject="Your  receipt"), sighting(subject="Your receipt")).adopted
-    assert finding(claimant(subject="Hello {{customer.name}}"), sighting(subject="Hello Ada")).adopted
+    assert finding(doubtful(subject="Your receipt"), listed(subject="Welcome")) == (None, 1)
+    assert finding(doubtful(subject="Your  receipt"), listed(subject="Your receipt")).adopted
+    assert finding(doubtful(subject="Hello {{customer.name}}"), listed(subject="Hello Ada")).adopted
 
 
 def test_recipients_are_compared_as_addresses() -> None:
-    one = claimant(to='"Lovelace, Ada" <ADA@example.com>, bob@example.com')
-    assert finding(one, sighting()).adopted
-    assert finding(claimant(to="{{customer.email}}"), sighting(recipient="x@y.z")).adopted
+    one = doubtful(to='"Lovelace, Ada" <ADA@example.com>, bob@example.com')
+    assert finding(one, listed()).adopted
+    assert finding(doubtful(to="{{customer.email}}"), listed(recipient="x@y.z")).adopted
 
 
 def test_a_trigger_name_needs_its_number() -> None:
-    one = claimant(transactional_message_id="Receipt")
-    assert finding(one, sighting()) == (None, 1)
-    assert finding(one, sighting(), receipt=3).adopted
-    assert finding(one, sighting(), receipt=4) == (None, 0)
-    assert claimant(transactional_message_id="3").template == 3
+    one = doubtful(transactional_message_id="Receipt")
+    assert finding(one, listed()) == (None, 1)
+    assert finding(one, listed(), receipt=3).adopted
+    assert finding(one, listed(), receipt=4) == (None, 0)
+    assert doubtful(transactional_message_id="3").template == 3
 
 
 def test_two_claimants_of_one_delivery_get_nothing() -> None:
     """Also when each was found in another list: one person may be named by id and by email."""
-    one, other = claimant("a"), claimant("b", identifiers={"email": "ada@example.com"})
-    found = match([(one, [sighting()]), (other, [sighting()])], {}, LAG)
+    one, other = doubtful("a"), doubtful("b", identifiers={"email": "ada@example.com"})
+    found = match([(one, [listed()]), (other, [listed()])], {}, LAG)
     assert found["a"] == found["b"] == (None, 1)
 
 
 def test_two_candidates_are_one_too_many() -> None:
-    assert finding(claimant(), sighting("a"), sighting("b")) == (None, 2)
+    assert finding(doubtful(), listed("a"), listed("b")) == (None, 2)
 
 
 @given(
@@ -107,17 +107,17 @@ def test_two_candidates_are_one_too_many() -> None:
 )
 def test_no_adoption_is_wrong(jobs: list[tuple[int, str, int, float, bool, float]]) -> None:
     """All jobs of one person are in doubt; the API shows exactly those that it accepted."""
-    claimants, seen, owner = [], [], {}
+    doubtful_jobs, seen, owner = [], [], {}
     for number, (template, to, begin, took, accepted, part) in enumerate(jobs):
         since = NOW + begin
-        claimants.append(
-            claimant(str(number), transactional_message_id=template, to=to, since=since, until=since + took)
+        doubtful_jobs.append(
+            doubtful(str(number), transactional_message_id=template, to=to, since=since, until=since + took)
         )
         if accepted:
             created = float(int(since + took * part))
-            seen.append(sighting(f"d{number}", template=template, recipient=to, created=created))
+            seen.append(listed(f"d{number}", template=template, recipient=to, created=created))
             owner[f"d{number}"] = str(number)
-    found = match([(one, seen) for one in claimants], {}, LAG)
+    found = match([(one, seen) for one in doubtful_jobs], {}, LAG)
     for key, one in found.items():
         assert one.adopted is None or owner[one.adopted.id] == key
         if f"d{key}" in owner:
@@ -131,7 +131,7 @@ def test_lists_are_read_with_care() -> None:
         {"id": 5, "created": 5},
         {"id": "no time"},
     ]
-    assert sightings(items) == [Sighting("ok", "email", 3, "", None, 5.0)]
+    assert listed_deliveries(items) == [ListedDelivery("ok", "email", 3, "", None, 5.0)]
 
 
 def test_path_values_are_encoded() -> None:
@@ -141,20 +141,20 @@ def test_path_values_are_encoded() -> None:
 
 
 def test_a_witness_is_the_first_after_the_last_doubt_and_the_newest() -> None:
-    witnesses = Witnesses()
+    witnesses = KnownDeliveries()
     for at in (1, 2):
         witnesses.sent("email", 3, f"d{at}", at)
     witnesses.doubted(2.5)
     for at in (3, 4, 5):
         witnesses.sent("email", 3, f"d{at}", at)
-    kept = Witnesses(witnesses.save())
+    kept = KnownDeliveries(witnesses.save())
     assert [witness.delivery_id for witness in kept.after("email", 3, 2.5)] == ["d3", "d5"]
     assert [witness.delivery_id for witness in kept.after("email", 3, 3)] == ["d5"]
     assert kept.after("email", 3, 5) == kept.after("email", 4, 0) == []
 
 
 def test_witnesses_are_bounded() -> None:
-    witnesses = Witnesses()
+    witnesses = KnownDeliveries()
     for template in range(1000):
         witnesses.sent("email", template, "d", template)
     assert len(witnesses.save()) < 20_000

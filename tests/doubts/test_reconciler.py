@@ -7,14 +7,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from sender.doubts.known_deliveries import Witnesses
-from sender.doubts.reconciler import Reconciler, Ruling
+from sender.doubts.known_deliveries import KnownDeliveries
+from sender.doubts.reconciler import Reconciler, Resolution
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
-from sender.ledger import Entry
+from sender.ledger import FinalRecord
 from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault
-from tests.doubts.test_matching import NOW, claimant
+from tests.doubts.test_matching import NOW, doubtful
 from tests.pacing.test_pacer import run_virtual
 
 PERSON = "/v1/customers/7/messages"
@@ -24,7 +24,7 @@ WITNESS = "/v1/customers/8/messages"
 def item(name: str, **more: Any) -> dict[str, Any]:
     people = {"id": "8", "email": None, "cio_id": "c8"}
     known = {"id": name, "type": "email", "recipient": "ada@example.com", "created": int(NOW),
-             "transactional_message_id": 3, "customer_identifiers": people}  # fmt: skip
+             "transactional_message_id": 3, "customer_identifiers": people}
     return known | more
 
 
@@ -63,46 +63,48 @@ class Api:
     async def aclose(self) -> None: ...
 
 
-def rule(api: Api, *claimants: Any, at: float = NOW + 100, known: tuple[str, ...] = (), witness: bool = True) -> Any:
-    rulings: list[Ruling] = []
+def rule(
+    api: Api, *doubtful_jobs: Any, at: float = NOW + 100, known: tuple[str, ...] = (), witness: bool = True
+) -> Any:
+    rulings: list[Resolution] = []
 
     async def body(_: Any) -> None:
         ledger = MemoryLedger()
-        await ledger.settle([Entry(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
-        witnesses = Witnesses()
+        await ledger.settle([FinalRecord(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
+        witnesses = KnownDeliveries()
         if witness:
             witnesses.sent("email", 3, "w", NOW + 5)
         reader = ApiReader(api, Pacer(10))
-        rulings.extend(await Reconciler(reader, ledger, witnesses, lag=60, wall=lambda: at).rule(claimants))
+        rulings.extend(await Reconciler(reader, ledger, witnesses, lag=60, wall=lambda: at).rule(doubtful_jobs))
 
     run_virtual(body)
     return rulings[0] if len(rulings) == 1 else rulings
 
 
 def test_the_one_delivery_is_adopted() -> None:
-    ruling = rule(Api(**{PERSON: {"messages": [item("mine")], "next": ""}}), claimant())
-    assert (ruling.fate, ruling.result) == ("sent", (("delivery_id", "mine"), ("queued_at", int(NOW))))
-    outcome = ruling.outcome(NOW)
+    resolution = rule(Api(**{PERSON: {"messages": [item("mine")], "next": ""}}), doubtful())
+    assert (resolution.fate, resolution.result) == ("sent", (("delivery_id", "mine"), ("queued_at", int(NOW))))
+    outcome = resolution.outcome(NOW)
     assert (outcome.status, outcome.source, outcome.line, outcome.attempts) == ("sent", "f", 1, 1)
 
 
 def test_a_delivery_of_another_job_is_not_adopted() -> None:
-    ruling = rule(Api(**{PERSON: {"messages": [item("other")], "next": ""}}), claimant(), known=("other",))
-    assert ruling.fate == "absent"
+    resolution = rule(Api(**{PERSON: {"messages": [item("other")], "next": ""}}), doubtful(), known=("other",))
+    assert resolution.fate == "absent"
 
 
 def test_all_pages_are_read() -> None:
     pages = {"": {"messages": [], "next": "c1"}, "c1": {"messages": [item("mine")], "next": 0}}
     api = Api(**{PERSON: lambda query: pages[query.get("start", "")]})
-    assert rule(api, claimant()).fate == "sent"
+    assert rule(api, doubtful()).fate == "sent"
     assert "start_ts=" in api.asked[0]
     assert "end_ts=" in api.asked[0]
 
 
 def test_none_is_absent_where_a_later_one_shows() -> None:
-    ruling = rule(Api(), claimant())
-    assert ruling.fate == "absent"
-    assert ruling.outcome(NOW).problems[0].code == "absent"
+    resolution = rule(Api(), doubtful())
+    assert resolution.fate == "absent"
+    assert resolution.outcome(NOW).problems[0].code == "absent"
 
 
 @pytest.mark.parametrize(
@@ -116,9 +118,9 @@ def test_none_is_absent_where_a_later_one_shows() -> None:
 )
 def test_what_may_show_later_is_not_absent(detail: dict[str, Any], why: str) -> None:
     api = Api(**{"/v1/messages": {"messages": [], "next": ""}})
-    ruling = rule(api, claimant(**detail))
-    assert ruling.fate == "open"
-    assert why in ruling.why
+    resolution = rule(api, doubtful(**detail))
+    assert resolution.fate == "open"
+    assert why in resolution.why
 
 
 @pytest.mark.parametrize(
@@ -130,17 +132,17 @@ def test_what_may_show_later_is_not_absent(detail: dict[str, Any], why: str) -> 
     ],
 )
 def test_without_a_visible_witness_nothing_is_absent(documents: dict[str, Any]) -> None:
-    assert rule(Api(**documents), claimant()).fate == "open"
+    assert rule(Api(**documents), doubtful()).fate == "open"
 
 
 def test_without_any_witness_nothing_is_absent() -> None:
-    assert rule(Api(), claimant(), witness=False).fate == "open"
-    assert rule(Api(), claimant(transactional_message_id=5)).fate == "open", "a witness of another template"
-    assert rule(Api(), claimant(until=NOW + 6)).fate == "open", "a witness from before the attempt's end"
+    assert rule(Api(), doubtful(), witness=False).fate == "open"
+    assert rule(Api(), doubtful(transactional_message_id=5)).fate == "open", "a witness of another template"
+    assert rule(Api(), doubtful(until=NOW + 6)).fate == "open", "a witness from before the attempt's end"
 
 
 def test_an_accepted_job_is_never_absent() -> None:
-    assert rule(Api(), claimant(resendable=False)).fate == "open"
+    assert rule(Api(), doubtful(resendable=False)).fate == "open"
 
 
 @pytest.mark.parametrize(
@@ -149,35 +151,35 @@ def test_an_accepted_job_is_never_absent() -> None:
         404, 500, 400, {"messages": "?"}, {"next": "", "messages": {}}, [{"messages": [], "next": "x"}, 404],
         TransportFault("timeout", "written", "no answer"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_stays_open(answer: Any) -> None:
-    ruling = rule(Api(**{PERSON: answer}), claimant())
-    assert ruling.fate == "open"
-    assert "could not be read" in ruling.why
+    resolution = rule(Api(**{PERSON: answer}), doubtful())
+    assert resolution.fate == "open"
+    assert "could not be read" in resolution.why
 
 
 def test_a_passing_fault_is_read_over() -> None:
-    assert rule(Api(**{PERSON: [500, 429, {"messages": [item("mine")]}]}), claimant()).fate == "sent"
+    assert rule(Api(**{PERSON: [500, 429, {"messages": [item("mine")]}]}), doubtful()).fate == "sent"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_may_not_read_leaves_all_open(status: int) -> None:
     api = Api(**{PERSON: status})
-    rulings = rule(api, claimant("a"), claimant("b", identifiers={"id": "9"}))
-    assert [ruling.fate for ruling in rulings] == ["open", "open"]
+    rulings = rule(api, doubtful("a"), doubtful("b", identifiers={"id": "9"}))
+    assert [resolution.fate for resolution in rulings] == ["open", "open"]
     assert len(api.asked) == 1 or all("9" in path for path in api.asked[1:])
 
 
 def test_hidden_templates_are_asked_for() -> None:
     hidden = item("mine", transactional_message_id=None)
     api = Api(**{PERSON: {"messages": [hidden]}, "/v1/transactional/3/messages": {"messages": [hidden]}})
-    assert rule(api, claimant()).fate == "sent"
+    assert rule(api, doubtful()).fate == "sent"
     api = Api(**{PERSON: {"messages": [hidden]}, "/v1/transactional/3/messages": {"messages": []}})
-    assert rule(api, claimant()).fate == "open"
+    assert rule(api, doubtful()).fate == "open"
 
 
 def test_a_trigger_name_is_resolved() -> None:
-    named = claimant(transactional_message_id="Receipt")
+    named = doubtful(transactional_message_id="Receipt")
     seen = {PERSON: {"messages": [item("mine")]}}
     assert rule(Api(**seen), named).fate == "open"
     templates = {"messages": [{"id": 3, "name": "receipt"}, {"id": 4, "name": "other"}]}
@@ -187,7 +189,7 @@ def test_a_trigger_name_is_resolved() -> None:
 
 
 def broadcast(key: str = "b", **detail: Any) -> Any:
-    return claimant(key, kind="broadcast", path="/v1/campaigns/12/triggers", **detail)
+    return doubtful(key, kind="broadcast", path="/v1/campaigns/12/triggers", **detail)
 
 
 TRIGGERS = "/v1/broadcasts/12/triggers"
@@ -217,7 +219,7 @@ def test_two_triggers_or_two_claimants_stay_open() -> None:
 )
 def test_newsletters_by_sent_at(sent_at: Any, fate: str) -> None:
     api = Api(**{"/v1/newsletters/9": {"newsletter": {"id": 9, "sent_at": sent_at}}})
-    one = claimant(kind="newsletter_send", path="/v1/newsletters/9/send")
+    one = doubtful(kind="newsletter_send", path="/v1/newsletters/9/send")
     assert rule(api, one).fate == fate
     if fate == "absent":
         assert rule(api, one, at=NOW + 30).fate == "open"

@@ -58,7 +58,7 @@ async def test_lines(kind: str, tmp_path: Path) -> None:
     lines = await all_of(source)
     assert [(line.number, line.data) for line in lines] == [
         (1, b'{"a":1}'), (4, b'{"b":2}'), (5, b"\xff\x00"), (6, b'{"c":3}'),
-    ]  # fmt: skip
+    ]
     await source.aclose()
 
 
@@ -188,7 +188,7 @@ async def test_progress_is_told(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=12),
-       st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 9))  # fmt: skip
+       st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 9))
 def test_any_chunking_gives_the_same_lines(lines: list[bytes], end: bytes, ended: bool, size: int) -> None:
     data = end.join(lines) + (end if ended else b"")
     reference = [

@@ -22,7 +22,7 @@ OUTCOMES = (
     Outcome("receipt-1", "email", "sent", "jobs", 1, attempts=1, result=(("delivery_id", "dg"), ("answer", "ada@x")),
             meta=b'{"note":"ada@x"}', latency_ms=41.2),
     Outcome(None, None, "invalid", "jobs", 2, problems=(Problem("bad_recipient", "to", "no address"),)),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_each_outcome_is_one_line_of_json(level: str, monkeypatch: pytest.Monkey
     first, second, other = map(json.loads, lines)
     assert (first["level"], first["event"], first["status"], first["delivery_id"]) == (
         "outcome", "outcome", "sent", "dg",
-    )  # fmt: skip
+    )
     assert second["error"]["code"] == "bad_recipient"
     assert other["level"] == "info"
     assert "ada@x" not in lines[0]

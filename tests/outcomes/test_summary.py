@@ -14,7 +14,7 @@ WARNING = Problem("odd_base64", None, "")
 KEYS = [
     "read", "sent", "invalid", "rejected", "failed", "in_doubt", "duplicate", "not_started", "attempts", "warnings",
     "elapsed_s", "lanes", "outcomes", "ledger",
-]  # fmt: skip
+]
 statuses = st.sampled_from(STATUSES)
 
 

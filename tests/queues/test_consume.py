@@ -42,7 +42,7 @@ async def run(broker: Any, sandbox: Sandbox, folder: Path, name: str, rate: str,
         folder, name, broker.url(), "--ledger", "alone.ledger", "--outcomes", f"{name}.jsonl", "--base-url",
         sandbox.url, "--dead-letter", broker.sink_url(), "--log-format", "json", "--rate", rate,
         "--max-deliveries", "1", **AWS,
-    )  # fmt: skip
+    )
     try:
         async with asyncio.timeout(40):
             while len(sandbox.messages) < jobs:

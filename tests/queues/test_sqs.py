@@ -26,7 +26,7 @@ async def test_one_message_of_a_group_in_hand(broker: SqsFifo) -> None:
     first = await read(queue, 6, within=2)
     assert sorted((message.group, message.data) for message in first) == [
         ("a", lines(6)[0]), ("b", lines(6)[3]), ("c", lines(6)[5])
-    ]  # fmt: skip
+    ]
     assert list(await other.read(5)) == []
     await queue.ack([message for message in first if message.group == "a"])
     assert [message.data for message in await other.read(5)] == [lines(6)[1]]

@@ -64,7 +64,7 @@ def test_bad(url: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://:s3c/ret@host/0?stream=j&group=g", "redis://u:s3cret@host/0?password=s3cret",
-                                 "kafka://u:s3cret@host", "amqp://u:s3cret@/x?queue=q", "u:s3cret@host"])  # fmt: skip
+                                 "kafka://u:s3cret@host", "amqp://u:s3cret@/x?queue=q", "u:s3cret@host"])
 def test_no_secret_in_an_error(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_queue(url)
@@ -96,7 +96,7 @@ def test_a_publisher_needs_no_group() -> None:
 @pytest.mark.parametrize(("url", "library", "extra"), [
     (GOOD[0], "redis", "redis"), (GOOD[2], "aio_pika", "amqp"), (GOOD[4], "nats", "nats"),
     (GOOD[5], "aiobotocore", "sqs"),
-])  # fmt: skip
+])
 def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) -> None:
     code = (
         f"import sys; sys.modules[{library!r}] = None\n"

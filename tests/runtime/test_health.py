@@ -101,7 +101,7 @@ def test_a_watched_part_is_looked_at_when_asked() -> None:
     alive.clear()
     assert json.loads(conditions.report())["conditions"]["queue"] == {
         "met": False, "reason": "it cannot be told: IndexError",
-    }  # fmt: skip
+    }
     conditions.drop("queue")
     assert conditions.ready
 

@@ -232,7 +232,7 @@ async def test_a_commit_that_fails_is_timed_and_its_error_passes() -> None:
 
 def test_a_lane_at_work_is_seen_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole engine against a scripted API: the scrape and the API agree on every request."""
-    monkeypatch.setattr("sender.engine.job_execution.Delivery._detail", lambda self, **_: b"{}")
+    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
     figures = Figures()
 
     def script(number: int, _: float) -> tuple[float, Reply | TransportFault]:
@@ -243,7 +243,7 @@ def test_a_lane_at_work_is_seen_as_it_was(monkeypatch: pytest.MonkeyPatch) -> No
         return 0.05, OK
 
     def watch(_: VirtualLoop, at_work: Lane) -> None:
-        at_work._desk.observer = figures
+        at_work._context.observer = figures
         figures.watch_lane("send", at_work)
 
     world = World(script, ledger=cast("MemoryLedger", figures.timed(MemoryLedger())))

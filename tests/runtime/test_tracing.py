@@ -57,7 +57,7 @@ def test_a_job_is_one_span_with_its_attempts(traced: Traced) -> None:
     assert seen.context.trace_state.get("rojo") == "1"
     assert seen.attributes == {
         "sender.kind": "email", "sender.lane": "send", "sender.status": "sent", "sender.attempts": 3,
-    }  # fmt: skip
+    }
     assert [dict(event.attributes) for event in seen.events] == [
         {"sender.attempt": 1, "error.type": "connect_failed"},
         {"sender.attempt": 2, "http.response.status_code": 429, "sender.duration_seconds": 0.1},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Sandbox
 
 QUICK = ("--rate", "2000", "--rate", "app=500", "--rate", "trigger=50", "--reconcile-lag", "1", "--timeout", "1",
-         "--no-progress", "--json")  # fmt: skip
+         "--no-progress", "--json")
 PATIENT = ("--timeout", "15")
 """Where nothing hangs: a busy machine may take its time."""
 LOG = "jobs.jsonl.outcomes.jsonl"
@@ -229,7 +229,7 @@ def test_at_most_five_triggers_wait(tmp_path: Path) -> None:
 
 def test_a_full_queue_that_others_filled_is_safe(tmp_path: Path) -> None:
     with running_sandbox("--rate-trigger", "0", "--rate-app", "0", "--processing-time", "1", "--queue", "2",
-                         "--queue-full", "422") as api:  # fmt: skip
+                         "--queue-full", "422") as api:
         write_jobs(tmp_path / "jobs.jsonl", [broadcast(f"b{n}") for n in range(4)])
         status, summary = send(api, tmp_path, "--trigger-queue", "5", *PATIENT)
         assert (status, summary["sent"], summary["rejected"]) == (0, 4, 0)
@@ -240,7 +240,7 @@ def test_errors_of_a_broadcast_stand_in_its_outcome(sandbox: Sandbox, tmp_path: 
     refused = {"per_user_data": [{"id": "missing-1", "data": {}}, {"id": "cust-2", "data": {}}]}
     write_jobs(tmp_path / "jobs.jsonl", [
         broadcast("good"), broadcast("late", {"emails": ["a@b.c", "missing-2@b.c"]}), broadcast("refused", refused),
-    ])  # fmt: skip
+    ])
     status, summary = send(sandbox, tmp_path, *PATIENT)
     assert status == 1
     assert (summary["sent"], summary["rejected"], summary["warnings"]) == (2, 1, {"broadcast_error": 1})

@@ -326,7 +326,7 @@ def test_every_kind_reaches_its_endpoint(sandbox: Sandbox, tmp_path: Path) -> No
         {"id": "n2", "kind": "newsletter_schedule", "newsletter_id": 6,
          "payload": {"scheduled_at": later, "timezone": "Europe/Berlin"}},
         {"id": "c1", "kind": "content", "transactional_id": 3, "content_id": 9, "payload": {"body": "<p>hi</p>"}},
-    ]  # fmt: skip
+    ]
     write_jobs(tmp_path / "jobs.jsonl", jobs)
     status, summary, stderr = send(sandbox, tmp_path, "jobs.jsonl")
     assert (status, summary["sent"]) == (0, 10), stderr
@@ -392,7 +392,7 @@ def test_kill_and_go_on(sandbox: Sandbox, tmp_path: Path) -> None:
         process = start_sender(
             "send", "jobs.jsonl", "--base-url", sandbox.url, "--rate", "500", "--json", "--no-progress",
             "--no-preflight", cwd=tmp_path,
-        )  # fmt: skip
+        )
         before = len(sandbox.messages)
         while len(sandbox.messages) < before + 100 and process.poll() is None:
             time.sleep(0.01)
@@ -418,7 +418,7 @@ def test_a_slow_lane_holds_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
         process = start_sender(
             "send", *arguments, "--base-url", sandbox.url, "--rate", "1000", "--json", "--no-progress",
             "--outcomes", f"out{len(arguments)}.jsonl", cwd=tmp_path,
-        )  # fmt: skip
+        )
         assert process.stdin is not None
         if stdin:
             process.stdin.write(stdin)

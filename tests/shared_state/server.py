@@ -36,7 +36,7 @@ class RedisServer:
             self.process = subprocess.Popen(
                 [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
                  "--appendonly", "yes", *self.options], stdout=out, stderr=out,
-            )  # fmt: skip
+            )
         for _ in range(400):
             try:
                 if self.do("PING"):

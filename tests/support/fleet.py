@@ -161,7 +161,7 @@ class Fleet:
         consumer = Consumer(
             self.folder, name, *(urls or (self.url(),)), *memory, *outcome, "--base-url", self.sandbox.url,
             "--dead-letter", f"{self.broker.url}?stream=dead", "--log-format", "json", *arguments, **more,
-        )  # fmt: skip
+        )
         self.consumers.append(consumer)
         return consumer
 

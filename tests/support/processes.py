@@ -29,14 +29,14 @@ def sender(
     return subprocess.run(
         [*SENDER, *arguments], cwd=cwd, env=environment(**more), input=stdin if stdin is not None else b"",
         capture_output=True, timeout=timeout, check=False,
-    )  # fmt: skip
+    )
 
 
 def start_sender(*arguments: str, cwd: Path, **more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*SENDER, *arguments], cwd=cwd, env=environment(**more), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
 
 
 class Sandbox:

@@ -48,7 +48,7 @@ def sandbox_process(*arguments: str, **environment: str) -> Iterator[SandboxProc
     process = subprocess.Popen(
         [sys.executable, "-m", "sender", "sandbox", "--port", "0", *arguments],
         cwd=ROOT, env=clean | environment, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     try:
         line = process.stdout.readline().decode()

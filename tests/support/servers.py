@@ -114,7 +114,7 @@ class Server:
             self._process = subprocess.Popen(
                 self._in_container(*how) if self._engine else [*how, *self.arguments()], cwd=self.folder,
                 env=self.environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+            )
         self._wait_until_ready()
         return self
 
@@ -235,7 +235,7 @@ class RabbitServer(Server):
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins", "RABBITMQ_CONF_ENV_FILE": f"{folder}/none",
             "RABBITMQ_DIST_PORT": str(self._distribution), "ERL_EPMD_PORT": str(self._epmd),
             "RABBITMQ_PID_FILE": f"{folder}/pid",
-        }  # fmt: skip
+        }
 
     def is_ready(self) -> bool:
         """It answers the protocol's greeting only when it is up."""

@@ -93,7 +93,7 @@ def test_faults() -> None:
         (formatdate(5, usegmt=True), 0.0), ("-1", None), ("nan", None), ("inf", None), ("soon", None), (None, None),
         ("", None), ("9" * 400, None),
     ],
-)  # fmt: skip
+)
 def test_retry_after(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, 1_000_000.0) == seconds
 
@@ -130,7 +130,7 @@ def test_trigger_id_is_found() -> None:
 
 @given(st.integers(1, 60), st.floats(0, 100), st.integers())
 def test_backoff(attempt: int, floor: float, seed: int) -> None:
-    delay = Backoff(0.5, 30).delay(attempt, random.Random(seed), floor)
+    delay = Backoff(0.5, 30, random.Random(seed)).delay(attempt, floor)
     assert floor <= delay <= floor + min(30, 0.5 * 2 ** (attempt - 1))
 
 

@@ -66,7 +66,7 @@ class FigureCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """All families, those without a sample too."""
         yield _gauge("build_info", "Always 1; which version runs.", ("version", "python"),
-                     {(__version__, platform.python_version()): 1})  # fmt: skip
+                     {(__version__, platform.python_version()): 1})
         yield from self._jobs()
         yield from self._times()
         yield from self._lanes()
@@ -77,23 +77,23 @@ class FigureCollector(Collector):
         all_of = self._figures.workspaces.items()
         yield _counter("requests", "Requests to the API by HTTP status, or by the fault that left them without one.",
                        ("workspace", "lane", "kind", "status"),
-                       {(w, *key): count for w, one in all_of for key, count in one.requests.items()})  # fmt: skip
+                       {(w, *key): count for w, one in all_of for key, count in one.requests.items()})
         yield _counter("outcomes", "Jobs that ended so; one whose fate changes later counts once more.",
                        ("workspace", "status"),
-                       {(w, status): count for w, one in all_of for status, count in one.outcomes.items()})  # fmt: skip
+                       {(w, status): count for w, one in all_of for status, count in one.outcomes.items()})
         yield _gauge("ledger_jobs", "Jobs that the ledger holds as in doubt or handed over; shared by all replicas.",
                      ("workspace", "state"),
                      {(w, state): one.counts.get(state, 0)
-                      for w, one in all_of if one.counts is not None for state in DOUBTFUL})  # fmt: skip
+                      for w, one in all_of if one.counts is not None for state in DOUBTFUL})
 
     def _times(self) -> Iterable[Metric]:
         all_of = self._figures.workspaces.items()
         yield _histogram("request_duration_seconds", "Time of a request, from its writing to its whole answer.",
-                         "lane", {w: one.latency for w, one in all_of})  # fmt: skip
+                         "lane", {w: one.latency for w, one in all_of})
         yield _histogram("pacer_wait_seconds", "Time that a job which was ready waited for its turn.",
-                         "lane", {w: one.turns for w, one in all_of})  # fmt: skip
+                         "lane", {w: one.turns for w, one in all_of})
         yield _histogram("ledger_commit_seconds", "Time of a durable write to the ledger.",
-                         "operation", {w: one.commits for w, one in all_of})  # fmt: skip
+                         "operation", {w: one.commits for w, one in all_of})
 
     def _each_lane(self) -> list[tuple[tuple[str, str], Lane]]:
         return [((w, n), lane) for w, one in self._figures.workspaces.items() for n, lane in one.lanes.items()]
@@ -103,31 +103,31 @@ class FigureCollector(Collector):
         yield _gauge("requests_in_hand", "Requests under way.", LANE, {key: x.in_hand for key, x in lanes})
         yield _gauge("jobs_waiting", "Jobs taken on and not under way.", LANE, {key: x.waiting for key, x in lanes})
         yield _counter("http_429", "Requests that the API answered with 429.", LANE,
-                       {key: x.http_429 for key, x in lanes})  # fmt: skip
+                       {key: x.http_429 for key, x in lanes})
         yield _gauge("breaker_state", "1 for the state in which the breaker is.", (*LANE, "state"),
-                     {(*key, s): int(x.breaker.state == s) for key, x in lanes for s in BREAKER_STATES})  # fmt: skip
+                     {(*key, s): int(x.breaker.state == s) for key, x in lanes for s in BREAKER_STATES})
         yield _counter("breaker_openings", "How often the breaker opened.", LANE,
-                       {key: x.breaker.opened for key, x in lanes})  # fmt: skip
+                       {key: x.breaker.opened for key, x in lanes})
 
     def _pace(self) -> Iterable[Metric]:
         now, all_of = _now(), self._figures.workspaces
         pacers = [(key, lane.pacer) for key, lane in self._each_lane()]
         yield _counter("requests_written", "Requests written to the API.", LANE,
-                       {key: p.requests for key, p in pacers})  # fmt: skip
+                       {key: p.requests for key, p in pacers})
         yield _gauge("achieved_rate", "Requests a second that this replica wrote over about the last 10 s.", LANE,
-                     {(w, n): all_of[w].rates[n].look(now, p.requests) for (w, n), p in pacers})  # fmt: skip
+                     {(w, n): all_of[w].rates[n].look(now, p.requests) for (w, n), p in pacers})
         yield _gauge("window_requests_max", "Most requests that this replica ever wrote in any sliding window.",
-                     LANE, {key: p.most_in_window for key, p in pacers})  # fmt: skip
+                     LANE, {key: p.most_in_window for key, p in pacers})
         yield _gauge("rate_limit", "Requests a second that all replicas may write together.", LANE,
-                     {key: p.rate for key, p in pacers})  # fmt: skip
+                     {key: p.rate for key, p in pacers})
         yield _gauge("pause_seconds", "Time until which a lane is told to wait; 0 when it is not.", LANE,
-                     {key: max(0.0, p.paused_until - now) for key, p in pacers})  # fmt: skip
+                     {key: max(0.0, p.paused_until - now) for key, p in pacers})
 
     def _surroundings(self) -> Iterable[Metric]:
         figures = self._figures
         lags = {(name,): lag for name, ask in figures.queues.items() if (lag := ask()) is not None}
         yield _gauge("queue_lag_jobs", "Jobs in the queue that no replica has taken yet, as the broker tells.",
-                     ("queue",), lags)  # fmt: skip
+                     ("queue",), lags)
         held = {} if figures.in_hand is None else {(): figures.in_hand()}
         yield _gauge(
             "messages_in_hand", "Messages taken from queues and neither acknowledged nor given back.", (), held
@@ -139,7 +139,7 @@ class FigureCollector(Collector):
             "ready", "Whether /readyz says yes.", (), {(): int(all(conditions.values()))} if conditions else {}
         )
         yield _gauge("condition", "1 for each condition of readiness that is met.", ("condition",),
-                     {(name,): int(met) for name, met in conditions.items()})  # fmt: skip
+                     {(name,): int(met) for name, met in conditions.items()})
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> CounterMetricFamily:

@@ -29,7 +29,7 @@ HTTP_STATUSES: Final = frozenset({200, 201, 202, 204, 400, 401, 403, 404, 408, 4
 FAULTS: Final = frozenset(
     {"connect_failed", "tls_failed", "dns_failed", "pool_timeout", "timeout", "connection_reset", "answer_cut",
      "answer_unreadable", "answer_too_large", "interrupted"}
-)  # fmt: skip
+)
 OTHER: Final = "other"
 
 

@@ -371,11 +371,11 @@ class WorkspaceConsumer:
         while True:
             await asyncio.sleep(RECONCILE_EVERY)
             self._lost_at = await known_loss(self.ledger)
-            await self._doubts.carry()
+            await self._doubts.adopt_orphans()
             await self._follow_settlements()
             if self._settings.reconcile:
                 async with self._lease.held() as mine:
-                    for execution in await self._doubts.settle_ripe() if mine else ():
+                    for execution in await self._doubts.resolve_ripe() if mine else ():
                         self._send_again(execution)
 
     async def _follow_settlements(self) -> None:

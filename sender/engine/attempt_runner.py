@@ -55,10 +55,7 @@ class AttemptRunner:
         attempt.begun = True
         execution, permit = attempt.execution, attempt.permit
         job = execution.job
-        execution.attempts += 1
-        execution.tried_at = self._context.wall()
-        if execution.started_at is None:
-            execution.started_at = execution.tried_at
+        execution.begin(self._context.wall(), self._context.clock.steps)
         key_version = self._context.api.key_version
         wire = Wire(on_written=permit.written)
         answer: Reply | TransportFault
@@ -94,6 +91,8 @@ class AttemptRunner:
             attempt = await self._ask_why(attempt, self._triggers)
         decision = decide(attempt, self._context.policy, self._context.wall())
         execution.tries, execution.refusals = decision.tries, decision.refusals
+        if verdict.doubtful:
+            execution.doubt()
         if decision.outcome is not None:
             await self._end(execution, decision.outcome, resendable=decision.resendable)
         else:
@@ -101,6 +100,8 @@ class AttemptRunner:
 
     def _observe(self, execution: JobExecution, answer: Reply | TransportFault, latency: float | None) -> None:
         status = answer.status if isinstance(answer, Reply) else answer.code
+        if isinstance(answer, Reply):
+            self._context.clock.observe(answer.date)
         self._context.observer.observe_attempt(self._name, execution.job.kind.name, status, latency)
         execution.span.attempt(status, latency)
 
@@ -135,9 +136,11 @@ class AttemptRunner:
         return self._context.api.key_version != used or self._context.api.reload_key()
 
     async def _end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
-        execution.doubted = outcome.status == "in_doubt"
+        if outcome.status == "in_doubt":
+            execution.doubt()
         self._context.kinds.passed(execution.job.kind.name)
         self._queue.finish(execution)
         listener = self._context.listener
-        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
+        marks = self._context.clock.marks_since(execution.clock_steps) if outcome.status == "in_doubt" else None
+        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable, marks=marks)))
         await listener.job_ended(execution, outcome, resendable=resendable)

@@ -66,8 +66,8 @@ class HandOver:
 
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
-        wall = self._context.wall()
-        refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        wall, marks = self._context.wall(), self._context.clock.marks()
+        refused = await self._context.ledger.hand_over([execution.claim(wall, marks) for execution in batch])
         for execution in batch:
             record = refused.get(execution.job.key)
             if record is None:

@@ -1,4 +1,4 @@
-"""A Delivery is a job in the engine's hands: the one thing that changes while its requests go out."""
+"""A JobExecution is a job in the engine's hands: the one thing that changes while its requests go out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sender.runtime.tracing import NOBODY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sender.engine.api_clock import ClockMarks
     from sender.jobs.job import Job
     from sender.jobs.problem import Problem
     from sender.outcomes.outcome import Status
@@ -54,16 +55,44 @@ class JobExecution:
     span: JobSpan = NOBODY
     """Where its attempts are traced."""
     doubted: bool = False
-    """Whether an attempt before this one may have been accepted."""
+    """Whether an attempt before this one may have been accepted, in this run or an earlier one."""
+    doubted_since: float | None = None
+    """Unix seconds of the first attempt of this run that may have been accepted, and of which no end is known."""
+    clock_steps: int | None = None
+    """`ApiClock.steps` at the first such attempt, else at the last one."""
 
     @property
     def resource(self) -> str | None:
         """Deliveries with the same resource run one after another; None runs beside anything."""
         return self.job.path.rpartition("/")[0] if self.job.kind.lane == "app" else None
 
-    def claim(self, wall: float) -> HandOverRecord:
-        """What the ledger must know before the request leaves; `wall` is unix seconds, no later than the write."""
-        return HandOverRecord(self.job.key, self.job.content, self._detail(since=wall))
+    def claim(self, wall: float, marks: ClockMarks | None = None) -> HandOverRecord:
+        """What the ledger must know before the request leaves; `wall` is unix seconds, no later than the write.
+
+        `marks` tell what that clock is worth.
+        """
+        since = wall if self.doubted_since is None else self.doubted_since
+        return HandOverRecord(self.job.key, self.job.content, self._detail(since=since, marks=marks))
+
+    def begin(self, wall: float, clock_steps: int) -> None:
+        """Another attempt begins, at that unix time."""
+        self.attempts += 1
+        self.tried_at = wall
+        if self.started_at is None:
+            self.started_at = wall
+        if self.doubted_since is None:
+            self.clock_steps = clock_steps
+
+    def doubt(self) -> None:
+        """The API may have accepted the last attempt."""
+        self.doubted = True
+        if self.doubted_since is None:
+            self.doubted_since = self.tried_at
+
+    def detail(self, until: float | None, marks: ClockMarks | None) -> bytes:
+        """What the ledger keeps of the doubtful attempts, JSON; `until` are the unix seconds at which they ended."""
+        since = self.tried_at if self.doubted_since is None else self.doubted_since
+        return self._detail(since=since, until=until, marks=marks)
 
     def outcome(self, status: Status, *problems: Problem, **facts: Any) -> Outcome:
         """How it ended; `facts` are the further fields of an Outcome."""
@@ -82,8 +111,10 @@ class JobExecution:
             **facts,
         )
 
-    def entry(self, outcome: Outcome, *, resendable: bool = True) -> FinalRecord:
-        """The same for the ledger."""
+    def entry(
+        self, outcome: Outcome, *, resendable: bool = True, marks: ClockMarks | None = None
+    ) -> FinalRecord:
+        """The same for the ledger; `marks` as in `claim`."""
         if outcome.status == "invalid" or outcome.status == "duplicate":
             raise ValueError(f"{outcome.status} jobs claim no identity")
         return FinalRecord(
@@ -92,13 +123,13 @@ class JobExecution:
             outcome.status,
             outcome.to_line(),
             result=result_of(self.job.path, dict(outcome.result)),
-            detail=self._detail(since=self.tried_at, until=outcome.finished_at)
-            if outcome.status == "in_doubt"
-            else None,
+            detail=self.detail(outcome.finished_at, marks) if outcome.status == "in_doubt" else None,
             resendable=resendable,
         )
 
-    def _detail(self, since: float | None, until: float | None = None) -> bytes:
+    def _detail(
+        self, since: float | None, until: float | None = None, marks: ClockMarks | None = None
+    ) -> bytes:
         job = self.job
         payload = orjson.loads(job.body)
         self.template = template_of(payload)
@@ -113,6 +144,7 @@ class JobExecution:
             started_at=self.started_at,
             since=since,
             until=until,
+            **(marks or {}),
         )
         if job.meta is not None:
             detail["meta"] = orjson.Fragment(job.meta)

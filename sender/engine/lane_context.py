@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from sender.engine.api_clock import ApiClock
 from sender.engine.backoff import Backoff
 from sender.engine.kind_gate import KindGate
 from sender.runtime.metrics import NoMetrics
@@ -99,3 +100,4 @@ class LaneContext:
     kinds: KindGate = field(default_factory=KindGate)
     observer: Observer = field(default_factory=NoMetrics)
     wall: Callable[[], float] = time.time
+    clock: ApiClock = field(default_factory=ApiClock)

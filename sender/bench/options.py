@@ -63,7 +63,7 @@ def own_options(parser: argparse.ArgumentParser) -> None:
     judged = parser.add_argument_group("the result")
     judged.add_argument("--threshold", dest="bench_threshold", metavar="CHECK", action="append",
                         help="exit 1 unless this holds, like p99<50ms, service.p99<0.2s, errors<0.1%% or rate>=990; "
-                        "repeatable")  # fmt: skip
+                        "repeatable (default: errors<1%%, beside others that do not name errors)")  # fmt: skip
     _add(judged, "bench_save", "FILE", "write the result there, for `compare` and for `sender report`")
     proof = parser.add_argument_group("the proof of the pacing")
     proof.add_argument("--prove-pacing", dest="bench_prove_pacing", action="store_true", default=None,

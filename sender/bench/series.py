@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sender.distribution import Distribution
+from sender.metrics.histogram import COARSE, Histogram, grid
 
 MOST_STEPS: Final = 1800
 
@@ -19,7 +19,7 @@ class Step:
     answered: int = 0
     ok: int = 0
     http_429: int = 0
-    latency_ms: Distribution = field(default_factory=Distribution)
+    latency_ms: Histogram = field(default_factory=lambda: Histogram(grid(COARSE)))
 
     def merge(self, other: Step) -> None:
         """Count what the other one counted."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ROWS = (
     ("latency, from the planned start", "latency_ms"),
     ("service, from the real start", "service_ms"),
+    ("errors, from the planned start", "error_ms"),
     ("late start", "start_lag_ms"),
 )
 FIGURES = ("p50", "p90", "p99", "p99.9", "max", "mean")
@@ -28,7 +29,8 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def told(result: Mapping[str, Any], thresholds: Iterable[Threshold] = ()) -> str:
     """The whole result."""
     lines = [_heading(result["asked"]), *_rate(result), ""]
-    lines += table([("ms", *FIGURES), *((name, *(ms(result[key][one]) for one in FIGURES)) for name, key in ROWS)])
+    lines += table([("ms", *FIGURES), *((name, *(ms(result[key][one]) for one in FIGURES)) for name, key in ROWS
+                                     if key != "error_ms" or result["reached"]["errors"])])
     lines += ["", *_answers(result)]
     lines += [_verdict(threshold, result) for threshold in thresholds]
     return "\n".join(lines) + "\n"
@@ -45,11 +47,12 @@ def _heading(asked: Mapping[str, Any]) -> str:
 def _rate(result: Mapping[str, Any]) -> list[str]:
     asked, reached = result["asked"], result["reached"]
     if asked["rate"] == "max":
-        lines = [(f"reached {reached['rate']:,.1f} requests/s with {asked['concurrency']} hands; without a schedule "
-                 "latency is service time")]  # fmt: skip
+        lines = [f"reached {reached['rate']:,.1f} requests/s with the wanted answer, by {asked['concurrency']} hands"]
+        lines.append("without a schedule latency is service time")
     else:
-        lines = [f"asked {asked['rate']:,g} requests/s, reached {reached['rate']:,.1f} ({reached['share']:.2%})"]
-        if not reached["rate_reached"] and not reached["stopped"]:
+        rates = f"asked {asked['rate']:,g} requests/s, started {reached['started_rate']:,.1f}"
+        lines = [f"{rates}, reached {reached['rate']:,.1f} with the wanted answer ({reached['share']:.2%})"]
+        if reached["not_started"] and not reached["rate_reached"] and not reached["stopped"]:
             lines.append(f"THE RATE WAS NOT REACHED: {reached['not_started']:,} of {reached['planned']:,} requests "
                          "were never started; they count with the time they waited")  # fmt: skip
         if reached["held_up"]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 GROUPS = (
     ("latency, from the planned start", "latency_ms"), ("service, from the real start", "service_ms"),
-    ("late start", "start_lag_ms"),
+    ("errors, from the planned start", "error_ms"), ("late start", "start_lag_ms"),
 )  # fmt: skip
 FIGURES = ("p50", "p90", "p99", "p99.9", "max", "mean")
 
@@ -107,7 +107,11 @@ def _percentiles(result: Mapping[str, Any], index: int) -> Chart | None:
 
 
 def _figures(result: Mapping[str, Any]) -> Table:
-    rows = tuple((name, *(ms(result[group][one]) for one in FIGURES)) for name, group in GROUPS)
+    rows = tuple(
+        (name, *(ms(result[group][one]) for one in FIGURES))
+        for name, group in GROUPS
+        if any(result.get(group, {}).values())
+    )
     return Table("Durations", ("", *FIGURES), rows)
 
 

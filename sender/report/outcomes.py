@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from sender.distribution import Distribution
+from sender.metrics.histogram import Histogram
 from sender.outcome import STATUSES
 from sender.report.fates import Fates
 from sender.report.timeline import Timeline
@@ -51,7 +51,7 @@ class OutcomeFigures:
         self.last: float | None = None
         self.kinds: Counter[str] = Counter()
         self.timeline = Timeline()
-        self.latency_ms = Distribution()
+        self.latency_ms = Histogram()
         self.examples: dict[str, Example] = {}
         self.fates: dict[tuple[str, str], int] = {}
         self._fates = Fates()

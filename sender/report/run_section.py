@@ -57,7 +57,7 @@ def _facts(figures: OutcomeFigures) -> tuple[Fact, ...]:
     ]
     if figures.timeline.busiest:
         facts.append(Fact("busiest second", number(figures.timeline.busiest)))
-    if latency.total:
+    if latency.count:
         facts += [Fact("latency p50", ms(p50)), Fact("latency p99", ms(p99)), Fact("latency max", ms(latency.most))]
     return tuple(facts)
 
@@ -93,7 +93,7 @@ def _trouble(points: list[tuple[float, Step]], width: int) -> list[Curve]:
 
 
 def _latency(figures: OutcomeFigures, index: int) -> Chart | None:
-    if not figures.latency_ms.total:
+    if not figures.latency_ms.count:
         return None
     _, steps = figures.timeline.steps(MOST_POINTS)
     values = [step.latency_ms.percentiles((50, 90, 99)) for _, step in steps]
@@ -105,14 +105,14 @@ def _latency(figures: OutcomeFigures, index: int) -> Chart | None:
     coarse, rows = figures.timeline.steps(MOST_ROWS)
     table = Table(f"Steps of {coarse} s", ("from", "p50", "p90", "p99", "max"),
                   tuple((span(at), *map(ms, step.latency_ms.percentiles((50, 90, 99))), ms(step.latency_ms.most))
-                        for at, step in rows if step.latency_ms.total))  # fmt: skip
+                        for at, step in rows if step.latency_ms.count))  # fmt: skip
     told = f"Latency over the time of the run; over all of it p50 is {ms(p50)} and p99 {ms(p99)}."
     return Chart(f"latency-{index}", "Latency over time", told, tuple(at for at, _ in steps), "ms", curves, table,
                  note="From the last attempt's write to its answer.")  # fmt: skip
 
 
 def _percentiles(figures: OutcomeFigures, index: int) -> Chart | None:
-    total = figures.latency_ms.total
+    total = figures.latency_ms.count
     if not total:
         return None
     percents = tuple(percent for percent in PERCENTS if percent <= 100 - 100 / total or percent == PERCENTS[0])

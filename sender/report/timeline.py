@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sender.distribution import Distribution
+from sender.metrics.histogram import COARSE, Histogram, grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Step:
     requests: int = 0
     retries: int = 0
     http_429: int = 0
-    latency_ms: Distribution = field(default_factory=Distribution)
+    latency_ms: Histogram = field(default_factory=lambda: Histogram(grid(COARSE)))
 
     def merge(self, other: Step) -> None:
         """Count what the other one counted."""

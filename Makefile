@@ -26,10 +26,10 @@ test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
-	@$(BIN)/python -m tests.crash --kills 200
+	@$(BIN)/python -m tests.campaigns.crash --kills 200
 
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
-	@$(BIN)/python -m tests.faulty_api
+	@$(BIN)/python -m tests.campaigns.faults
 
 # autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
 $(RIVALS): requirements.lock benchmarks/rivals.lock
@@ -54,12 +54,10 @@ bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchm
 
 check: $(READY)  ## Lint and check types
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)  ## Format the code
+format: $(READY)  ## Mend what the linter can mend
 	$(BIN)/ruff check --fix-only .
-	$(BIN)/ruff format .
 
 lock:  ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml

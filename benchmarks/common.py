@@ -22,7 +22,7 @@ ENVIRONMENT = {**os.environ, "SENDER_API_KEY": KEY, "PYTHONPATH": str(ROOT)}
 EMAIL = {
     "to": "person1@example.com", "transactional_message_id": 3,
     "identifiers": {"id": "1"}, "message_data": {"order": "O-1", "total": "12.50"},
-}  # fmt: skip
+}
 """What every contender sends; those that read jobs send it with a person of its own in each."""
 
 

@@ -173,10 +173,10 @@ def bare(url: str, path: str, loop: str, rate: str) -> None:
 
 def engine(loop: str, remembering: str, *arguments: str) -> None:
     """`sender send` in this process, timed from warm connections to the last outcome on record."""
-    import sender.loop
-    from sender.cli import main as command
-    from sender.run import Run
-    from sender.workspace import Workspace
+    import sender.runtime.loop
+    from sender.cli.main import main as command
+    from sender.engine.workspace import Workspace
+    from sender.send.send_run import Run
 
     stay_on(min)
     begun: list[tuple[float, float]] = []
@@ -194,15 +194,15 @@ def engine(loop: str, remembering: str, *arguments: str) -> None:
     if remembering in ("nothing", "without"):
         forget(also_outcomes=remembering == "nothing")
     if loop == "asyncio":
-        sender.loop._loop_factory = lambda: None  # noqa: SLF001
+        sender.runtime.loop._loop_factory = lambda: None  # noqa: SLF001
     command(list(arguments))
 
 
 def forget(*, also_outcomes: bool) -> None:
     """Have no ledger, and no outcome log either."""
-    import sender.memory
-    from sender.ledger.memory import MemoryLedger
-    from sender.outcome_log import OutcomeLog
+    import sender.session.stores
+    from sender.ledger.memory_ledger import MemoryLedger
+    from sender.outcomes.outcome_log import OutcomeLog
 
     class Forgetful(MemoryLedger):
         """Knows nothing, and takes note of nothing."""
@@ -223,7 +223,7 @@ def forget(*, also_outcomes: bool) -> None:
 
     async def append(*_: Any) -> None: ...
 
-    sender.memory.SqliteLedger = Forgetful  # type: ignore[assignment, misc]
+    sender.session.stores.SqliteLedger = Forgetful  # type: ignore[assignment, misc]
     if also_outcomes:
         OutcomeLog.append = append  # type: ignore[method-assign, assignment]
 
@@ -237,13 +237,13 @@ def measure(url: str, jobs: Path, program: str, loop: str, pace: str = "max") ->
         command = [
             "engine", loop, program, "send", jobs.name, "--base-url", url, "--json", "--no-progress", "--no-preflight",
             "--rate", pace, "--concurrency", str(CONCURRENCY), "--durability", durability,
-        ]  # fmt: skip
+        ]
     with tempfile.TemporaryDirectory(dir=jobs.parent) as folder:
         (Path(folder) / jobs.name).symlink_to(jobs)
         done = subprocess.run(
             [sys.executable, __file__, *command], cwd=folder, env={**os.environ, "SENDER_API_KEY": KEY},
             capture_output=True, check=False,
-        )  # fmt: skip
+        )
     told = [line for line in done.stderr.decode().splitlines() if line.startswith("[")]
     if not told:
         raise RuntimeError(done.stderr.decode())

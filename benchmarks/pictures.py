@@ -15,12 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.browser import browser, chromium, opened
-from tests.processes import Sandbox, email, environment, running_sandbox, write_jobs
+from tests.support.browser import browser, chromium, opened
+from tests.support.processes import Sandbox, email, environment, running_sandbox, write_jobs
 
 JOBS = 6000
 PAGES = (("report", "run.html", 1000, 1200, False), ("report-phone", "run.html", 390, 1200, True),
-         ("bench", "bench.html", 1000, 1020, False))  # fmt: skip
+         ("bench", "bench.html", 1000, 1020, False))
 
 
 def sender(cwd: Path, *arguments: str) -> None:
@@ -49,7 +49,7 @@ def record(folder: Path) -> None:
         trouble.join()
     with running_sandbox("--rate-send", "0", "--latency", "5-30") as sandbox:
         sender(folder, "bench", "--base-url", sandbox.url, "--rate", "500", "--duration", "20", "--save", "bench.json",
-               "--threshold", "p99<100ms")  # fmt: skip
+               "--threshold", "p99<100ms")
     sender(folder, "report", "receipts.jsonl.outcomes.jsonl", "--out", "run.html")
     sender(folder, "report", "bench.json", "--out", "bench.html")
 

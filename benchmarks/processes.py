@@ -32,7 +32,7 @@ def process(
     running = subprocess.Popen(
         _on(core, command), cwd=folder, env=ENVIRONMENT,
         stdout=subprocess.PIPE if talks else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
         yield running
     finally:

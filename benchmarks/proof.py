@@ -54,7 +54,7 @@ def table(proofs: list[dict[str, Any]]) -> str:
 def _row(proof: dict[str, Any]) -> list[object]:
     gaps = " / ".join(f"{proof['gaps_ms'][name]:.2f}" for name in ("p1", "p50", "p99"))
     return [proof["told"], f"{proof['share']:.2%}", proof["most_written"], proof["most_arrived"], proof["http_429"],
-            gaps, _holds(proof)]  # fmt: skip
+            gaps, _holds(proof)]
 
 
 def _holds(proof: dict[str, Any]) -> str:

@@ -13,14 +13,14 @@ import orjson
 from client import CONNECTIONS, WARM
 from common import EMAIL, KEY
 
-from sender.logs import set_up
-from sender.loop import run
-from sender.state.urls import open_state
+from sender.runtime.logs import set_up
+from sender.runtime.loop import run
+from sender.shared_state.state_url import open_state
 from sender.transport import Request, Wire
-from sender.transport.http import HttpTransport
+from sender.transport.http_transport import HttpTransport
 
 if TYPE_CHECKING:
-    from sender.state.pacer import SharedTurn
+    from sender.shared_state.shared_pacer import SharedTurn
 
 REQUEST = Request("POST", "/v1/send/email", orjson.dumps(EMAIL))
 

@@ -74,7 +74,7 @@ class RedisServer:
         self._command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
             "--appendonly", "yes", "--appendfsync", "everysec",
-        ]  # fmt: skip
+        ]
         self.client = Redis(port=self.port, socket_timeout=5)
         self._ran = (0, 0)
         self.start()
@@ -129,7 +129,7 @@ class Fleet:
                 payload = {
                     "to": f"person{number}@example.com", "transactional_message_id": 3,
                     "identifiers": {"id": str(number)}, "message_data": {"n": number},
-                }  # fmt: skip
+                }
                 pipe.xadd("jobs", {"job": json.dumps({"id": f"r-{number}", "kind": "email", "payload": payload})})
             pipe.execute()
 
@@ -139,7 +139,7 @@ class Fleet:
             sys.executable, "-m", "sender", "consume", f"{url}/0?stream=jobs&group=senders", "--state", f"{url}/1",
             "--dead-letter", f"{url}/0?stream=dead", "--base-url", self.url, "--log-format", "json",
             "--outcomes", f"outcomes-{number}.jsonl", "--reconcile-lag", "1",
-        ]  # fmt: skip
+        ]
         environment = {**os.environ, "SENDER_API_KEY": KEY}
         with (self.folder / f"log-{number}").open("ab") as log:
             return subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
@@ -164,7 +164,7 @@ class Fleet:
             name, f"{rate_of(stamps):.2f}/s", most_in_second(stamps), lane["rejected_429"], len(numbers), len(lost),
             sum(count > 1 for count in numbers.values()), len(doubts),
             f"{pacers / len(stamps):.3f}, {every / len(stamps):.3f}",
-        )  # fmt: skip
+        )
 
     def drain(self) -> str:
         """One sentence on the end of a busy replica."""

@@ -118,7 +118,7 @@ def _used(port: int) -> tuple[int, int]:
 
 def table(found: dict[tuple[str, int], Shared | None]) -> str:
     head = ("pacer", "replicas", "reached", f"most in any second (limit {LIMIT})", "strict 429s",
-            "commands per request", "round trips per request")  # fmt: skip
+            "commands per request", "round trips per request")
     return results.table(head, (_row(*key, shared) for key, shared in found.items()))
 
 
@@ -127,7 +127,7 @@ def _row(name: str, replicas: int, shared: Shared | None) -> list[object]:
         return [name, replicas, "not installed", "", "", "", ""]
     counts = shared.counts
     return [name, replicas, f"{counts.reached:.1%}", counts.most, counts.refused,
-            f"{shared.commands:.2f}", f"{shared.round_trips:.2f}"]  # fmt: skip
+            f"{shared.commands:.2f}", f"{shared.round_trips:.2f}"]
 
 
 if __name__ == "__main__":

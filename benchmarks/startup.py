@@ -69,7 +69,7 @@ async def to_first_request(url: str, *options: str) -> float:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, cwd=folder, env={**os.environ, "SENDER_API_KEY": KEY},
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
             await process.wait()
     assert watch.first_post is not None
     return watch.first_post - begin

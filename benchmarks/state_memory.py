@@ -10,10 +10,10 @@ import time
 from common import machine
 from redis_server import redis_server
 
-from sender.identity import key_of_id
-from sender.ledger import Claim, Entry
-from sender.logs import set_up
-from sender.state.urls import open_state
+from sender.jobs.identity import key_of_id
+from sender.ledger import FinalRecord, HandOverRecord
+from sender.runtime.logs import set_up
+from sender.shared_state.state_url import open_state
 
 BATCH = 1000
 
@@ -24,8 +24,8 @@ async def measure(port: int, jobs: int) -> None:
     line = b'{"id":"receipt-000123","status":"sent"}'.ljust(350) + b"\n"
     for start in range(0, jobs, BATCH):
         keys = [key_of_id(None, f"receipt-{number}") for number in range(start, start + BATCH)]
-        await ledger.hand_over([Claim(key, key, b"{}".ljust(200)) for key in keys])
-        entries = [Entry(key, key, "sent", line, secrets.token_urlsafe(20)) for key in keys]
+        await ledger.hand_over([HandOverRecord(key, key, b"{}".ljust(200)) for key in keys])
+        entries = [FinalRecord(key, key, "sent", line, secrets.token_urlsafe(20)) for key in keys]
         await ledger.logged(await ledger.settle(entries))
     seconds = time.perf_counter() - begin
     await ledger.last_seq()

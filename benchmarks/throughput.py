@@ -191,7 +191,7 @@ def _row(name: str, found: Found) -> list[str]:
     rates = [run.rate for run in runs if run]
     cpu = median(run.cpu for run in runs if run)
     return [name, f"{median(rates):,.0f}", f"{max(rates):,.0f}",
-            *(_ratio(found, name, f"{BARE}, {loop}", rate_ratio) for loop in LOOPS), f"{cpu:.0f}"]  # fmt: skip
+            *(_ratio(found, name, f"{BARE}, {loop}", rate_ratio) for loop in LOOPS), f"{cpu:.0f}"]
 
 
 def ratios(found: Found) -> str:

@@ -18,10 +18,10 @@ import orjson
 import results
 from rivals import CHECKS, load
 
-from sender.job import Job, Line
-from sender.kinds import KINDS
-from sender.parsing import Parser
+from sender.jobs.job import Job, Line
+from sender.jobs.kinds import KINDS
 from sender.validation import check
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ def table(times: dict[str, list[float]], refuses: dict[str, int]) -> str:
     return results.table(head, (
         [name, f"{median(found):.2f}", f"{min(found):.2f}–{max(found):.2f}", f"{median(found) / own:.2f}",
          refuses.get(name, "–")] for name, found in times.items()
-    ))  # fmt: skip
+    ))
 
 
 if __name__ == "__main__":

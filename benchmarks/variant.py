@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import sender.memory
-from sender.cli import main
-from sender.ledger.memory import MemoryLedger
+import sender.session.stores
+from sender.cli.main import main
+from sender.ledger.memory_ledger import MemoryLedger
 
 
 class Forgetful(MemoryLedger):
@@ -33,7 +33,7 @@ def leave_out(parts: str) -> None:
         if part == "asyncio":
             sys.modules["uvloop"] = None  # type: ignore[assignment]  # makes `import uvloop` fail
         elif part == "no-ledger":
-            sender.memory.SqliteLedger = Forgetful  # type: ignore[attr-defined,assignment]
+            sender.session.stores.SqliteLedger = Forgetful  # type: ignore[attr-defined,assignment]
 
 
 if __name__ == "__main__":

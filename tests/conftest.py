@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import install_missing, pytest_terminal_summary
+from tests.support.servers import install_missing, pytest_terminal_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -44,7 +44,7 @@ SHARED: Final = {
 }
 CHECKS: Final = (
     "msgspec:checks", "jsonschema_rs:checks", "fastjsonschema:checks", "pydantic:checks", "jsonschema:checks",
-)  # fmt: skip
+)
 
 
 def load(what: str) -> Any:

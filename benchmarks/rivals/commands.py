@@ -63,5 +63,5 @@ class Tools:
             return None
         script = self._folder / "paced.js"
         script.write_text(_K6.format(rate=rate, seconds=seconds, connections=connections, key=KEY,
-                                     url=self._url, body=self._body))  # fmt: skip
+                                     url=self._url, body=self._body))
         return [program, "run", "--quiet", str(script)]

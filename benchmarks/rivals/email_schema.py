@@ -11,7 +11,7 @@ _TEXT: Final = {"type": ["string", "null"]}
 _FLAG: Final = {"type": ["boolean", "null"]}
 _TEXTS: Final = ("language", "cc", "bcc", "from", "reply_to", "subject", "preheader", "body", "body_plain", "body_amp")
 _FLAGS: Final = ("queue_draft", "disable_message_retention", "send_to_unsubscribed", "auto_create", "fake_bcc",
-                 "tracked", "disable_css_preprocessing")  # fmt: skip
+                 "tracked", "disable_css_preprocessing")
 _GIVEN: Final = {"type": ["string", "integer"], "minLength": 1}
 _ASCII: Final = r"^[\x00-\x09\x0b-\x7f]*$"
 SCHEMA: Final[dict[str, Any]] = {
@@ -44,4 +44,4 @@ SCHEMA: Final[dict[str, Any]] = {
         {"required": ["transactional_message_id"], "properties": {"transactional_message_id": _GIVEN}},
         {"required": ["body", "subject"], "properties": {"body": _GIVEN, "subject": _GIVEN}},
     ],
-}  # fmt: skip
+}

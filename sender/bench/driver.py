@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from sender.bench.failure import is_hopeless, reason
 from sender.bench.measures import Measures
-from sender.kinds import KINDS
+from sender.jobs.kinds import KINDS
 from sender.transport import TransportFault
-from sender.verdict import Rules, judge
+from sender.transport.verdict import Rules, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sender.bench.clock import Alarm
     from sender.bench.plan import BenchPlan
     from sender.transport import Reply, Transport
-    from sender.verdict import Verdict
+    from sender.transport.verdict import Verdict
 
 RULES: Final = Rules()
 AT_ONCE: Final = 16

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sender.masking import mask
+from sender.jobs.masking import mask
 from sender.transport import Reply
 
 if TYPE_CHECKING:
     from collections import Counter
 
     from sender.transport import TransportFault
-    from sender.verdict import Verdict
+    from sender.transport.verdict import Verdict
 
 REFUSALS: Final = frozenset({401, 403, 404, 405})
 """Statuses about key or path rather than about a request's content."""

@@ -6,11 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sender.bench.series import Series
-from sender.metrics.histogram import Histogram
+from sender.runtime.histogram import Histogram
 
 if TYPE_CHECKING:
     from sender.bench.schedule import Schedule
-    from sender.verdict import Verdict
+    from sender.transport.verdict import Verdict
 
 
 class Measures:

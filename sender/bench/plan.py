@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sender.api_key import ApiKey
     from sender.bench.schedule import Schedule
     from sender.bench.templates import Template
+    from sender.config.api_key import ApiKey
 
 
 @dataclass(frozen=True, slots=True)

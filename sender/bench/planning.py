@@ -8,21 +8,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from sender.api_key import ApiKey
 from sender.bench.plan import BenchPlan
 from sender.bench.schedule import Schedule
 from sender.bench.templates import generated, read_templates, run_token
+from sender.config.api_key import ApiKey
 from sender.errors import UsageError
-from sender.kinds import KINDS
-from sender.parsing import Parser
-from sender.sources.inputs import open_inputs
-from sender.transport.urls import check_base_url
+from sender.inputs.inputs import open_inputs
+from sender.jobs.kinds import KINDS
+from sender.transport.base_url import check_base_url
 from sender.validation import Options
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from sender.bench.options import BenchOptions
     from sender.bench.templates import Template
-    from sender.settings import Settings
+    from sender.config.settings import Settings
 
 VENDOR: Final = "customer.io"
 MOST_TEMPLATES: Final = 100_000

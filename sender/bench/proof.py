@@ -9,20 +9,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.api_key import ApiKey
 from sender.bench.paced import Paced
 from sender.bench.planning import refuse_vendor
 from sender.bench.scenarios import SCENARIOS
+from sender.config.api_key import ApiKey
 from sender.errors import HaltError, UsageError
-from sender.loop import run as run_loop
-from sender.transport.urls import check_base_url
+from sender.runtime.loop import run as run_loop
+from sender.transport.base_url import check_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sender.bench.options import BenchOptions
     from sender.bench.scenarios import Scenario
-    from sender.settings import Settings
+    from sender.config.settings import Settings
 
 ENOUGH: Final = 0.995
 KEY: Final = "sandbox-key"
@@ -127,7 +127,7 @@ def _proof(scenario: Scenario, rate: float, paced: Paced) -> Proof:
 @contextmanager
 def _sandbox(rate: float, arguments: tuple[str, ...]) -> Iterator[str]:
     """A sandbox in a process of its own, with the limit that is to be proven; gives its URL."""
-    command = [sys.executable, "-m", "sender.sandbox", "--port", "0", "--key", KEY, "--rate-send", f"{rate:g}"]
+    command = [sys.executable, "-m", "sender", "sandbox", "--port", "0", "--key", KEY, "--rate-send", f"{rate:g}"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SENDER_")}
     process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, env=clean)  # noqa: S603 - ourselves
     try:

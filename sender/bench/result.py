@@ -13,7 +13,7 @@ import orjson
 
 from sender import __version__
 from sender.errors import OutputError, UsageError
-from sender.metrics.histogram import Histogram
+from sender.runtime.histogram import Histogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sender.metrics.histogram import COARSE, Histogram, grid
+from sender.runtime.histogram import COARSE, Histogram, grid
 
 MOST_STEPS: Final = 1800
 

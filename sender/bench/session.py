@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sender.bench.clock import clock, make_alarm
 from sender.bench.driver import Driver
 from sender.errors import HaltError
-from sender.loop import run as run_loop
-from sender.transport.http import HttpTransport
+from sender.runtime.loop import run as run_loop
+from sender.transport.http_transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from sender.errors import UsageError
-from sender.job import Invalid, Line
-from sender.kinds import KINDS
+from sender.jobs.job import Invalid, Line
+from sender.jobs.kinds import KINDS
 from sender.transport import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.kinds import Kind
-    from sender.parsing import Parser
+    from sender.jobs.kinds import Kind
+    from sender.validation.parser import Parser
 
 NUMBER: Final = b"{{bench.n}}"
 RUN: Final = b"{{bench.run}}"

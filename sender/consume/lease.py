@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from sender.consume.returns import end_all
+from sender.consume.requeue import end_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sender.consume.appetite import Appetite
-from sender.consume.holdings import Holding
-from sender.consume.returns import end_all, give_back
-from sender.job import Invalid, Line
-from sender.outcome import Outcome
-from sender.problem import Problem
+from sender.consume.prefetch import PrefetchPolicy
+from sender.consume.requeue import end_all, give_back
+from sender.consume.unacked import UnackedMessage
+from sender.jobs.job import Invalid, Line
+from sender.jobs.problem import Problem
+from sender.outcomes.outcome import Outcome
 from sender.queues import QueueError, QueueLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from sender.consume.closer import Closer
-    from sender.consume.station import Station
-    from sender.health import Conditions
-    from sender.job import Job
-    from sender.parsing import Parser
+    from sender.config.settings import Settings
+    from sender.consume.acknowledger import Acknowledger
+    from sender.consume.workspace_consumer import WorkspaceConsumer
+    from sender.jobs.job import Job
     from sender.queues import Message, Queue
-    from sender.settings import Settings
+    from sender.runtime.health import Conditions
+    from sender.validation.parser import Parser
 
 FIRST_WAIT: Final = 0.2
 MOST_WAIT: Final = 5.0
@@ -42,19 +42,19 @@ class Reader:
     """Reads until `stop`."""
 
     def __init__(
-        self, queue: Queue, stations: Mapping[str | None, Station], parser: Parser, settings: Settings, closer: Closer,
-        conditions: Conditions, look_back: Callable[[Queue], Awaitable[None]] | None = None,
-    ) -> None:  # fmt: skip
+        self, queue: Queue, consumers: Mapping[str | None, WorkspaceConsumer], parser: Parser, settings: Settings,
+        acknowledger: Acknowledger, conditions: Conditions, look_back: Callable[[Queue], Awaitable[None]] | None = None,
+    ) -> None:
         self.queue = queue
         self.lag: int | None = None
         """Messages that wait, as the broker told last."""
-        self._stations = stations
+        self._consumers = consumers
         self._parser = parser
         self._settings = settings
-        self._closer = closer
+        self._acknowledger = acknowledger
         self._conditions = conditions
         self._condition = f"queue {queue.source}"
-        self._appetite = Appetite(settings.prefetch)
+        self._appetite = PrefetchPolicy(settings.prefetch)
         self._number = 0
         self._look_back = look_back
         self._loop = asyncio.get_running_loop()
@@ -96,16 +96,20 @@ class Reader:
             await self._give_back_overdue()
 
     def _in_hand(self) -> list[Message]:
-        holdings = [one for station in self._stations.values() for one in station.holdings] + self._closer.holdings
+        holdings = [
+            one for workspace_consumer in self._consumers.values() for one in workspace_consumer.holdings
+        ] + self._acknowledger.holdings
         return [one.message for one in holdings if one.queue is self.queue]
 
     async def _read_once(self) -> None:
         if self._look_back is not None:
             await self._look_back(self.queue)
             self._look_back = None
-        in_hand = sum(one.holdings.of(self.queue) for one in self._stations.values()) + self._closer.of(self.queue)
+        in_hand = sum(one.holdings.of(self.queue) for one in self._consumers.values()) + self._acknowledger.of(
+            self.queue
+        )
         most = self._appetite.most(in_hand, self._loop.time())
-        if not most or not any(station.works for station in self._stations.values()):
+        if not most or not any(workspace_consumer.works for workspace_consumer in self._consumers.values()):
             await self._rest(LOOK_AGAIN)
             return
         messages = await self._read(most)
@@ -129,23 +133,23 @@ class Reader:
                 await asyncio.gather(reading, return_exceptions=True)
         return () if reading.cancelled() else reading.result()
 
-    async def _take_on(self, messages: Sequence[Message]) -> list[Holding]:
+    async def _take_on(self, messages: Sequence[Message]) -> list[UnackedMessage]:
         """To the stations with them; returns what has to be given back."""
-        arrived: defaultdict[str | None, list[tuple[Job, Holding]]] = defaultdict(list)
-        back: list[Holding] = []
+        arrived: defaultdict[str | None, list[tuple[Job, UnackedMessage]]] = defaultdict(list)
+        back: list[UnackedMessage] = []
         for message in messages:
-            holding = Holding(self.queue, message, self._loop.time())
+            holding = UnackedMessage(self.queue, message, self._loop.time())
             found = self._parse(message)
             if isinstance(found, Invalid):
                 back += self._refuse(holding, _invalid(found, found.problems))
-            elif found.workspace not in self._stations:
+            elif found.workspace not in self._consumers:
                 unknown = Problem("bad_workspace", "workspace", "no workspace of this name is configured")
                 back += self._refuse(holding, _invalid(found, (unknown,)))
             else:
                 arrived[found.workspace].append((found, holding))
-                self._appetite.saw(self._stations[found.workspace], found, self._loop.time())
+                self._appetite.saw(self._consumers[found.workspace], found, self._loop.time())
         for name, jobs in arrived.items():
-            back += await self._stations[name].take_on(jobs)
+            back += await self._consumers[name].take_on(jobs)
         return back
 
     def _parse(self, message: Message) -> Job | Invalid:
@@ -166,18 +170,18 @@ class Reader:
             return self._parser.parse(line, 0.0)
         return found
 
-    def _refuse(self, holding: Holding, outcome: Outcome) -> list[Holding]:
+    def _refuse(self, holding: UnackedMessage, outcome: Outcome) -> list[UnackedMessage]:
         """Have the refusal recorded by any station that works; if there is none, the message goes back."""
-        for station in self._stations.values():
-            if station.works:
-                station.refuse(holding, outcome)
+        for workspace_consumer in self._consumers.values():
+            if workspace_consumer.works:
+                workspace_consumer.refuse(holding, outcome)
                 return []
         return [holding]
 
     async def _give_back_overdue(self) -> None:
         now = self._loop.time()
-        for station in self._stations.values():
-            await give_back(station.withdraw(station.holdings.overdue(now)))
+        for workspace_consumer in self._consumers.values():
+            await give_back(workspace_consumer.withdraw(workspace_consumer.holdings.overdue(now)))
 
     async def _look_at_lag(self) -> None:
         while True:
@@ -204,4 +208,4 @@ def _invalid(found: Invalid | Job, problems: tuple[Problem, ...]) -> Outcome:
     return Outcome(
         found.id, kind, "invalid", found.source, found.line,
         problems=problems, warnings=found.warnings, meta=found.meta,
-    )  # fmt: skip
+    )

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sender.errors import OutputError, UsageError
-from sender.outcome_log import OutcomeLog
+from sender.outcomes.outcome_log import OutcomeLog
 from sender.queues import QueueError
-from sender.queues.urls import is_queue, open_publisher
+from sender.queues.opening import is_queue, open_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
+    from sender.outcomes.recorder import Log
     from sender.queues import OutcomeSink
-    from sender.recorder import Log
 
 STDOUT: Final = "-"
 FIRST_WAIT: Final = 0.2

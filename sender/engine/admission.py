@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from sender.job import Job
-    from sender.ledger import Standing
+    from sender.jobs.job import Job
+    from sender.ledger import JobRecord
 
 Admission = Literal["start", "duplicate", "standing", "id_conflict"]
 """`duplicate` = its twin stands in this run's input; `standing` = an earlier run ended it, only counted."""
 
 
 def admit(
-    job: Job, in_hand: str | None, standing: Standing | None, *, run: int, retry: Container[str] = ()
+    job: Job, in_hand: str | None, standing: JobRecord | None, *, run: int, retry: Container[str] = ()
 ) -> Admission:
     """Decide on a job; `in_hand` is the content of a job with the same identity that this run holds already."""
     if in_hand is not None:

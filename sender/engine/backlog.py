@@ -6,24 +6,24 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING
 
-from sender.problem import Problem
-from sender.recorder import Ended
+from sender.jobs.problem import Problem
+from sender.outcomes.recorder import FinishedJob
 
 if TYPE_CHECKING:
-    from sender.engine.delivery import Delivery
-    from sender.engine.desk import Desk
-    from sender.engine.queue import JobQueue
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.job_queue import JobQueue
+    from sender.engine.lane_context import LaneContext
 
 
 class Backlog:
     """Gives out the next job that may start; a retry whose time has come goes first."""
 
-    def __init__(self, queue: JobQueue, desk: Desk) -> None:
+    def __init__(self, queue: JobQueue, context: LaneContext) -> None:
         self._queue = queue
-        self._desk = desk
-        self._retries: list[tuple[float, int, Delivery]] = []
+        self._context = context
+        self._retries: list[tuple[float, int, JobExecution]] = []
         self._order = count()
-        self._left: list[Delivery] = []
+        self._left: list[JobExecution] = []
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._retries)
@@ -38,52 +38,52 @@ class Backlog:
         """Loop time at which the first of them may be tried again."""
         return self._retries[0][0] if self._retries else None
 
-    def take(self, now: float) -> Delivery | None:
+    def take(self, now: float) -> JobExecution | None:
         """The next job that may start now; those that no longer may are ended or left on the way."""
-        while (delivery := self._next(now)) is not None:
-            if delivery.withdrawn:
-                self._queue.finish(delivery)
-            elif delivery.job.kind.name in self._desk.halted_kinds:
-                self.leave(delivery)
-            elif self._expired(delivery):
-                self._end_expired(delivery)
+        while (execution := self._next(now)) is not None:
+            if execution.withdrawn:
+                self._queue.finish(execution)
+            elif execution.job.kind.name in self._context.halted_kinds:
+                self.leave(execution)
+            elif self._expired(execution):
+                self._end_expired(execution)
             else:
-                return delivery
+                return execution
         return None
 
-    def put_back(self, delivery: Delivery, due: float) -> None:
+    def put_back(self, execution: JobExecution, due: float) -> None:
         """Have it tried again from this loop time on."""
-        delivery.due = due
-        heapq.heappush(self._retries, (due, next(self._order), delivery))
+        execution.due = due
+        heapq.heappush(self._retries, (due, next(self._order), execution))
 
-    def leave(self, delivery: Delivery) -> None:
+    def leave(self, execution: JobExecution) -> None:
         """Leave it to the next run."""
-        self._queue.finish(delivery)
-        self._left.append(delivery)
+        self._queue.finish(execution)
+        self._left.append(execution)
 
     def begin(self) -> None:
         """Those left so far have been told of."""
         self._left.clear()
 
-    def left(self, handed_over: list[Delivery]) -> list[Delivery]:
+    def left(self, handed_over: list[JobExecution]) -> list[JobExecution]:
         """All that was not started or went back, `handed_over` ones among it; nothing waits here any more."""
         left = [*self._left, *handed_over, *self._queue.drain(), *(entry[2] for entry in self._retries)]
         self._retries.clear()
         return left
 
-    def _next(self, now: float) -> Delivery | None:
+    def _next(self, now: float) -> JobExecution | None:
         if self._retries and self._retries[0][0] <= now:
             return heapq.heappop(self._retries)[2]
         return self._queue.take()
 
-    def _expired(self, delivery: Delivery) -> bool:
-        expires_at = delivery.job.expires_at
-        return expires_at is not None and not delivery.attempts and self._desk.wall() > expires_at
+    def _expired(self, execution: JobExecution) -> bool:
+        expires_at = execution.job.expires_at
+        return expires_at is not None and not execution.attempts and self._context.wall() > expires_at
 
-    def _end_expired(self, delivery: Delivery) -> None:
+    def _end_expired(self, execution: JobExecution) -> None:
         problem = Problem(
             "expired", "expires_at", "the job's time was over before it could start; it was not requested"
         )
-        self._queue.finish(delivery)
-        self._desk.identities.ended(delivery.job.key)
-        self._desk.record(Ended(delivery.outcome("invalid", problem), None, key=delivery.job.key))
+        self._queue.finish(execution)
+        self._context.identities.ended(execution.job.key)
+        self._context.record(FinishedJob(execution.outcome("invalid", problem), None, key=execution.job.key))

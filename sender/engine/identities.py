@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sender.ledger import Ledger, Standing
+    from sender.ledger import JobRecord, Ledger
 
 
 class Identities:
@@ -53,11 +53,11 @@ class Identities:
 class LookUp:
     """The ledger's answer, good until the context is left."""
 
-    def __init__(self, identities: Identities, standings: dict[str, Standing]) -> None:
+    def __init__(self, identities: Identities, standings: dict[str, JobRecord]) -> None:
         self._identities = identities
         self.standings = standings
 
-    def __enter__(self) -> dict[str, Standing]:
+    def __enter__(self) -> dict[str, JobRecord]:
         return self.standings
 
     def __exit__(self, *_: object) -> None:

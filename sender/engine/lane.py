@@ -1,8 +1,8 @@
-"""A Lane: a pacer with its crew. It hands jobs over just ahead of their slots, and starts them in time.
+"""A Lane: a pacer with its attempts. It hands jobs over just ahead of their slots, and starts them in time.
 
-Backlog --pick--> HandOver (ledger) --ready--> [turn: pacer] --> Crew: Executor --> outcome, or back to the Backlog
-                                                                      |
-                                   pacer, guard, breaker <-- Governor-+
+Backlog --pick--> HandOver (ledger) --ready--> [pacer: permit] --> AttemptPool: AttemptRunner --> outcome, or Backlog
+                                                                            |
+                                      pacer, guard, breaker <-- ResponseFeedback
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sender.engine.attempt_pool import AttemptPool
+from sender.engine.attempt_runner import AttemptRunner
 from sender.engine.backlog import Backlog
-from sender.engine.crew import Crew
-from sender.engine.delivery import Delivery
-from sender.engine.executor import Executor
-from sender.engine.governor import Governor
-from sender.engine.handover import HandOver
+from sender.engine.feedback import ResponseFeedback
+from sender.engine.hand_over import HandOver
+from sender.engine.job_execution import JobExecution
 from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sender.engine.attempt_pool import InFlightAttempt
     from sender.engine.breaker import Breaker
-    from sender.engine.crew import Hand
-    from sender.engine.desk import Desk
-    from sender.engine.guard import Guard
-    from sender.engine.pacer import Pace
-    from sender.engine.queue import JobQueue
-    from sender.engine.triggers import Triggers
-    from sender.job import Job
-    from sender.kinds import LaneName
+    from sender.engine.job_queue import JobQueue
+    from sender.engine.lane_context import LaneContext
+    from sender.engine.trigger_follower import TriggerFollower
+    from sender.jobs.job import Job
+    from sender.jobs.kinds import LaneName
+    from sender.pacing.guard import Guard
+    from sender.pacing.pacer import Pace
 
 
 class Lane:
@@ -39,29 +39,31 @@ class Lane:
     def __init__(
         self,
         name: LaneName,
-        desk: Desk,
+        context: LaneContext,
         pacer: Pace,
         queue: JobQueue,
         breaker: Breaker,
         *,
         guard: Guard | None = None,
-        triggers: Triggers | None = None,
+        triggers: TriggerFollower | None = None,
         concurrency: int = 256,
     ) -> None:
         self.name = name
         self.pacer = pacer
         self.queue = queue
         self.breaker = breaker
-        self._desk = desk
+        self._context = context
         self._triggers = triggers
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._backlog = Backlog(queue, desk)
-        self._hand_over = HandOver(self._backlog, queue, pacer, desk, most=concurrency)
-        self._governor = Governor(name, desk, pacer, breaker, guard, on_return=lambda: self._crew.write_off())
-        executor = Executor(name, desk, queue, self._backlog, self._governor, triggers)
-        self._crew = Crew(executor.attempt, breaker, self._attempt_ended, concurrency=concurrency)
-        self._watchdog = Watchdog(name, desk, breaker, self._crew, self._changed.set)
+        self._backlog = Backlog(queue, context)
+        self._hand_over = HandOver(self._backlog, queue, pacer, context, most=concurrency)
+        self._feedback = ResponseFeedback(
+            name, context, pacer, breaker, guard, on_return=lambda: self._pool.write_off()
+        )
+        runner = AttemptRunner(name, context, queue, self._backlog, self._feedback, triggers)
+        self._pool = AttemptPool(runner.attempt, breaker, self._attempt_ended, concurrency=concurrency)
+        self._watchdog = Watchdog(name, context, breaker, self._pool, self._changed.set)
         self._fed = False
         self._stopping = False
         self._blocked = False
@@ -71,19 +73,19 @@ class Lane:
 
     def accept(self, job: Job) -> None:
         """Take on an admitted job."""
-        self.accept_delivery(Delivery(job))
+        self.accept_execution(JobExecution(job))
 
-    def accept_delivery(self, delivery: Delivery) -> None:
+    def accept_execution(self, execution: JobExecution) -> None:
         """Take on a job that is in the engine's hands already."""
-        self.queue.put(delivery)
+        self.queue.put(execution)
         self._changed.set()
 
-    def take_again(self, deliveries: Iterable[Delivery]) -> None:
+    def take_again(self, deliveries: Iterable[JobExecution]) -> None:
         """Take up jobs that ended in doubt and surely were not accepted, for another `run` after the first."""
         self._stopping = False
         self._backlog.begin()
-        for delivery in deliveries:
-            self.queue.put(delivery)
+        for execution in deliveries:
+            self.queue.put(execution)
 
     def fed(self) -> None:
         """No further job will come; `run` returns when the last one has ended."""
@@ -98,7 +100,7 @@ class Lane:
     def abort(self) -> None:
         """Stop, and let go of what is in hand at once: what was written becomes in doubt."""
         self.stop()
-        self._crew.abort()
+        self._pool.abort()
 
     @property
     def stopping(self) -> bool:
@@ -108,17 +110,17 @@ class Lane:
     @property
     def halted_kinds(self) -> set[str]:
         """Kinds that the API does not allow."""
-        return self._desk.halted_kinds
+        return self._context.halted_kinds
 
     @property
     def http_429(self) -> int:
         """Requests that the API answered with 429."""
-        return self._governor.http_429
+        return self._feedback.http_429
 
     @property
     def in_hand(self) -> int:
         """Requests under way."""
-        return len(self._crew)
+        return len(self._pool)
 
     @property
     def waiting(self) -> int:
@@ -133,7 +135,7 @@ class Lane:
         high, normal, low = self.queue.startable
         return high, normal + len(self._hand_over.ready) + self._backlog.retries, low
 
-    async def run(self) -> list[Delivery]:
+    async def run(self) -> list[JobExecution]:
         """Work until every job has ended, or `stop`; returns those that were not started or went back."""
         watch = asyncio.create_task(self._watchdog.run(), name=f"{self.name}: watch")
         start = asyncio.create_task(self._start(), name=f"{self.name}: start")
@@ -145,13 +147,13 @@ class Lane:
             start.cancel()
             self.abort()
             await asyncio.gather(watch, start, return_exceptions=True)
-            await self._crew.wait_closed()
+            await self._pool.wait_closed()
         left = self._backlog.left(list(self._hand_over.ready))
         await self._hand_over.release()
         return left
 
     async def _settle_down(self) -> None:
-        while self._crew or (self._hand_over.ready and not self._stopping):
+        while self._pool or (self._hand_over.ready and not self._stopping):
             self._changed.clear()
             await self._changed.wait()
 
@@ -162,12 +164,12 @@ class Lane:
             if batch:
                 await self._hand_over.claim(batch)
                 self._changed.set()
-            elif self._fed and not self.waiting and not self._crew:
+            elif self._fed and not self.waiting and not self._pool:
                 return
             else:
                 await self._wait(wait_until)
 
-    def _pick(self) -> tuple[list[Delivery], float | None]:
+    def _pick(self) -> tuple[list[JobExecution], float | None]:
         return self._hand_over.pick(self._loop.time()) if self._queue_open() else ([], None)
 
     async def _start(self) -> None:
@@ -180,29 +182,29 @@ class Lane:
                 await self._wait_for_work()
             asked = self._loop.time()
             turn = await self.pacer.turn()
-            self._desk.observer.observe_turn(self.name, self._loop.time() - asked)
+            self._context.observer.observe_turn(self.name, self._loop.time() - asked)
             if not ready or not self._may_start():
                 turn.give_back()
                 continue
-            self._crew.start(ready.popleft(), turn)
+            self._pool.start(ready.popleft(), turn)
             if self._hand_over.low:
                 self._changed.set()
 
     def _may_start(self) -> bool:
-        return not self._stopping and self._queue_open() and self._crew.may_start()
+        return not self._stopping and self._queue_open() and self._pool.may_start()
 
     def _queue_open(self) -> bool:
         """Whether the API takes another trigger into its queue; always so in the other lanes."""
         return self._triggers is None or self._triggers.open
 
-    def _attempt_ended(self, hand: Hand, error: BaseException | None) -> None:
+    def _attempt_ended(self, hand: InFlightAttempt, error: BaseException | None) -> None:
         if not hand.begun:
             hand.turn.give_back()
-            self._hand_over.ready.appendleft(hand.delivery)
-        if self._blocked or self._hand_over.low or not self._crew:  # else nobody could do anything about it yet
+            self._hand_over.ready.appendleft(hand.execution)
+        if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:
-            self._desk.halt(error if isinstance(error, HaltError) else FaultError(error))
+            self._context.halt(error if isinstance(error, HaltError) else FaultError(error))
 
     async def _wait_for_work(self) -> None:
         self._blocked = True

@@ -10,10 +10,10 @@ from sender.errors import HaltError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.attempt_pool import AttemptPool
     from sender.engine.breaker import Breaker
-    from sender.engine.crew import Crew
-    from sender.engine.desk import Desk
-    from sender.kinds import LaneName
+    from sender.engine.lane_context import LaneContext
+    from sender.jobs.kinds import LaneName
 
 EVERY: Final = 0.25
 """Seconds between looks."""
@@ -22,11 +22,13 @@ EVERY: Final = 0.25
 class Watchdog:
     """Looks at a lane again and again."""
 
-    def __init__(self, name: LaneName, desk: Desk, breaker: Breaker, crew: Crew, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, name: LaneName, context: LaneContext, breaker: Breaker, pool: AttemptPool, on_change: Callable[[], None]
+    ) -> None:
         self._name = name
-        self._desk = desk
+        self._context = context
         self._breaker = breaker
-        self._crew = crew
+        self._pool = pool
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
 
@@ -35,10 +37,10 @@ class Watchdog:
         while True:
             await asyncio.sleep(EVERY)
             now = self._loop.time()
-            if self._crew.stalled(now):
+            if self._pool.stalled(now):
                 self._on_change()
             if self._breaker.state == "open" and now >= self._breaker.retry_at:
-                answered = await self._desk.probe()
+                answered = await self._context.probe()
                 self._breaker.probed(self._loop.time(), answered=answered)
                 self._on_change()
             self._give_up(now)
@@ -46,5 +48,5 @@ class Watchdog:
     def _give_up(self, now: float) -> None:
         """End a run whose API has been away for too long."""
         outage = 0.0 if self._breaker.open_since is None else now - self._breaker.open_since
-        if outage > self._desk.policy.max_outage:
-            self._desk.halt(HaltError(f"the API has answered nothing in the lane {self._name} for {outage:,.0f} s"))
+        if outage > self._context.policy.max_outage:
+            self._context.halt(HaltError(f"the API has answered nothing in the lane {self._name} for {outage:,.0f} s"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 State = Literal["handed_over", "sent", "rejected", "failed", "in_doubt"]
 
 
-class Standing(NamedTuple):
+class JobRecord(NamedTuple):
     """What the ledger knows of one identity."""
 
     state: State
@@ -34,7 +34,7 @@ class Standing(NamedTuple):
     """True while another replica that lives has it handed over: it is not to be judged, only to be asked again."""
 
 
-class Claim(NamedTuple):
+class HandOverRecord(NamedTuple):
     """A job about to be handed over, with what must be known of it if no answer ever comes."""
 
     key: str
@@ -43,7 +43,7 @@ class Claim(NamedTuple):
     """JSON: id, kind, source, line, attempts, started_at, and what reconcile looks for. Dropped with the doubt."""
 
 
-class Entry(NamedTuple):
+class FinalRecord(NamedTuple):
     """The end of a job, or a change of its fate."""
 
     key: str
@@ -74,10 +74,10 @@ class Ledger(Protocol):
     run: int
     """Number of this run, counted from 1."""
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Standing]:
+    async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """What is known of these identities; the unknown ones are left out."""
 
-    async def hand_over(self, claims: Sequence[Claim]) -> dict[str, Standing]:
+    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """Durably mark these as handed over; only then may their requests be written.
 
         Returns those that were refused and how they stand: another replica holds or has ended them since they were
@@ -87,7 +87,7 @@ class Ledger(Protocol):
     async def release(self, keys: Sequence[str]) -> None:
         """Take back a hand-over of which surely nothing was accepted: the state before it stands again."""
 
-    async def settle(self, entries: Sequence[Entry]) -> int:
+    async def settle(self, entries: Sequence[FinalRecord]) -> int:
         """Durably record these ends and return the number of the last one, for `logged`."""
 
     async def logged(self, upto: int) -> None:

@@ -22,7 +22,7 @@ message is read again.
 | RabbitMQ, quorum | `x-delivery-count` + header `x-sender-deliveries` | a confirmed copy with that header, then ack |
 | RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
 | JetStream | its number of deliveries - give-backs | a key-value bucket beside the stream |
-| SQS | ApproximateReceiveCount - give-backs | the `GiveBacks` handed in (in memory when none is) |
+| SQS | ApproximateReceiveCount - give-backs | the `RequeueCounts` handed in (in memory when none is) |
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from sender.errors import SenderError
-from sender.masking import mask_credentials
+from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,12 +53,12 @@ class QueueLost(QueueError):  # noqa: N818 - said as it is meant
 class Message:
     """One message in hand."""
 
-    __slots__ = ("data", "deliveries", "group", "handle", "headers", "id", "link", "priority", "source")
+    __slots__ = ("connection", "data", "deliveries", "group", "handle", "headers", "id", "priority", "source")
 
     def __init__(
-        self, *, source: str, id: str, data: bytes, deliveries: int, handle: Any, link: Any = None,  # noqa: A002
+        self, *, source: str, id: str, data: bytes, deliveries: int, handle: Any, connection: Any = None,  # noqa: A002
         priority: Priority | None = None, headers: Mapping[str, str] | None = None, group: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.source = source
         """The queue's URL as shown to people: without credentials."""
         self.id = id
@@ -68,7 +68,7 @@ class Message:
         self.deliveries = deliveries
         """How often it was given out for work, this time included; give-backs do not count."""
         self.handle = handle
-        self.link = link
+        self.connection = connection
         self.priority = priority
         """From the URL's `?priority=`, for jobs that name none."""
         self.headers: Mapping[str, str] = headers or {}
@@ -120,7 +120,7 @@ class Queue(Protocol):
         """Disconnect; what is still in hand returns to the queue by itself."""
 
 
-class GiveBacks(Protocol):
+class RequeueCounts(Protocol):
     """Remembers give-backs for a broker that counts every delivery; shared by all replicas to be exact."""
 
     async def add(self, ids: Sequence[str]) -> None:

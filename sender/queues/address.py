@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from sender.errors import UsageError
-from sender.masking import MASK
-from sender.validation.report import nearest
+from sender.jobs.masking import MASK
+from sender.jobs.nearest import nearest
 
 if TYPE_CHECKING:
     from sender.queues import Priority
 
 SCHEMES: Final = {
     "redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp", "nats": "nats", "tls": "nats", "sqs": "sqs",
-}  # fmt: skip
+}
 _READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
 _WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
 _MORE: Final = {"redis": (), "amqp": (), "nats": (), "sqs": ("endpoint",)}
@@ -78,7 +78,7 @@ def parse(url: str, *, writes: bool = False) -> Address:
     return Address(
         broker=broker, url=plain, shown=shown(url), host=parts.hostname or "", path=unquote(parts.path.lstrip("/")),
         parameters=parameters, secrets=tuple(sorted(secrets, key=len, reverse=True)),
-    )  # fmt: skip
+    )
 
 
 def _split(url: str) -> SplitResult:

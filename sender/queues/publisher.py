@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from sender.queues.link import Link
+from sender.queues.broker_connection import BrokerConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,31 +32,33 @@ class Publisher(ABC, Generic[C]):
     def __init__(self, address: Address) -> None:
         self.address = address
         self.shown = address.shown
-        self._link: Link[C] = Link(address, self._connect, self._disconnect, self._is_lost)
+        self._connection: BrokerConnection[C] = BrokerConnection(
+            address, self._connect, self._disconnect, self._is_lost
+        )
 
     @property
     def alive(self) -> bool:
         """Whether the broker answered the last call."""
-        return self._link.alive
+        return self._connection.alive
 
     async def open(self) -> None:
         """Connect and check that the target is there: QueueError if it is not, QueueLost if nobody answers."""
-        await self._link.run(self._check)
+        await self._connection.run(self._check)
 
     async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
         """Durably keep a job line with the reason why nobody will try it again."""
         letter = Letter(line, "job", json.dumps(reason))
-        await self._link.run(lambda client: self._publish(client, [letter]))
+        await self._connection.run(lambda client: self._publish(client, [letter]))
 
     async def append(self, lines: Sequence[bytes]) -> None:
         """Durably append outcome lines in order; after an error some may stand there already."""
         letters = [Letter(line, "outcome") for line in lines]
         if letters:
-            await self._link.run(lambda client: self._publish(client, letters))
+            await self._connection.run(lambda client: self._publish(client, letters))
 
     async def aclose(self) -> None:
         """Disconnect."""
-        await self._link.aclose()
+        await self._connection.aclose()
 
     @abstractmethod
     async def _connect(self) -> C: ...

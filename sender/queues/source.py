@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from sender.queues import Message, QueueError, QueueLost
-from sender.queues.link import Link
+from sender.queues.broker_connection import BrokerConnection
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
-    from sender.queues import GiveBacks
+    from sender.queues import RequeueCounts
     from sender.queues.address import Address
 
 WAIT: Final = 1.0
@@ -35,7 +35,7 @@ class BrokerQueue(ABC, Generic[C]):
     hold_limit: float | None = None
     handles_outlive_connection: ClassVar[bool] = True
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: GiveBacks | None) -> None:
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
         self.address = address
         self.source = address.shown
         self.return_after = return_after
@@ -46,16 +46,18 @@ class BrokerQueue(ABC, Generic[C]):
         self._done: dict[Hashable, Message] = {}
         self._flushing = asyncio.Lock()
         self._reading: asyncio.Task[list[Message]] | None = None
-        self._link: Link[C] = Link(address, self._connect, self._disconnect, self._is_lost)
+        self._connection: BrokerConnection[C] = BrokerConnection(
+            address, self._connect, self._disconnect, self._is_lost
+        )
 
     @property
     def alive(self) -> bool:
         """Whether the broker answered the last call."""
-        return self._link.alive
+        return self._connection.alive
 
     async def open(self) -> None:
         """Connect and check that the queue is there."""
-        await self._link.run(self._check)
+        await self._connection.run(self._check)
 
     async def read(self, most: int) -> Sequence[Message]:
         """Up to `most` messages, waiting about a second for the first."""
@@ -73,7 +75,7 @@ class BrokerQueue(ABC, Generic[C]):
         """Take these out of the queue, now or when the broker is back."""
         self._done.update((self._key(message), message) for message in messages if self._holds(message))
         try:
-            await self._link.run(self._flush)
+            await self._connection.run(self._flush)
         except QueueLost:
             self._forget_dead_handles()
 
@@ -91,11 +93,11 @@ class BrokerQueue(ABC, Generic[C]):
 
     async def lag(self) -> int | None:
         """How many messages wait to be read, where the broker tells."""
-        return await self._link.run(self._lag)
+        return await self._connection.run(self._lag)
 
     async def left_since(self, seconds: float) -> bool:
         """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""
-        return await self._link.run(partial(self._left_since, seconds))
+        return await self._connection.run(partial(self._left_since, seconds))
 
     async def aclose(self) -> None:
         """Finish a read that was cancelled, repeat open acknowledgements once, disconnect."""
@@ -103,9 +105,9 @@ class BrokerQueue(ABC, Generic[C]):
             await self._finish(self._reading)
         if self._done:
             await self.ack(())
-        if self._link.alive:
+        if self._connection.alive:
             await self._unless_lost(self._leave, [])
-        await self._link.aclose()
+        await self._connection.aclose()
 
     async def _finish(self, reading: asyncio.Task[list[Message]]) -> None:
         """What a cancelled read still gets was not started: give it back."""
@@ -121,13 +123,13 @@ class BrokerQueue(ABC, Generic[C]):
             return await self._read(client, room)
 
         try:
-            return self._take(await self._link.run(work, longer=TRANSFER))
+            return self._take(await self._connection.run(work, longer=TRANSFER))
         except QueueLost:
             self._forget_dead_handles()
             raise
         except QueueError:
             if not self.handles_outlive_connection:  # what this read got already returns with the connection
-                await self._link.aclose()
+                await self._connection.aclose()
                 self._forget_dead_handles()
             raise
 
@@ -149,7 +151,7 @@ class BrokerQueue(ABC, Generic[C]):
             if held is message:
                 new.append(message)
             else:
-                held.handle, held.link = message.handle, message.link
+                held.handle, held.connection = message.handle, message.connection
         return new
 
     def _key(self, message: Message) -> Hashable:
@@ -167,7 +169,9 @@ class BrokerQueue(ABC, Generic[C]):
 
     def _forget_dead_handles(self) -> None:
         if not self.handles_outlive_connection:
-            self._release([message for message in self._held.values() if not self._link.is_current(message.link)])
+            self._release(
+                [message for message in self._held.values() if not self._connection.is_current(message.connection)]
+            )
 
     async def _flush(self, client: C) -> None:
         async with self._flushing:
@@ -180,7 +184,7 @@ class BrokerQueue(ABC, Generic[C]):
         if not batch and act != self._leave:
             return
         try:
-            await self._link.run(lambda client: act(client, batch))
+            await self._connection.run(lambda client: act(client, batch))
         except QueueLost:
             self._forget_dead_handles()
 

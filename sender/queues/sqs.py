@@ -2,7 +2,7 @@
 
 A message in hand is invisible to others for `return_after` seconds, and for as long as it is kept, 12 hours in all.
 Of a FIFO group one message is in hand at a time: messages are received one by one, and SQS holds back the rest of a
-group that has one in flight. SQS counts every receive; give-backs are subtracted by what `GiveBacks` remembers,
+group that has one in flight. SQS counts every receive; give-backs are subtracted by what `RequeueCounts` remembers,
 which a redrive policy of the queue's own does not know: its maxReceiveCount should be generous.
 Credentials come as for every AWS tool: environment, profile, role of the pod or machine.
 """
@@ -26,14 +26,14 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 
 from sender.queues import Message, QueueError, trace_context
-from sender.queues.link import PATIENCE
+from sender.queues.broker_connection import PATIENCE
 from sender.queues.publisher import Letter, Publisher
 from sender.queues.source import BrokerQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sender.queues import GiveBacks
+    from sender.queues import RequeueCounts
     from sender.queues.address import Address
 
 BATCH: Final = 10
@@ -108,7 +108,7 @@ class Source(BrokerQueue[Wire]):
 
     hold_limit = HOLD_LIMIT
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: GiveBacks | None) -> None:
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
         super().__init__(address, in_hand, return_after, given_back)
         self.keep_every = return_after / 3
         self._seconds = max(1, round(return_after))
@@ -143,7 +143,7 @@ class Source(BrokerQueue[Wire]):
             QueueUrl=wire.queue_url, MaxNumberOfMessages=1 if wire.fifo else min(BATCH, most),
             WaitTimeSeconds=ceil(wait), VisibilityTimeout=self._seconds,
             AttributeNames=["All"], MessageAttributeNames=["All"],
-        )  # fmt: skip
+        )
         return list(reply.get("Messages", ()))
 
     def _message(self, found: dict[str, Any], given_back: int) -> Message:
@@ -153,7 +153,7 @@ class Source(BrokerQueue[Wire]):
             deliveries=max(1, _received(found) - given_back), handle=found["ReceiptHandle"],
             priority=self.address.priority, group=found.get("Attributes", {}).get("MessageGroupId"),
             headers=trace_context({name: value.get("StringValue") for name, value in attributes.items()}),
-        )  # fmt: skip
+        )
 
     async def _ack(self, client: Wire, batch: list[Message]) -> None:
         await self._in_tens(client.client.delete_message_batch, client, batch)

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import orjson
 
 from sender.errors import UsageError
-from sender.report.outcomes import OutcomeFigures
+from sender.report.outcome_figures import OutcomeFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from sender.report.timeline import filled
 from sender.report.words import ms, number, per_second, share, span
 
 if TYPE_CHECKING:
-    from sender.report.outcomes import OutcomeFigures
+    from sender.report.outcome_figures import OutcomeFigures
     from sender.report.section import Tone
     from sender.report.timeline import Step
 

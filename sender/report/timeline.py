@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sender.metrics.histogram import COARSE, Histogram, grid
+from sender.runtime.histogram import COARSE, Histogram, grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from sender.masking import mask
+from sender.jobs.masking import mask
 
 MOST_TEXT: Final = 160
 _CODE: Final = re.compile(r"[a-z0-9_]{1,64}")

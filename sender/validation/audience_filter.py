@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.validation.report import nearest
+from sender.jobs.nearest import nearest
 
 if TYPE_CHECKING:
     from sender.validation.report import Report

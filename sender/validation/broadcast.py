@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sender.jobs.nearest import nearest
 from sender.validation.audience_filter import check_filter
-from sender.validation.report import ARRAY, FLAG, OBJECT, TEXT, Types, nearest
+from sender.validation.report import ARRAY, FLAG, OBJECT, TEXT, Types
 from sender.validation.sends import is_web_url
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from sender.validation.sends import check_email, check_in_app, check_inbox, chec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sender.kinds import Kind
-    from sender.problem import Findings
+    from sender.jobs.kinds import Kind
+    from sender.jobs.problem import Findings
 
 RISKY: Final = frozenset({"exe", "bat", "cmd", "com", "js", "jar", "msi", "scr", "vbs", "ps1"})
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.problem import CLEAN, Findings, Problem
+from sender.jobs.nearest import nearest
+from sender.jobs.problem import CLEAN, Findings, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,12 +87,3 @@ class Report:
         wanted = " or ".join(NAMES[kind] for kind in sorted(allowed, key=lambda kind: kind.__name__, reverse=True))
         self.problem("wrong_type", field, f"{field} is {NAMES.get(type(value), 'something else')}; it must be {wanted}")
         return False
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant."""
-    if len(name) > 60:
-        return None
-    lowered = {one.lower(): one for one in known}
-    match = get_close_matches(name.lower(), lowered, n=1, cutoff=0.75)
-    return lowered[match[0]] if match else None

@@ -14,7 +14,7 @@ import pytest
 
 from sender.bench.proof import Proof
 from sender.bench.proof_text import told
-from tests.processes import SENDER, Sandbox, environment, running_sandbox, sender
+from tests.support.processes import SENDER, Sandbox, environment, running_sandbox, sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

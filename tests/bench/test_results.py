@@ -17,10 +17,10 @@ from sender.bench.result import SCHEMA, curve, figures, read_result
 from sender.bench.templates import generated, read_templates
 from sender.bench.threshold import parse_threshold, with_default
 from sender.errors import UsageError
-from sender.job import Job, Line
-from sender.kinds import KINDS
-from sender.metrics.histogram import Histogram
-from sender.parsing import Parser
+from sender.jobs.job import Job, Line
+from sender.jobs.kinds import KINDS
+from sender.runtime.histogram import Histogram
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.api_key import ApiKey
 from sender.bench.clock import LoopAlarm, clock, make_alarm
 from sender.bench.driver import Driver
 from sender.bench.plan import BenchPlan
 from sender.bench.schedule import Schedule
 from sender.bench.templates import generated
-from sender.kinds import KINDS
+from sender.config.api_key import ApiKey
+from sender.jobs.kinds import KINDS
 from sender.transport import Reply, TransportFault
 
 if TYPE_CHECKING:

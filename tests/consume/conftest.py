@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.consume import stories
-from tests.consume.fleet import Fleet
+from tests.support.fleet import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.consume.fleet import Fleet
-from tests.processes import email
+from tests.support.fleet import Fleet
+from tests.support.processes import email
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,4 +177,4 @@ ALL = (
     the_state_is_lost_and_all_replicas_live,
     a_replica_sleeps_until_it_is_taken_for_dead, redis_ends_and_comes_back_with_its_file,
     redis_is_killed_and_comes_back_with_its_file, the_state_is_silent, a_replica_ends_though_its_state_is_silent,
-)  # fmt: skip
+)

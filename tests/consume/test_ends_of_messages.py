@@ -7,10 +7,10 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.processes import email, outcomes
+from tests.support.processes import email, outcomes
 
 if TYPE_CHECKING:
-    from tests.consume.fleet import Fleet
+    from tests.support.fleet import Fleet
 
 SMS = {"to": "+15551234567", "transactional_message_id": 3, "identifiers": {"id": "42"}}
 
@@ -33,7 +33,7 @@ def test_every_end_has_its_dead_letter_and_its_reason(fleet: Fleet) -> None:
     assert reasons == {
         "None": "invalid", "bad": "invalid", "refused": "rejected", "gave-up": "failed", "doubtful": "in_doubt",
         "job-2": "invalid",
-    }  # fmt: skip
+    }
     assert fleet.letters["job-2"]["code"] == "bad_workspace"
     assert fleet.letters["None"]["job"] == b'{"id": "broken"', "the line as it came"
     assert json.loads(fleet.letters["doubtful"]["job"]) == job("push", "doubtful")

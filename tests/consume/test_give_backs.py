@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 
-from sender.consume.give_backs import MOST, NOTE, KeptGiveBacks
-from sender.ledger.memory import MemoryLedger
+from sender.consume.requeue_counts import MOST, NOTE, StoredRequeueCounts
+from sender.ledger.memory_ledger import MemoryLedger
 
 
 async def test_replicas_count_together() -> None:
     ledger = MemoryLedger()
-    one, other = KeptGiveBacks(ledger), KeptGiveBacks(ledger)
+    one, other = StoredRequeueCounts(ledger), StoredRequeueCounts(ledger)
     await asyncio.gather(*(kept.add(["a", "b"]) for kept in (one, other)), one.add(["a"]))
     assert await other.find(["a", "b", "c"]) == {"a": 3, "b": 2}
     await one.forget(["a", "unknown"])
@@ -17,7 +17,7 @@ async def test_replicas_count_together() -> None:
 
 async def test_they_are_bounded_and_the_oldest_goes_first() -> None:
     ledger = MemoryLedger()
-    kept = KeptGiveBacks(ledger)
+    kept = StoredRequeueCounts(ledger)
     await kept.add(["old", "again"])
     await kept.add([f"m{number}" for number in range(MOST - 1)])
     await kept.add(["again", "new"])
@@ -28,5 +28,5 @@ async def test_they_are_bounded_and_the_oldest_goes_first() -> None:
 
 async def test_what_was_never_given_back_costs_no_write() -> None:
     ledger = MemoryLedger()
-    await KeptGiveBacks(ledger).forget(["a"])
+    await StoredRequeueCounts(ledger).forget(["a"])
     assert await ledger.get_note(NOTE) is None

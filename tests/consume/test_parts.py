@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sender.consume.appetite import MOST_AT_ONCE, TASTE, Appetite
-from sender.consume.closer import Closer, reason_of
-from sender.consume.hands import Hands
-from sender.consume.holdings import Holding, Holdings, by_queue
+from sender.config.settings import Settings
+from sender.consume.acknowledger import Acknowledger, reason_of
+from sender.consume.in_flight import Hands
 from sender.consume.lease import NOTE, Lease
+from sender.consume.prefetch import MOST_AT_ONCE, TASTE, PrefetchPolicy
 from sender.consume.reader import Reader
-from sender.consume.returns import Errands, end_all, give_back
-from sender.engine.delivery import Delivery
+from sender.consume.requeue import BackgroundTasks, end_all, give_back
+from sender.consume.unacked import Holdings, UnackedMessage, by_queue
 from sender.engine.identities import Identities
-from sender.engine.queue import JobQueue
-from sender.health import Conditions
-from sender.job import Line
-from sender.outcome import Outcome
-from sender.parsing import Parser
-from sender.problem import Problem
+from sender.engine.job_execution import JobExecution
+from sender.engine.job_queue import JobQueue
+from sender.jobs.job import Line
+from sender.jobs.problem import Problem
+from sender.outcomes.outcome import Outcome
 from sender.queues import Message, QueueError, QueueLost
-from sender.settings import Settings
+from sender.runtime.health import Conditions
 from sender.validation import Options
+from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sender.job import Job
+    from sender.jobs.job import Job
 
 LINE = b'{"id": "%d", "kind": "email", "payload": {"to": "a@example.com", "identifiers": {"id": "1"}, %s}}'
 REST = b'"transactional_message_id": 3'
@@ -90,8 +90,8 @@ def message(number: int, data: bytes | None = None) -> Message:
     return Message(source="queue://one", id=f"m{number}", data=line, deliveries=1, handle=None)
 
 
-def holding(queue: Any, number: int, since: float = 0.0) -> Holding:
-    return Holding(queue, message(number), since)
+def holding(queue: Any, number: int, since: float = 0.0) -> UnackedMessage:
+    return UnackedMessage(queue, message(number), since)
 
 
 async def until(what: Any) -> None:
@@ -121,11 +121,11 @@ class TestHands:
         identities = Identities(ledger=None)  # type: ignore[arg-type]
         return Hands(identities), identities
 
-    def started(self, hands: Hands, number: int = 1) -> tuple[Delivery, JobQueue]:
-        delivery, lane = Delivery(job(number)), JobQueue(10, 10**6)
-        hands.start(delivery, holding(FakeQueue(), number))
-        lane.put(delivery)
-        return delivery, lane
+    def started(self, hands: Hands, number: int = 1) -> tuple[JobExecution, JobQueue]:
+        execution, lane = JobExecution(job(number)), JobQueue(10, 10**6)
+        hands.start(execution, holding(FakeQueue(), number))
+        lane.put(execution)
+        return execution, lane
 
     async def test_messages_of_one_job_share_its_end(self) -> None:
         hands, identities = self.make()
@@ -141,32 +141,32 @@ class TestHands:
     async def test_a_withdrawn_job_that_comes_again_goes_on_and_is_not_started_twice(self) -> None:
         """It was started a second time beside the first: sent twice by one replica, whom the ledger trusts."""
         hands, _ = self.make()
-        delivery, lane = self.started(hands)
-        assert len(hands.withdraw([delivery.job.key])) == 1
-        assert delivery.withdrawn
+        execution, lane = self.started(hands)
+        assert len(hands.withdraw([execution.job.key])) == 1
+        assert execution.withdrawn
         assert hands.join(job(1), holding(FakeQueue(), 1)) == "joined"
-        assert not delivery.withdrawn
-        hands.withdraw([delivery.job.key])
-        lane.finish(delivery)  # the lane has dropped it
+        assert not execution.withdrawn
+        hands.withdraw([execution.job.key])
+        lane.finish(execution)  # the lane has dropped it
         assert hands.join(job(1), holding(FakeQueue(), 1)) == "unknown"
 
     async def test_what_ended_during_a_look_up_is_asked_for_again(self) -> None:
         """Its message was added to a job that was gone, and stayed in hand for ever."""
         hands, identities = self.make()
-        delivery, _ = self.started(hands)
+        execution, _ = self.started(hands)
         identities._lookups += 1
-        hands.end(delivery.job.key)
+        hands.end(execution.job.key)
         assert hands.join(job(1), holding(FakeQueue(), 2)) == "ended"
         assert len(hands.holdings) == 0
 
     async def test_what_lanes_have_dropped_is_forgotten(self) -> None:
         hands, identities = self.make()
         for number in range(50):
-            delivery, lane = self.started(hands, number)
-            hands.withdraw([delivery.job.key])
-            lane.finish(delivery)
+            execution, lane = self.started(hands, number)
+            hands.withdraw([execution.job.key])
+            lane.finish(execution)
         hands.withdraw([])
-        assert (hands._deliveries, identities._held) == ({}, {})
+        assert (hands._executions, identities._held) == ({}, {})
 
     async def test_only_what_nobody_can_have_accepted_is_unstarted(self) -> None:
         hands, _ = self.make()
@@ -186,7 +186,7 @@ class FakeTable:
 
 class TestAppetite:
     def test_it_reads_in_bites_what_its_lanes_have_room_for(self) -> None:
-        appetite, table = Appetite(100), FakeTable(200)
+        appetite, table = PrefetchPolicy(100), FakeTable(200)
         assert appetite.most(0, 0.0) == MOST_AT_ONCE
         appetite.saw(table, job(1), 0.0)
         assert appetite.most(90, 0.0) == 0, "not one by one"
@@ -195,20 +195,20 @@ class TestAppetite:
         assert appetite.most(0, 0.1) == 30
 
     def test_full_lanes_leave_a_taste_now_and_then(self) -> None:
-        appetite, table = Appetite(100), FakeTable(0, 4)
+        appetite, table = PrefetchPolicy(100), FakeTable(0, 4)
         appetite.saw(table, job(1), 0.0)
         found = [appetite.most(4, at / 10) for at in range(40)]
         assert set(found) == {0, TASTE}
         assert 3 <= found.count(TASTE) <= 5
 
     def test_a_workspace_that_has_halted_does_not_slow_the_others_down(self) -> None:
-        appetite = Appetite(100)
+        appetite = PrefetchPolicy(100)
         appetite.saw(FakeTable(0, 0), job(1), 0.0)
         assert appetite.most(0, 0.1) == MOST_AT_ONCE
 
     @given(st.integers(1, 500), st.integers(0, 600), st.integers(0, 300), st.integers(0, 300))
     def test_never_more_in_hand_than_allowed(self, prefetch: int, in_hand: int, free: int, most: int) -> None:
-        appetite = Appetite(prefetch)
+        appetite = PrefetchPolicy(prefetch)
         appetite.saw(FakeTable(min(free, most), most), job(1), 0.0)
         assert 0 <= appetite.most(in_hand, 1.0) <= max(0, prefetch - in_hand)
 
@@ -234,30 +234,30 @@ class TestCloser:
     async def test_a_letter_that_is_refused_for_ever_holds_up_no_other(self) -> None:
         """One that is too large for the broker stood before all later ones."""
         letters, queue = FakeDeadLetter(), FakeQueue()
-        closer = Closer(letters)
+        acknowledger = Acknowledger(letters)
         letters.refused.add(message(0).data)
-        running = asyncio.create_task(closer.run())
+        running = asyncio.create_task(acknowledger.run())
         for number in range(60):
-            closer.bury(holding(queue, number), {"reason": "rejected"})
-        closer.ack(holding(queue, 100))
+            acknowledger.bury(holding(queue, number), {"reason": "rejected"})
+        acknowledger.ack(holding(queue, 100))
         await until(lambda: len(queue.acked) == 60)
         assert "m0" not in queue.acked
-        assert [one.message.id for one in closer.holdings] == ["m0"], "it stays in hand, and is kept"
-        assert closer.of(queue) == 1  # type: ignore[arg-type]
+        assert [one.message.id for one in acknowledger.holdings] == ["m0"], "it stays in hand, and is kept"
+        assert acknowledger.of(queue) == 1  # type: ignore[arg-type]
         letters.refused.clear()
         async with asyncio.timeout(5):
-            await closer.drain()
+            await acknowledger.drain()
         assert letters.put_in[0][1]["queue"] == "queue://one"
         running.cancel()
 
     async def test_a_dead_letter_that_is_away_is_told_once(self) -> None:
         letters, queue = FakeDeadLetter(), FakeQueue()
         letters.away = True
-        closer = Closer(letters)
-        running = asyncio.create_task(closer.run())
+        acknowledger = Acknowledger(letters)
+        running = asyncio.create_task(acknowledger.run())
         with capture_logs() as logs:
             for number in range(30):
-                closer.bury(holding(queue, number), {})
+                acknowledger.bury(holding(queue, number), {})
             await asyncio.sleep(0.3)
             assert sum("dead letter" in line["event"] for line in logs) == 1
             letters.away = False
@@ -265,10 +265,10 @@ class TestCloser:
         running.cancel()
 
     async def test_without_a_dead_letter_the_message_is_acknowledged(self) -> None:
-        closer, queue = Closer(None), FakeQueue()
-        closer.bury(holding(queue, 1), {})
-        running = asyncio.create_task(closer.run())
-        await closer.drain()
+        acknowledger, queue = Acknowledger(None), FakeQueue()
+        acknowledger.bury(holding(queue, 1), {})
+        running = asyncio.create_task(acknowledger.run())
+        await acknowledger.drain()
         assert queue.acked == ["m1"]
         running.cancel()
 
@@ -276,7 +276,7 @@ class TestCloser:
         outcome = Outcome("1", "email", "invalid", "q", 1, problems=(Problem("code", "field", "text"),))
         assert reason_of(outcome) == {
             "reason": "invalid", "id": "1", "kind": "email", "code": "code", "field": "field", "error": "text",
-        }  # fmt: skip
+        }
 
 
 async def test_a_give_back_that_fails_is_logged() -> None:
@@ -289,14 +289,14 @@ async def test_a_give_back_that_fails_is_logged() -> None:
 
 
 async def test_errands_that_break_are_logged() -> None:
-    errands = Errands()
+    background = BackgroundTasks()
 
     async def broken() -> None:
         raise ValueError("no")
 
     with capture_logs() as logs:
-        errands.start(broken(), "test")
-        await errands.finish()
+        background.start(broken(), "test")
+        await background.finish()
         await asyncio.sleep(0)
     assert [line["what"] for line in logs if "errand" in line["event"]] == ["test"]
 
@@ -333,11 +333,11 @@ class FakeStation:
     def places(self, lane: str, priority: str) -> tuple[int, int]:
         return (self.left, 1000) if self.works else (0, 0)
 
-    def refuse(self, held: Holding, outcome: Outcome) -> None:
+    def refuse(self, held: UnackedMessage, outcome: Outcome) -> None:
         self.holdings.add(held.message.id, held)
         self.refused.append(outcome)
 
-    async def take_on(self, arrived: list[tuple[Job, Holding]]) -> list[Holding]:
+    async def take_on(self, arrived: list[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
         if not self.works:
             return [held for _, held in arrived]
         for found, held in arrived:
@@ -345,26 +345,30 @@ class FakeStation:
             self.holdings.add(found.key, held)
         return []
 
-    def withdraw(self, keys: list[str]) -> list[Holding]:
+    def withdraw(self, keys: list[str]) -> list[UnackedMessage]:
         return [held for key in keys for held in self.holdings.pop(key)]
 
 
 class TestReader:
-    def make(self, queue: Any, **more: Any) -> tuple[Reader, FakeStation, Closer]:
-        station, closer = FakeStation(), Closer(None)
-        stations: Any = {None: station, **more}
-        return Reader(queue, stations, parser(), Settings(prefetch=20), closer, Conditions()), station, closer
+    def make(self, queue: Any, **more: Any) -> tuple[Reader, FakeStation, Acknowledger]:
+        workspace_consumer, acknowledger = FakeStation(), Acknowledger(None)
+        consumers: Any = {None: workspace_consumer, **more}
+        return (
+            Reader(queue, consumers, parser(), Settings(prefetch=20), acknowledger, Conditions()),
+            workspace_consumer,
+            acknowledger,
+        )
 
     async def test_it_holds_no_more_than_it_may_and_keeps_all_of_it(self) -> None:
         """What only waits for its dead letter or its ack was not kept, and came again."""
         queue = FakeQueue(messages=[message(number) for number in range(50)])
-        reader, station, closer = self.make(queue)
+        reader, workspace_consumer, acknowledger = self.make(queue)
         running = [asyncio.create_task(reader.run()), asyncio.create_task(reader.keep())]
-        await until(lambda: len(station.taken) == 20)
-        for held in station.holdings.pop(job(0).key):
-            closer.ack(held)  # nobody runs it
+        await until(lambda: len(workspace_consumer.taken) == 20)
+        for held in workspace_consumer.holdings.pop(job(0).key):
+            acknowledger.ack(held)  # nobody runs it
         await asyncio.sleep(0.1)
-        assert len(station.taken) == 20
+        assert len(workspace_consumer.taken) == 20
         queue.kept.clear()
         await until(lambda: "m0" in queue.kept)
         reader.stop()
@@ -376,11 +380,11 @@ class TestReader:
             messages=[message(1, b"{"), message(2, LINE.replace(b"{", b'{"workspace": "nowhere", ', 1) % (2, REST))]
         )
         other = FakeStation()
-        reader, station, _ = self.make(queue, eu=other)
-        station.works = False
+        reader, workspace_consumer, _ = self.make(queue, eu=other)
+        workspace_consumer.works = False
         running = asyncio.create_task(reader.run())
         await until(lambda: len(other.refused) == 2)
-        assert station.refused == []
+        assert workspace_consumer.refused == []
         other.works = False
         queue.waiting.append(message(3, b"{"))
         await asyncio.sleep(0.1)
@@ -391,7 +395,7 @@ class TestReader:
     async def test_a_message_on_which_the_checks_themselves_break_ends_after_so_many_deliveries(self) -> None:
         """It ended the consumer again and again, before anybody looked at its count."""
         queue = FakeQueue(messages=[message(1), message(2)])
-        reader, station, _ = self.make(queue)
+        reader, workspace_consumer, _ = self.make(queue)
         parse = reader._parser.parse
 
         def broken(line: Line, now: float) -> Any:
@@ -404,11 +408,11 @@ class TestReader:
             await reader.run()
         queue.waiting = [message(1), message(2)]
         queue.waiting[0].deliveries = 6
-        reader, station, _ = self.make(queue)
+        reader, workspace_consumer, _ = self.make(queue)
         reader._parser.parse = broken  # type: ignore[method-assign]
         running = asyncio.create_task(reader.run())
-        await until(lambda: len(station.refused) == len(station.taken) == 1)
-        assert station.refused[0].problems[0].code == "too_many_deliveries"
+        await until(lambda: len(workspace_consumer.refused) == len(workspace_consumer.taken) == 1)
+        assert workspace_consumer.refused[0].problems[0].code == "too_many_deliveries"
         reader.stop()
         await running
 
@@ -416,9 +420,9 @@ class TestReader:
         """Twins on other queues, and messages without a delivery, were dropped from hand and never given back."""
         queue, twin = FakeQueue(), FakeQueue("queue://twin")
         queue.hold_limit = 0.0
-        reader, station, _ = self.make(queue)
-        station.holdings.add("a", holding(queue, 1))
-        station.holdings.add("a", holding(twin, 2))
+        reader, workspace_consumer, _ = self.make(queue)
+        workspace_consumer.holdings.add("a", holding(queue, 1))
+        workspace_consumer.holdings.add("a", holding(twin, 2))
         keeping = asyncio.create_task(reader.keep())
         await until(lambda: queue.back == ["m1"] and twin.back == ["m2"])
         keeping.cancel()
@@ -426,11 +430,11 @@ class TestReader:
     async def test_a_queue_that_is_away_is_a_condition_and_comes_back(self) -> None:
         queue = FakeQueue(messages=[message(1)])
         queue.trouble = QueueLost("away")
-        reader, station, _ = self.make(queue)
+        reader, workspace_consumer, _ = self.make(queue)
         running = asyncio.create_task(reader.run())
         await until(lambda: not reader._conditions.ready)
         queue.trouble = None
-        await until(lambda: station.taken and reader._conditions.ready)
+        await until(lambda: workspace_consumer.taken and reader._conditions.ready)
         reader.stop()
         await running
 

@@ -6,12 +6,12 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from tests.processes import email
+from tests.support.processes import email
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.consume.fleet import Fleet
+    from tests.support.fleet import Fleet
 
 RATE = ("--rate", "80", "--reconcile-lag", "3600")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.processes import KEY, email, running_sandbox, start_sender
-from tests.servers import free_port
+from tests.support.processes import KEY, email, running_sandbox, start_sender
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
-    from tests.consume.fleet import Fleet
+    from tests.support.fleet import Fleet
 
 
 def test_one_workspace_halts_the_other_goes_on_and_both_make_three(fleet: Fleet) -> None:

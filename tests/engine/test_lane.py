@@ -12,26 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.backoff import Backoff
+from sender.engine.backoff import Backoff
 from sender.engine.breaker import Breaker
-from sender.engine.desk import Desk, Policy
-from sender.engine.guard import Guard
 from sender.engine.identities import Identities
+from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
-from sender.engine.pacer import Pacer
-from sender.engine.queue import JobQueue
-from sender.job import Job
-from sender.kinds import KINDS
-from sender.ledger.memory import MemoryLedger
+from sender.engine.lane_context import LaneContext, Policy
+from sender.jobs.job import Job
+from sender.jobs.kinds import KINDS
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.pacing.guard import Guard
+from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault, Wire
-from sender.verdict import Rules
-from tests.engine.test_pacer import most_in_any, run_virtual
+from sender.transport.verdict import Rules
+from tests.pacing.test_pacer import most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.errors import HaltError
-    from sender.recorder import Ended
+    from sender.outcomes.recorder import FinishedJob
     from tests.conftest import VirtualLoop
 
 OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
@@ -46,7 +46,7 @@ class World:
     probe: Callable[[float], bool] = lambda now: True
     written: list[float] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[FinishedJob] = field(default_factory=list)
     halts: list[HaltError] = field(default_factory=list)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     key_version: int = 1
@@ -72,7 +72,7 @@ class World:
             raise answer
         return Reply(answer.status, answer.content_type, answer.body, answer.retry_after, wire.written_at, loop.time())
 
-    def record(self, ended: Ended) -> None:
+    def record(self, ended: FinishedJob) -> None:
         self.ended.append(ended)
         if ended.entry is not None:
             asyncio.get_running_loop().create_task(self.ledger.settle([ended.entry]))
@@ -81,7 +81,7 @@ class World:
         self.probes += 1
         return self.probe(asyncio.get_running_loop().time() - 1000)
 
-    async def note_end(self, delivery: Any, outcome: Any, resendable: bool) -> None: ...
+    async def note_end(self, execution: Any, outcome: Any, resendable: bool) -> None: ...
 
     @property
     def version(self) -> int:
@@ -108,13 +108,13 @@ def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
         world.halts.append(error)
         lane.stop()
 
-    desk = Desk(
+    context = LaneContext(
         transport=world, ledger=world.ledger, identities=Identities(world.ledger), record=world.record, rules=Rules(),
         backoff=Backoff(), policy=Policy(**policy), halt=halt, probe=world.harmless, key=world,
-        on_end=world.note_end, on_refused=lambda delivery, standing: None,
+        on_end=world.note_end, on_refused=lambda execution, standing: None,
         random=random.Random(5), wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
-    )  # fmt: skip
-    lane = Lane("send", desk, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
+    )
+    lane = Lane("send", context, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
     return lane
 
 
@@ -143,7 +143,7 @@ def run(world: World, count: int, *, rate: float = 100, before: Any = None, **po
 @pytest.fixture(autouse=True)
 def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies here are bare strings that name their job; there is nothing in them to keep."""
-    monkeypatch.setattr("sender.engine.delivery.Delivery._detail", lambda self, **_: b"{}")
+    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
 
 
 @pytest.mark.parametrize("service", [0.02, 0.3])
@@ -297,7 +297,7 @@ def test_never_two_outcomes_and_the_books_balance(seed: int, count: int, stop_at
         TransportFault("connect_failed", "unwritten", "m"), TransportFault("timeout", "written", "m"),
         Reply(500, "", b""), Reply(503, "", b"", "0"), Reply(429, "", b""), Reply(400, "", b'{"meta":{"error":"x"}}'),
         Reply(200, "", b"{}"),
-    ]  # fmt: skip
+    ]
     share = chance.random()
 
     def script(number: int, now: float) -> tuple[float, Reply | TransportFault]:

@@ -7,21 +7,21 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from sender.books import Books, summary_text
 from sender.engine.admission import admit
 from sender.engine.breaker import MOST_WAIT, PROBE_EVERY, Breaker
-from sender.engine.delivery import Delivery
 from sender.engine.identities import Identities
-from sender.engine.intake import Intake
-from sender.engine.queue import JobQueue
-from sender.engine.tally import Tally
+from sender.engine.job_execution import JobExecution
+from sender.engine.job_queue import JobQueue
 from sender.errors import FaultError, OutputError
-from sender.job import Job
-from sender.kinds import KINDS
-from sender.ledger import Standing
-from sender.ledger.memory import MemoryLedger
-from sender.outcome import Outcome
-from sender.progress import Progress, Snapshot
+from sender.jobs.job import Job
+from sender.jobs.kinds import KINDS
+from sender.ledger import JobRecord
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.outcomes.outcome import Outcome
+from sender.outcomes.summary import Books, summary_text
+from sender.outcomes.tally import Tally
+from sender.runtime.progress import Progress, Snapshot
+from sender.send.intake import Intake
 
 
 def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str = "/p", **more: Any) -> Job:
@@ -34,30 +34,30 @@ def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str
         (None, None, (), "start"),
         ("c", None, (), "duplicate"),
         ("x", None, (), "id_conflict"),
-        (None, Standing("sent", "c", 1), (), "standing"),
-        (None, Standing("sent", "x", 1), (), "id_conflict"),
-        (None, Standing("sent", "c", 2), (), "duplicate"),
-        (None, Standing("failed", "c", 2), (), "duplicate"),
-        (None, Standing("failed", "c", 1), (), "start"),
-        (None, Standing("failed", "x", 1), (), "start"),
-        (None, Standing("rejected", "c", 1), (), "standing"),
-        (None, Standing("rejected", "x", 1), ("rejected",), "start"),
-        (None, Standing("in_doubt", "c", 1), ("in_doubt",), "start"),
-        (None, Standing("in_doubt", "c", 1, resendable=False), ("in_doubt",), "standing"),
-        (None, Standing("in_doubt", "c", 1), ("rejected",), "standing"),
+        (None, JobRecord("sent", "c", 1), (), "standing"),
+        (None, JobRecord("sent", "x", 1), (), "id_conflict"),
+        (None, JobRecord("sent", "c", 2), (), "duplicate"),
+        (None, JobRecord("failed", "c", 2), (), "duplicate"),
+        (None, JobRecord("failed", "c", 1), (), "start"),
+        (None, JobRecord("failed", "x", 1), (), "start"),
+        (None, JobRecord("rejected", "c", 1), (), "standing"),
+        (None, JobRecord("rejected", "x", 1), ("rejected",), "start"),
+        (None, JobRecord("in_doubt", "c", 1), ("in_doubt",), "start"),
+        (None, JobRecord("in_doubt", "c", 1, resendable=False), ("in_doubt",), "standing"),
+        (None, JobRecord("in_doubt", "c", 1), ("rejected",), "standing"),
     ],
 )
-def test_admission(in_hand: str | None, standing: Standing | None, retry: tuple[str, ...], expected: str) -> None:
+def test_admission(in_hand: str | None, standing: JobRecord | None, retry: tuple[str, ...], expected: str) -> None:
     assert admit(make_job(), in_hand, standing, run=2, retry=retry) == expected
 
 
 async def test_priorities_and_the_share_of_low() -> None:
     queue = JobQueue(10_000, 10**9)
     for number in range(500):
-        queue.put(Delivery(make_job(f"l{number}", priority="low")))
-        queue.put(Delivery(make_job(f"n{number}")))
-    queue.put(Delivery(make_job("h", priority="high")))
-    order = [delivery.job.id for _ in range(200) if (delivery := queue.take())]
+        queue.put(JobExecution(make_job(f"l{number}", priority="low")))
+        queue.put(JobExecution(make_job(f"n{number}")))
+    queue.put(JobExecution(make_job("h", priority="high")))
+    order = [execution.job.id for _ in range(200) if (execution := queue.take())]
     assert order[0] == "h"
     lows = [name for name in order if name.startswith("l")]
     assert 9 <= len(lows) <= 11
@@ -68,10 +68,10 @@ async def test_priorities_and_the_share_of_low() -> None:
 
 async def test_the_queue_is_bounded_in_jobs_and_bytes() -> None:
     queue = JobQueue(3, 250)
-    queue.put(Delivery(make_job()))
+    queue.put(JobExecution(make_job()))
     assert queue.room == (2, 150)
-    queue.put(Delivery(make_job()))
-    queue.put(Delivery(make_job()))
+    queue.put(JobExecution(make_job()))
+    queue.put(JobExecution(make_job()))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(queue.wait_for_room(), 0.01)
     queue.take()
@@ -83,7 +83,7 @@ async def test_the_queue_is_bounded_in_jobs_and_bytes() -> None:
 async def test_jobs_on_one_resource_run_one_after_another() -> None:
     queue = JobQueue(100, 10**6)
     for name, path in (("a1", "/n/1/send"), ("a2", "/n/1/send"), ("b1", "/n/2/send"), ("a3", "/n/1/schedule")):
-        queue.put(Delivery(make_job(name, kind="newsletter_send", path=path)))
+        queue.put(JobExecution(make_job(name, kind="newsletter_send", path=path)))
     first, other = queue.take(), queue.take()
     assert first is not None
     assert other is not None
@@ -198,11 +198,11 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     identities = Identities(ledger)
     job = Job("a", "a", "c", KINDS["email"], "/v1/send/email", b"{}", "f", 1)
     lane: Any = SimpleNamespace(name="send")
-    desk: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append)
-    intake = Intake(Mock(), lane, Mock(), desk, Tally(books))
+    context: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append)
+    intake = Intake(Mock(), lane, Mock(), context, Tally(books))
     identities.hold(job.key, job.content)
     with await identities.look_up(["other"]):
-        intake.refused(job, Standing("handed_over", "c", 7, held=True))
+        intake.refused(job, JobRecord("handed_over", "c", 7, held=True))
     assert (intake.elsewhere, told) == ([job], [])
     ledger.find = AsyncMock(side_effect=OutputError("away"))  # type: ignore[method-assign]
     with pytest.raises(OutputError):

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.api_reader import ApiReader
-from sender.engine.delivery import Delivery
-from sender.engine.pacer import Pacer
-from sender.engine.triggers import NOTE, Triggers
-from sender.job import Job
-from sender.kinds import KINDS
-from sender.ledger.memory import MemoryLedger
-from sender.masking import mask_words, words_of
-from tests.engine.test_pacer import run_virtual
-from tests.reconcile.test_reconciler import Api
+from sender.engine.api_reader import ApiReader
+from sender.engine.job_execution import JobExecution
+from sender.engine.trigger_follower import NOTE, TriggerFollower
+from sender.jobs.job import Job
+from sender.jobs.kinds import KINDS
+from sender.jobs.masking import mask_words, words_of
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.pacing.pacer import Pacer
+from tests.doubts.test_reconciler import Api
+from tests.pacing.test_pacer import run_virtual
 
 if TYPE_CHECKING:
-    from sender.recorder import Ended
+    from sender.outcomes.recorder import FinishedJob
 
 BODY = b'{"ids":["cust-17","ada"],"data":{"note":"Dear Ada Lovelace"}}'
 
 
-def delivery(number: int, body: bytes = BODY) -> Delivery:
+def execution(number: int, body: bytes = BODY) -> JobExecution:
     job = Job(f"b{number}", f"k{number}", "c", KINDS["broadcast"], "/v1/campaigns/12/triggers", body, "f", number)
-    return Delivery(job, attempts=1, started_at=1000.0, tried_at=1000.0)
+    return JobExecution(job, attempts=1, started_at=1000.0, tried_at=1000.0)
 
 
 class Server:
@@ -39,12 +39,12 @@ class Server:
         self.api = Api(**{"/v1/broadcasts/12/triggers": self.listed, **{
             f"/v1/campaigns/12/triggers/{n}/errors": (lambda query, n=n: {"errors": self.errors.get(n), "next": 0})
             for n in range(20)
-        }})  # fmt: skip
+        }})
 
     def listed(self, _query: Any) -> dict[str, Any]:
         return {"triggers": [
             {"id": n, "created_at": 1000, "processed_at": 1001 if done else None} for n, done in self.processed.items()
-        ]}  # fmt: skip
+        ]}
 
 
 def play(body: Any) -> None:
@@ -53,21 +53,21 @@ def play(body: Any) -> None:
     async def whole(loop: Any) -> None:
         server, ended, ledger = Server(), [], MemoryLedger()
         reader = ApiReader(server.api, Pacer(10))
-        triggers = Triggers(reader, ledger, ended.append, limit=5, lag=60, wall=loop.time)
+        triggers = TriggerFollower(reader, ledger, ended.append, limit=5, lag=60, wall=loop.time)
         await body(triggers, server, ended, ledger, loop)
 
     run_virtual(whole)
 
 
-async def accept(triggers: Triggers, server: Server, *numbers: int, body: bytes = BODY) -> None:
+async def accept(triggers: TriggerFollower, server: Server, *numbers: int, body: bytes = BODY) -> None:
     for number in numbers:
         server.processed[number] = False
-        one = delivery(number, body)
+        one = execution(number, body)
         await triggers.ended(one, one.outcome("sent", result=(("trigger_id", number),)))
 
 
 def test_the_sixth_waits_until_one_is_processed() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         following = asyncio.create_task(triggers.follow())
         await accept(triggers, server, 1, 2, 3, 4)
         await asyncio.sleep(30)
@@ -94,14 +94,14 @@ def test_the_sixth_waits_until_one_is_processed() -> None:
 
 
 def test_what_waits_is_kept_over_a_restart() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         await accept(triggers, server, 1, 2, 3)
-        doubtful = delivery(4)
+        doubtful = execution(4)
         await triggers.ended(doubtful, doubtful.outcome("in_doubt"))
-        again = Triggers(
+        again = TriggerFollower(
             ApiReader(server.api, Pacer(10)), ledger, ended.append, limit=4, lag=60, wall=loop.time,
             saved=await ledger.get_note(NOTE),
-        )  # fmt: skip
+        )
         assert again.waiting == 4
         assert not again.open
 
@@ -109,7 +109,7 @@ def test_what_waits_is_kept_over_a_restart() -> None:
 
 
 def test_late_errors_change_the_outcome_and_name_nobody() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         await accept(triggers, server, 1, 2)
         server.processed.update({1: True, 2: True})
         server.errors[2] = ["line 1: no customer with id cust-17", 'line 2: "ada" is unsubscribed, bob@example.com']
@@ -132,7 +132,7 @@ def test_late_errors_change_the_outcome_and_name_nobody() -> None:
 def test_errors_that_cannot_be_read_now_are_read_later() -> None:
     """One answer that was too slow, and the errors of a broadcast were never told."""
 
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         await accept(triggers, server, 2)
         server.processed[2] = True
         server.api.documents["/v1/campaigns/12/triggers/2/errors"] = [*[503] * 5, {"errors": ["line 1: no"], "next": 0}]
@@ -144,8 +144,8 @@ def test_errors_that_cannot_be_read_now_are_read_later() -> None:
 
 
 def test_a_doubtful_trigger_counts_until_it_can_appear_no_more() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
-        one = delivery(9)
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        one = execution(9)
         await triggers.ended(one, one.outcome("in_doubt"))
         finishing = asyncio.create_task(triggers.finish())
         await asyncio.sleep(50)
@@ -158,8 +158,8 @@ def test_a_doubtful_trigger_counts_until_it_can_appear_no_more() -> None:
 
 
 def test_a_doubtful_trigger_that_shows_up_waits_to_be_processed() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
-        one = delivery(9)
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        one = execution(9)
         await triggers.ended(one, one.outcome("in_doubt"))
         server.processed[7] = False
         finishing = asyncio.create_task(triggers.finish())
@@ -174,7 +174,7 @@ def test_a_doubtful_trigger_that_shows_up_waits_to_be_processed() -> None:
 
 
 def test_a_full_queue_of_others_is_waited_for() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         following = asyncio.create_task(triggers.follow())
         triggers.told_full()
         assert not triggers.open
@@ -187,7 +187,7 @@ def test_a_full_queue_of_others_is_waited_for() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_without_the_right_to_read_the_lane_goes_on(status: int) -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         following = asyncio.create_task(triggers.follow())
         server.api.documents["/v1/broadcasts/12/triggers"] = status
         await accept(triggers, server, 1, 2, 3, 4, 5, 6)
@@ -201,7 +201,7 @@ def test_without_the_right_to_read_the_lane_goes_on(status: int) -> None:
 
 
 def test_an_api_that_is_down_keeps_the_queue_closed() -> None:
-    async def body(triggers: Triggers, server: Server, ended: list[Ended], ledger: Any, loop: Any) -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         following = asyncio.create_task(triggers.follow())
         server.api.documents["/v1/broadcasts/12/triggers"] = 502
         await accept(triggers, server, 1, 2, 3, 4, 5)

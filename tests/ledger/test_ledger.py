@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sender.errors import OutputError, UsageError
-from sender.ledger import Claim, Entry
-from sender.ledger.memory import MemoryLedger
-from sender.ledger.sqlite import Api, SqliteLedger
-from sender.state.urls import open_state
+from sender.ledger import FinalRecord, HandOverRecord
+from sender.ledger.memory_ledger import MemoryLedger
+from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 API = Api("127.0.0.1:8025")
 
 
-def claim(key: str, content: str = "c") -> Claim:
-    return Claim(key, content, b'{"id":"%s"}' % key.encode())
+def claim(key: str, content: str = "c") -> HandOverRecord:
+    return HandOverRecord(key, content, b'{"id":"%s"}' % key.encode())
 
 
-def entry(key: str, state: Any = "sent", content: str = "c", **more: Any) -> Entry:
-    return Entry(key, content, state, b'{"id":"%s"}\n' % key.encode(), **more)
+def entry(key: str, state: Any = "sent", content: str = "c", **more: Any) -> FinalRecord:
+    return FinalRecord(key, content, state, b'{"id":"%s"}\n' % key.encode(), **more)
 
 
 @pytest.fixture(params=["sqlite", "memory", "redis"])
@@ -123,11 +123,11 @@ async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None
     await ledger.settle([
         entry("a"), entry("b", "failed"), entry("b", result="d1"), entry("c", "rejected"), entry("d"),
         entry("d", "failed"),
-    ])  # fmt: skip
+    ])
     found = await ledger.find(["a", "b", "c", "d"])
     assert {key: standing.state for key, standing in found.items()} == {
         "a": "sent", "b": "sent", "c": "rejected", "d": "failed",
-    }  # fmt: skip
+    }
     assert await ledger.count() == {"sent": 2, "rejected": 1, "failed": 1}
     assert [doubt.key async for doubt in ledger.doubts()] == []
     assert await ledger.known_results(["d1"]) == {"d1"}
@@ -238,16 +238,16 @@ async def test_what_waits_together_is_committed_together(tmp_path: Path) -> None
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from sender.ledger import Claim, Entry
-from sender.ledger.sqlite import Api, SqliteLedger
+from sender.ledger import FinalRecord, HandOverRecord
+from sender.ledger.sqlite_ledger import Api, SqliteLedger
 async def main():
     ledger = await SqliteLedger.open(Path(sys.argv[1]), Api("h"))
     n = 0
     while True:
         keys = [f"{ledger.run}-{n + i}" for i in range(5)]
-        await ledger.hand_over([Claim(key, "c", b"{}") for key in keys])
+        await ledger.hand_over([HandOverRecord(key, "c", b"{}") for key in keys])
         print("\\n".join(f"H {key}" for key in keys), flush=True)
-        await ledger.settle([Entry(key, "c", "sent", b"{}\\n") for key in keys[:4]])
+        await ledger.settle([FinalRecord(key, "c", "sent", b"{}\\n") for key in keys[:4]])
         print("\\n".join(f"S {key}" for key in keys[:4]), flush=True)
         n += 5
 asyncio.run(main())

@@ -14,15 +14,15 @@ import redis.asyncio
 from aiobotocore.session import get_session
 from nats.js.api import StreamConfig
 
-from sender.queues.urls import open_publisher, open_queue
-from tests.servers import Proxy, SqsServer
+from sender.queues.opening import open_publisher, open_queue
+from tests.support.servers import Proxy, SqsServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from sender.queues import Queue
     from sender.queues.publisher import Publisher
-    from tests.servers import Server
+    from tests.support.servers import Server
 
 BIG = 26 << 20
 

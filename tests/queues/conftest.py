@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.queues import brokers
-from tests.servers import NatsServer, RabbitServer, RedisServer, SqsServer, server_fixture
+from tests.support.servers import NatsServer, RabbitServer, RedisServer, SqsServer, server_fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.consume.fleet import Consumer
-from tests.processes import email, running_sandbox
+from tests.support.fleet import Consumer
+from tests.support.processes import email, running_sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.processes import Sandbox
+    from tests.support.processes import Sandbox
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null"}
 JOBS = 12
@@ -42,7 +42,7 @@ async def run(broker: Any, sandbox: Sandbox, folder: Path, name: str, rate: str,
         folder, name, broker.url(), "--ledger", "alone.ledger", "--outcomes", f"{name}.jsonl", "--base-url",
         sandbox.url, "--dead-letter", broker.sink_url(), "--log-format", "json", "--rate", rate,
         "--max-deliveries", "1", **AWS,
-    )  # fmt: skip
+    )
     try:
         async with asyncio.timeout(40):
             while len(sandbox.messages) < jobs:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError, QueueLost
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.brokers import Sqs, SqsFifo
 from tests.queues.conftest import KINDS
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from sender.queues import Message, Queue
@@ -55,7 +55,7 @@ async def stays_empty(queue: Any) -> None:
 
 async def die(queue: Any) -> None:
     """The process is gone: its connections break, and nothing is said to the broker."""
-    await queue._link.aclose()
+    await queue._connection.aclose()
 
 
 async def test_read_and_acknowledge(broker: Broker) -> None:
@@ -275,7 +275,7 @@ async def test_dead_letter_keeps_line_and_reason(broker: Broker) -> None:
     await sink.append([b'{"status": "sent"}', b'{"status": "failed"}'])
     assert await broker.letters() == [
         (b'{"id": "poison"}', reason), (b'{"status": "sent"}', None), (b'{"status": "failed"}', None)
-    ]  # fmt: skip
+    ]
 
 
 async def test_dead_letter_survives_a_restart_and_a_cut_line(broker: Broker) -> None:

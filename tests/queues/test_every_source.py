@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.consume.fleet import Consumer
-from tests.processes import email, outcomes, running_sandbox, sender
 from tests.queues.conftest import KINDS
+from tests.support.fleet import Consumer
+from tests.support.processes import email, outcomes, running_sandbox, sender
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.processes import Sandbox
+    from tests.support.processes import Sandbox
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null"}
 GOOD = [email(number) for number in range(8)]
@@ -43,7 +43,7 @@ class Given:
         done = await asyncio.to_thread(
             sender, "send", source, "--base-url", sandbox.url, "--outcomes", "log.jsonl", "--ledger", "ledger",
             "--no-progress", "--no-reconcile", cwd=self.folder, stdin=data if source == "-" else None,
-        )  # fmt: skip
+        )
         assert done.returncode == 1, done.stderr.decode()
         assert len(sandbox.messages) == jobs
 
@@ -59,7 +59,7 @@ class Queued:
         consumer = Consumer(
             self.folder, "consumer", self.broker.url(), "--ledger", "ledger", "--outcomes", "log.jsonl", "--base-url",
             sandbox.url, "--dead-letter", self.broker.sink_url(), "--no-reconcile", **AWS,
-        )  # fmt: skip
+        )
         try:
             async with asyncio.timeout(40):
                 while len(sandbox.messages) < jobs or not await self.is_empty():

@@ -9,7 +9,7 @@ import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from sender.queues import QueueError
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.test_contract import drain, lines, read
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.test_contract import drain, lines, read, stays_empty
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ async def test_a_copy_keeps_everything_but_the_count(broker: Rabbit) -> None:
         message = aio_pika.Message(
             b"{}", message_id="m1", correlation_id="c1", priority=3, content_type="application/json",
             headers={"a": [1]}, app_id="shop", type="receipt", timestamp=1795218981, expiration=3600, delivery_mode=2,
-        )  # fmt: skip
+        )
         await channel.default_exchange.publish(message, routing_key=broker.name)
         queue = broker.queue()
         await queue.give_back(await read(queue, 1))
         copy = await (await channel.get_queue(broker.name)).get()
         await copy.ack()
     for name in ("body", "message_id", "correlation_id", "priority", "content_type", "app_id", "type", "timestamp",
-                 "expiration", "delivery_mode"):  # fmt: skip
+                 "expiration", "delivery_mode"):
         assert getattr(copy, name) == getattr(message, name), name
     headers = {name: value for name, value in copy.headers.items() if name != "x-delivery-count"}
     assert headers == {"a": [1], "x-sender-deliveries": 0}

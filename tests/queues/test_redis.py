@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.test_contract import die, drain, lines, read
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,16 +106,16 @@ async def test_a_server_that_hangs_is_lost(tmp_path: Path, monkeypatch: pytest.M
         sink = open_publisher(server.url + "?stream=jobs")
         await sink.put(b"line", {"code": "x"})
         held = await read(queue, 1)
-        queue._link._patience = sink._link._patience = 0.5
+        queue._connection._patience = sink._connection._patience = 0.5
         server.pause()
         await queue.ack(held)
         with pytest.raises(QueueError, match=r"no answer in time|Timeout"):
             await sink.put(b"line", {"code": "x"})
         assert not queue.alive
         server.resume()
-        queue._link._patience = 10
+        queue._connection._patience = 10
         assert list(await queue.read(1)) != held
-        async with queue._link._client as client:
+        async with queue._connection._client as client:
             assert (await client.xpending("jobs", "senders"))["pending"] <= 1
         await queue.aclose()
         await sink.aclose()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.urls import open_publisher, open_queue
+from sender.queues.opening import open_publisher, open_queue
 from tests.queues.test_contract import drain, lines, read
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ async def test_one_message_of_a_group_in_hand(broker: SqsFifo) -> None:
     first = await read(queue, 6, within=2)
     assert sorted((message.group, message.data) for message in first) == [
         ("a", lines(6)[0]), ("b", lines(6)[3]), ("c", lines(6)[5])
-    ]  # fmt: skip
+    ]
     assert list(await other.read(5)) == []
     await queue.ack([message for message in first if message.group == "a"])
     assert [message.data for message in await other.read(5)] == [lines(6)[1]]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.cli import main
+from sender.cli.main import main
 from sender.errors import UsageError
 from sender.report.make import make_sections
-from sender.report.outcomes import OutcomeFigures
+from sender.report.outcome_figures import OutcomeFigures
 from sender.report.page import page
 from sender.report.reading import read_outcomes
 from sender.report.run_section import run_section

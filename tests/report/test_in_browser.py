@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sender.cli import main
+from sender.cli.main import main
 from tests.bench.test_results import result
-from tests.browser import browser, chromium, missing, opened
 from tests.report.logs import a_run
+from tests.support.browser import browser, chromium, missing, opened
 
 if TYPE_CHECKING:
     from pathlib import Path

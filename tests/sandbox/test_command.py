@@ -24,13 +24,13 @@ from customerio import (
     SendWhatsAppRequest,
 )
 
-from sender.commands import sandbox as command
-from tests.sandbox_process import KEY, ROOT, sandbox_process
+from sender.cli import sandbox as command
+from tests.support.sandbox_process import KEY, ROOT, sandbox_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.sandbox_process import SandboxProcess
+    from tests.support.sandbox_process import SandboxProcess
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_signals_end_it_at_once_with_0(number: signal.Signals) -> None:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sender.sandbox", *arguments]
+    command = [sys.executable, "-m", "sender", "sandbox", *arguments]
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -148,7 +148,7 @@ def test_every_option_reaches_the_server() -> None:
 
 
 def test_help_stays_light() -> None:
-    code = "import sys, sender.commands.sandbox; print(*{'asyncio', 'orjson', 'aiohttp'} & set(sys.modules))"
+    code = "import sys, sender.cli.sandbox; print(*{'asyncio', 'orjson', 'aiohttp'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
     )

@@ -15,8 +15,8 @@ import trustme
 
 from sender.errors import UsageError
 from sender.transport import Request, TransportFault, Wire
-from sender.transport.http import HttpTransport
-from sender.transport.urls import check_base_url
+from sender.transport.base_url import check_base_url
+from sender.transport.http_transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -9,15 +9,15 @@ import pytest
 
 from sender.transport import Request
 from sender.transport.deadlines import Deadlines
-from sender.transport.heads import Heads
-from tests.engine.test_pacer import run_virtual
+from sender.transport.request_heads import RequestHeads
+from tests.pacing.test_pacer import run_virtual
 
 if TYPE_CHECKING:
     from tests.conftest import VirtualLoop
 
 
 def test_a_head_names_what_follows() -> None:
-    heads = Heads("api.example:81", "/base", lambda: "key")
+    heads = RequestHeads("api.example:81", "/base", lambda: "key")
     head = heads.of(Request("PUT", "/v1/x?a=%20", b"{}"))
     assert head.startswith(b"PUT /base/v1/x?a=%20 HTTP/1.1\r\nHost: api.example:81\r\nAuthorization: Bearer key\r\n")
     assert head.endswith(b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n")
@@ -26,7 +26,7 @@ def test_a_head_names_what_follows() -> None:
 
 def test_a_new_key_is_in_the_next_head() -> None:
     keys = iter(("one", "two"))
-    heads = Heads("h", "", lambda: next(keys))
+    heads = RequestHeads("h", "", lambda: next(keys))
     assert b"Bearer one\r\n" in heads.of(Request("GET", "/"))
     assert b"Bearer two\r\n" in heads.of(Request("GET", "/"))
 
@@ -34,9 +34,9 @@ def test_a_new_key_is_in_the_next_head() -> None:
 @pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "x", "/\u00e9", "/a\n"])
 def test_nothing_breaks_out_of_a_head(path: str) -> None:
     with pytest.raises(ValueError, match="cannot stand in a request"):
-        Heads("h", "", lambda: "key").of(Request("GET", path))
+        RequestHeads("h", "", lambda: "key").of(Request("GET", path))
     with pytest.raises(ValueError, match="cannot stand in a request"):
-        Heads("h", "", lambda: "key\r\nX: y").of(Request("GET", "/"))
+        RequestHeads("h", "", lambda: "key\r\nX: y").of(Request("GET", "/"))
 
 
 async def hang(deadlines: Deadlines, seconds: float) -> str:

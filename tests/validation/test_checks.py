@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sender.codes import PROBLEMS, WARNINGS
-from sender.job import Invalid, Job
-from sender.kinds import KINDS
+from sender.jobs.codes import PROBLEMS, WARNINGS
+from sender.jobs.job import Invalid, Job
+from sender.jobs.kinds import KINDS
 from sender.validation import Options, check
 from tests.validation.test_parsing import NOW, parse
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.codes import PROBLEMS, WARNINGS
-from sender.job import Invalid, Job, Line
-from sender.parsing import Parser
-from sender.payload_span import payload_bytes, take_apart
+from sender.jobs.codes import PROBLEMS, WARNINGS
+from sender.jobs.job import Invalid, Job, Line
+from sender.jobs.payload_span import payload_bytes, take_apart
+from sender.validation.parser import Parser
 
 NOW = 1_800_000_000.0
 SEND = {"to": "ada@example.com", "transactional_message_id": 3, "identifiers": {"id": "42"}}

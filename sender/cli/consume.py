@@ -1,0 +1,102 @@
+"""`sender consume`: the same engine on queues."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sender.cli.arguments import add_settings
+from sender.cli.send import SUFFIX
+from sender.config.api_key import ApiKey
+from sender.config.load import load, state_of, text_of, url_in, workspaces_of
+from sender.config.settings import SETTINGS
+from sender.consume.consume_plan import ConsumePlan, WorkspaceConfig
+from sender.errors import UsageError
+from sender.transport.base_url import REGIONS, check_base_url
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sender.config.settings import Settings
+
+HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=senders, amqp://HOST/VHOST?queue=jobs,
+nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE; each with its own ?priority=high|normal|low. A message is
+acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
+pauses, SIGUSR2 resumes."""
+NOT_FOR_QUEUES: Final = ("retry", "limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("urls", metavar="URL", nargs="*", help="a queue; or SENDER_SOURCE, or --source-file")
+    add_settings(
+        parser,
+        (name for name in SETTINGS if name not in NOT_FOR_QUEUES),
+        texts={
+            "outcomes": "outcome log: a path, - for stdout, or a queue's URL",
+            "ledger": "the memory of one consumer alone; else --state",
+        },
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Consume, and return the exit status."""
+    plan = make_plan(args)
+    from sender.consume.consumer import consume
+    from sender.runtime.logs import set_up
+    from sender.runtime.loop import run as run_loop
+
+    set_up(plan.settings.log_format, plan.settings.log_level)
+    return run_loop(consume(plan))
+
+
+def make_plan(args: argparse.Namespace) -> ConsumePlan:
+    """Resolve everything that can be known before the run; UsageError tells what is wrong."""
+
+    def read_settings() -> Settings:
+        return replace(load(vars(args)), max_outage=math.inf)  # a consumer waits for the API
+
+    settings = read_settings()
+    config = args.config or os.environ.get("SENDER_CONFIG", "")
+    urls = _urls(args.urls, settings)
+    state = state_of(settings)
+    if not state and not settings.ledger:
+        raise UsageError(
+            "consume needs a memory: --state redis://HOST/DB for replicas that share the limit, or --ledger PATH for "
+            "one consumer alone"
+        )
+    from sender.queues.address import parse
+
+    for url in urls:
+        parse(url)
+    return ConsumePlan(
+        settings, urls, _homes(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}", state,
+        settings.dead_letter or url_in(settings.dead_letter_file), config,
+        read_settings,
+    )
+
+
+def _urls(given: list[str], settings: Settings) -> tuple[str, ...]:
+    text = os.environ.get("SENDER_SOURCE", "")
+    if settings.source_file and not text:
+        text = text_of(settings.source_file)
+    urls = tuple(given) or tuple(text.split())
+    if not urls:
+        raise UsageError("name the URL of a queue, set SENDER_SOURCE, or name a file with --source-file")
+    return urls
+
+
+def _homes(settings: Settings, config: str, *, shared: bool) -> tuple[WorkspaceConfig, ...]:
+    """The workspace of jobs that name none, and those of the settings file."""
+    ledger = None if shared else Path(settings.ledger)
+    base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
+    homes = [WorkspaceConfig(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
+    for one in workspaces_of(config):
+        url = one.base_url or (REGIONS[one.region] if one.region else base_url)
+        path = None if ledger is None else ledger.with_name(f"{ledger.name}.{one.name}")
+        key = ApiKey.load(one.api_key_file)
+        homes.append(WorkspaceConfig(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
+    return tuple(homes)

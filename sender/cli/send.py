@@ -1,0 +1,101 @@
+"""`sender send`: the main job."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sender.cli.arguments import add_settings
+from sender.config.api_key import ApiKey
+from sender.config.load import load, state_of, told_together
+from sender.config.settings import SETTINGS
+from sender.config.value import is_utf8
+from sender.errors import UsageError
+from sender.send.send_plan import SendPlan
+from sender.transport.base_url import REGIONS, check_base_url
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+HELP: Final = "Send jobs from files and stdin, at the API's limit, and write what became of each."
+STDIN: Final = "-"
+SUFFIX: Final = ".outcomes.jsonl"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file of job lines, .gz too; - is stdin")
+    add_settings(parser, (name for name, setting in SETTINGS.items() if setting.table != "queues"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send, and return the exit status."""
+    plan = make_plan(args)
+    from sender.runtime.logs import set_up
+    from sender.runtime.loop import run as run_loop
+    from sender.send.send_run import send_jobs
+
+    set_up(plan.settings.log_format, plan.settings.log_level)
+    return run_loop(send_jobs(plan))
+
+
+def make_plan(args: argparse.Namespace) -> SendPlan:
+    """Resolve everything that can be known before the run; UsageError tells all that is wrong."""
+    settings = load(vars(args))
+    problems: list[str] = []
+    with _gathering(problems):
+        base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
+    with _gathering(problems):
+        api_key = None if settings.dry_run else ApiKey.load(settings.api_key_file)
+    with _gathering(problems):
+        inputs = inputs_of(args.inputs)
+        outcomes = Path(settings.outcomes or _beside(inputs))
+        ledger = Path(settings.ledger or f"{outcomes}.ledger")
+        _keep_apart(inputs, outcomes, ledger)
+    with _gathering(problems):
+        state = state_of(settings)
+        if state and settings.dry_run:
+            raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
+    if problems:
+        raise UsageError(told_together(problems))
+    return SendPlan(settings, inputs, base_url, outcomes, ledger, api_key, state)
+
+
+@contextmanager
+def _gathering(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        problems.append(str(error))
+
+
+def inputs_of(given: list[str]) -> tuple[str, ...]:
+    """The inputs: those named, or stdin where it is not a terminal."""
+    if not given and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError("name an INPUT, or pipe job lines into stdin; see --help")
+    if not all(map(is_utf8, given)):
+        raise UsageError("an INPUT has a name that is not UTF-8, and no outcome could tell it: rename the file")
+    return tuple(given) or (STDIN,)
+
+
+def _beside(inputs: tuple[str, ...]) -> str:
+    return f"{inputs[0]}{SUFFIX}" if len(inputs) == 1 and inputs[0] != STDIN else f"sender{SUFFIX}"
+
+
+def _keep_apart(inputs: tuple[str, ...], outcomes: Path, ledger: Path) -> None:
+    """Neither log nor ledger may be written over what is read, by whatever name or link."""
+    if _same(outcomes, ledger):
+        raise UsageError(f"--outcomes and --ledger are the same file: {outcomes}")
+    for name in inputs:
+        if name != STDIN and any(_same(Path(name), written) for written in (outcomes, ledger)):
+            raise UsageError(f"{name} is an input; outcomes and ledger must go to other files")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist yet
+        return one.resolve() == other.resolve()

@@ -1,0 +1,209 @@
+"""Every setting, once: its table and key in the file, default, unit and sentence; options and environment follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+
+DAY: Final = 86400
+
+
+class Setting(NamedTuple):
+    """How a setting is written and read."""
+
+    table: str
+    help: str
+    kind: str
+    """One of text, path, number, seconds, count, limit, size, rate, flag, statuses, words, choice."""
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+    """What stands for the value in `--help`, where the kind does not say it well."""
+    lane_of: str | None = None
+    """For the rate of another lane than `send`: its name in `--rate LANE=N`, which is its option."""
+
+
+def _setting(default: Any, table: str, kind: str, text: str, **more: Any) -> Any:
+    metadata = {"setting": Setting(table, text, kind, **more)}
+    if isinstance(default, list | tuple | frozenset):
+        return field(default=tuple(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run goes by."""
+
+    region: str = _setting("us", "api", "choice", "the workspace's region", choices=("us", "eu"))
+    base_url: str = _setting("", "api", "text", "another API than the region's, such as the sandbox", metavar="URL")
+    allow_http: bool = _setting(False, "api", "flag", "allow a base URL with plain http to another machine")
+    api_key_file: str = _setting("", "api", "path", "file that holds the App API key; read again when it is refused")
+    timeout: float = _setting(20.0, "api", "seconds", "longest time of a whole attempt, in seconds")
+    keep_alive: float = _setting(
+        10.0, "api", "seconds", "seconds that an idle connection is kept; shorter than the server's own time"
+    )
+
+    rate: float = _setting(
+        100.0, "limits", "rate", "requests in any second on the send endpoints; LANE=N sets another lane's",
+        metavar="[LANE=]N",
+    )
+    rate_trigger: float = _setting(
+        0.1,
+        "limits",
+        "number",
+        "broadcast triggers a second; below 1 it means one in any 1/N seconds",
+        lane_of="trigger",
+    )
+    rate_app: float = _setting(10.0, "limits", "number", "requests in any second on all other endpoints", lane_of="app")
+    concurrency: int = _setting(
+        256, "limits", "count", "most requests under way in a lane; 256 hold 100 a second up to 2.5 s of latency"
+    )
+
+    paused: bool = _setting(False, "limits", "flag", "start nothing until this is turned off again (consume)")
+    trigger_queue: int = _setting(5, "limits", "count", "broadcast triggers that may wait at the API to be processed")
+
+    max_attempts: int = _setting(5, "retry", "count", "tries of a job whose failures are safe; outages do not count")
+    backoff: float = _setting(0.5, "retry", "seconds", "longest first wait before a retry, doubled each time")
+    backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds")
+    max_wait: float = _setting(900.0, "retry", "seconds", "longest Retry-After that a run waits for before it halts")
+    max_outage: float = _setting(3600.0, "retry", "seconds", "seconds without a success after which a run halts")
+    safe_statuses: tuple[int, ...] = _setting(
+        [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried"
+    )
+    ambiguous_statuses: tuple[int, ...] = _setting(
+        [408, 500, 502, 504], "retry", "statuses", "statuses after which a job may have been accepted"
+    )
+
+    in_doubt: str = _setting(
+        "hold", "doubt", "choice", "what becomes of a job that may have been accepted",
+        choices=("hold", "resend-if-absent", "resend"),
+    )
+    reconcile: bool = _setting(True, "doubt", "flag", "settle jobs in doubt by reading the API at the end of a run")
+    reconcile_lag: float = _setting(
+        60.0, "doubt", "seconds", "seconds after which the API's lists show what it accepted"
+    )
+    broadcast_wait: float = _setting(
+        60.0, "doubt", "seconds", "longest time that a run waits at its end for broadcasts to be processed"
+    )
+
+    kind: str = _setting("email", "run", "text", "kind of a bare payload", metavar="KIND")
+    grace: float = _setting(25.0, "run", "seconds", "seconds that jobs in hand get after the first signal")
+    memory: int = _setting(64 * 2**20, "run", "size", "payloads held in memory, whatever their number")
+    retry: tuple[str, ...] = _setting(
+        [],
+        "run",
+        "words",
+        "take up jobs that ended so once more, on your word",
+        metavar="STATUS,…",
+        choices=("rejected", "in_doubt", "failed", "invalid"),
+    )
+    limit: int = _setting(0, "run", "limit", "jobs started in this run; 0 = all", metavar="N")
+    dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
+    preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
+
+    outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
+    ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
+    state: str = _setting(
+        "", "output", "text", "memory and pace that replicas share, instead of a ledger", metavar="redis://HOST/DB"
+    )
+    state_file: str = _setting("", "output", "path", "file that holds the URL of --state")
+    keep: float = _setting(
+        30.0 * DAY, "output", "seconds", "how long the shared state remembers finished jobs; doubts stay"
+    )
+    durability: str = _setting(
+        "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",
+        choices=("full", "normal", "off"),
+    )
+    log_bodies: bool = _setting(
+        False, "output", "flag", "keep the API's answers to refused jobs in their outcomes; they may hold personal data"
+    )
+    progress: bool = _setting(True, "output", "flag", "show progress on stderr")
+    json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
+    log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
+    log_level: str = _setting(
+        "info", "output", "choice", "least level that is logged",
+        choices=("debug", "info", "outcome", "warning", "error"),
+    )
+
+    require_identifiers: bool = _setting(
+        True, "validation", "flag", "refuse an email without identifiers, instead of a warning"
+    )
+    risky_extensions: tuple[str, ...] = _setting(
+        ["bat", "cmd", "com", "exe", "jar", "js", "msi", "ps1", "scr", "vbs"], "validation", "words",
+        "attachments that are warned of, by extension",
+    )
+
+    source_file: str = _setting("", "queues", "path", "file that holds the queues' URLs, one a line")
+    dead_letter: str = _setting(
+        "", "queues", "text", "queue that takes jobs which nobody will try again, with the reason", metavar="URL"
+    )
+    dead_letter_file: str = _setting("", "queues", "path", "file that holds the URL of --dead-letter")
+    identity: str = _setting(
+        "message", "queues", "choice", "what tells jobs without an id apart: the broker's message id, or their content",
+        choices=("message", "content"),
+    )
+    prefetch: int = _setting(100, "queues", "count", "messages of a queue in hand at once")
+    max_deliveries: int = _setting(5, "queues", "count", "deliveries after which a message goes to the dead letter")
+    health_port: int = _setting(0, "queues", "limit", "port of /livez, /readyz and /metrics; 0 = none", metavar="PORT")
+    health_host: str = _setting("0.0.0.0", "queues", "text", "addresses of the health port, parted by commas")  # noqa: S104
+
+
+SETTINGS: Final[dict[str, Setting]] = {one.name: one.metadata["setting"] for one in fields(Settings)}
+DEFAULTS: Final = Settings()
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """The command-line options of a setting: a flag has one to turn it on and one to turn it off."""
+    setting = SETTINGS[name]
+    if setting.lane_of is not None:
+        return ()
+    plain = name.replace("_", "-")
+    return (f"--{plain}", f"--no-{plain}") if setting.kind == "flag" else (f"--{plain}",)
+
+
+def option_of(name: str) -> str | None:
+    """The option that changes a setting's default, or None where it has none of its own."""
+    options = options_of(name)
+    if not options:
+        return None
+    return options[-1] if getattr(DEFAULTS, name) is True else options[0]
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"SENDER_{name.upper()}"
+
+
+def default_toml() -> str:
+    """config/sender.toml: every key with its default and sentence."""
+    parts = ["# Every setting with its default. Command line > SENDER_… environment > this file > default.\n"]
+    table = ""
+    for name, setting in SETTINGS.items():
+        if setting.table != table:
+            table = setting.table
+            parts.append(f"\n[{table}]\n")
+        choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
+        sentence = setting.help[0].upper() + setting.help[1:]
+        parts.append(f"# {sentence}{choices}.\n{name} = {_toml(setting, getattr(DEFAULTS, name))}\n")
+    return "".join(parts)
+
+
+def shown(setting: Setting, value: Any) -> str:
+    """A value as people write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if setting.kind == "size" and value % 2**20 == 0:
+        return f"{value // 2**20}MiB"
+    if setting.kind == "seconds" and value and value % DAY == 0:
+        return f"{value / DAY:g}d"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _toml(setting: Setting, value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(setting, one) for one in value)}]"
+    text = shown(setting, value)
+    return (
+        f'"{text}"' if isinstance(value, str) or (text[-1:].isalpha() and setting.kind in ("size", "seconds")) else text
+    )

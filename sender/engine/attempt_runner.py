@@ -1,0 +1,150 @@
+"""The AttemptRunner of a lane: one try of one job, from its turn to what follows from the answer.
+
+send --> observe --> judge --> the lane learns --> conclude --> outcome, or back to the backlog
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sender.engine.api_reader import ReadingFailedError
+from sender.engine.decision import Attempt, decide
+from sender.errors import HaltError
+from sender.jobs.masking import words_of
+from sender.jobs.problem import Problem
+from sender.outcomes.recorder import FinishedJob
+from sender.transport import Reply, Request, TransportFault, Wire
+from sender.transport.verdict import judge
+
+if TYPE_CHECKING:
+    from sender.engine.attempt_pool import InFlightAttempt
+    from sender.engine.backlog import Backlog
+    from sender.engine.feedback import ResponseFeedback
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.job_queue import JobQueue
+    from sender.engine.lane_context import LaneContext
+    from sender.engine.trigger_follower import TriggerFollower
+    from sender.jobs.kinds import LaneName
+    from sender.outcomes.outcome import Outcome
+    from sender.transport.verdict import Verdict
+
+REFUSALS_OF_A_KIND: Final = 3
+
+
+class AttemptRunner:
+    """Carries attempts out."""
+
+    def __init__(
+        self,
+        name: LaneName,
+        context: LaneContext,
+        queue: JobQueue,
+        backlog: Backlog,
+        feedback: ResponseFeedback,
+        triggers: TriggerFollower | None = None,
+    ) -> None:
+        self._name = name
+        self._context = context
+        self._queue = queue
+        self._backlog = backlog
+        self._feedback = feedback
+        self._triggers = triggers
+        self._loop = asyncio.get_running_loop()
+
+    async def attempt(self, hand: InFlightAttempt) -> None:
+        """Try once, and see to what follows."""
+        hand.begun = True
+        execution, turn = hand.execution, hand.turn
+        job = execution.job
+        execution.attempts += 1
+        execution.tried_at = self._context.wall()
+        if execution.started_at is None:
+            execution.started_at = execution.tried_at
+        key_version = self._context.key.version
+        wire = Wire(on_written=turn.written)
+        answer: Reply | TransportFault
+        try:
+            answer = await self._context.transport.send(Request(job.kind.method, job.path, job.body), wire)
+        except TransportFault as fault:
+            answer = fault
+        except asyncio.CancelledError:
+            turn.give_back()
+            await asyncio.shield(self._interrupted(execution, wire))
+            raise
+        turn.give_back()
+        await self._judge(execution, answer, hand.started, key_version)
+
+    async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:
+        if wire.written_at is None:
+            await self._context.ledger.release([execution.job.key])
+            self._backlog.leave(execution)
+            return
+        problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
+        await self._end(execution, execution.outcome("in_doubt", problem, finished_at=self._context.wall()))
+
+    async def _judge(
+        self, execution: JobExecution, answer: Reply | TransportFault, started: float, key_version: int
+    ) -> None:
+        latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
+        self._observe(execution, answer, latency)
+        verdict = judge(execution.job.kind, answer, self._context.rules, wall=self._context.wall())
+        self._feedback.learn(verdict, latency, started)
+        body = answer.body if isinstance(answer, Reply) else None
+        attempt = Attempt(execution, verdict, latency, body, outage=self._feedback.outage)
+        if self._triggers is not None and verdict.what == "rejected":
+            attempt = await self._ask_why(attempt, self._triggers)
+        decision = decide(attempt, self._context)
+        if decision.outcome is not None:
+            await self._end(execution, decision.outcome, resendable=decision.resendable)
+        else:
+            await self._again(execution, verdict, decision.delay, key_version)
+
+    def _observe(self, execution: JobExecution, answer: Reply | TransportFault, latency: float | None) -> None:
+        status = answer.status if isinstance(answer, Reply) else answer.code
+        self._context.observer.observe_attempt(self._name, execution.job.kind.name, status, latency)
+        execution.span.attempt(status, latency)
+
+    async def _ask_why(self, attempt: Attempt, triggers: TriggerFollower) -> Attempt:
+        """A refused trigger: either the queue is full, which is safe, or its errors endpoint knows more."""
+        verdict = attempt.verdict
+        if verdict.queue_full and triggers.waiting:
+            triggers.told_full()
+            return attempt._replace(queue_full=True)
+        if verdict.error.trigger_id is None:
+            return attempt
+        job = attempt.execution.job
+        try:
+            details = await triggers.errors_of(job.path.split("/")[3], verdict.error.trigger_id, words_of(job.body))
+        except (ReadingFailedError, asyncio.CancelledError):  # the refusal itself is known, and has to be recorded
+            return attempt
+        return attempt._replace(details=details)
+
+    async def _again(self, execution: JobExecution, verdict: Verdict, delay: float, key_version: int) -> None:
+        """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
+        await self._context.ledger.release([execution.job.key])
+        if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
+            self._backlog.leave(execution)
+            self._context.halt(HaltError(verdict.message))
+        elif verdict.what == "kind_refused" and self._refuse_kind(execution.job.kind.name):
+            self._backlog.leave(execution)
+        else:
+            self._backlog.put_back(execution, self._loop.time() + delay)
+
+    def _has_new_key(self, used: int) -> bool:
+        """Whether another key than the refused one is at hand; others that failed with it may have fetched it."""
+        return self._context.key.version != used or self._context.key.reload()
+
+    def _refuse_kind(self, kind: str) -> bool:
+        refused = self._context.refused_kinds[kind] = self._context.refused_kinds.get(kind, 0) + 1
+        if refused >= REFUSALS_OF_A_KIND:
+            self._context.halted_kinds.add(kind)
+        return kind in self._context.halted_kinds
+
+    async def _end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
+        execution.doubted = outcome.status == "in_doubt"
+        if outcome.kind in self._context.refused_kinds:
+            self._context.refused_kinds[outcome.kind] = 0
+        self._queue.finish(execution)
+        self._context.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
+        await self._context.on_end(execution, outcome, resendable)

@@ -1,0 +1,79 @@
+"""The HandOver of a lane: the next slots' jobs, durably handed over before a turn is waited for.
+
+They are at most `AHEAD` seconds of slots, so that the commit never stands in the pace and a kill leaves no more than
+that in doubt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender.engine.backlog import Backlog
+    from sender.engine.job_execution import JobExecution
+    from sender.engine.job_queue import JobQueue
+    from sender.engine.lane_context import LaneContext
+    from sender.pacing.pacer import Pace
+
+AHEAD: Final = 0.05
+"""Seconds of slots that are handed over ahead."""
+MOST_AHEAD: Final = 500
+
+
+class HandOver:
+    """Picks jobs from the backlog, tells the ledger, and keeps them ready."""
+
+    def __init__(self, backlog: Backlog, queue: JobQueue, pacer: Pace, context: LaneContext, *, most: int) -> None:
+        self._backlog = backlog
+        self._queue = queue
+        self._pacer = pacer
+        self._context = context
+        self._most = min(MOST_AHEAD, most)
+        self.ready: deque[JobExecution] = deque()
+        """Jobs that are handed over and wait for their turns."""
+
+    @property
+    def low(self) -> bool:
+        """Whether so few are ready that more would be picked."""
+        return len(self.ready) <= self._ahead // 2
+
+    @property
+    def _ahead(self) -> int:
+        return min(self._most, max(1, int(self._pacer.rate * AHEAD)))
+
+    def pick(self, now: float) -> tuple[list[JobExecution], float | None]:
+        """The jobs to hand over now; if there are none, when to look again (None: at the next change).
+
+        They are picked also while all hands are full, so that none of them waits for a commit when it is free.
+        """
+        at = self._pacer.next_at(now) - AHEAD
+        if not self.low or (self.ready and at > now):
+            return [], None
+        if at > now:
+            return [], at if at < float("inf") else None
+        room = self._ahead - len(self.ready)
+        batch: list[JobExecution] = []
+        while len(batch) < room and (execution := self._backlog.take(now)) is not None:
+            batch.append(execution)
+        return batch, self._backlog.next_retry_at
+
+    async def claim(self, batch: Sequence[JobExecution]) -> None:
+        """Hand these over; those that another replica got before are none of ours any more."""
+        wall = self._context.wall()
+        refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        for execution in batch:
+            standing = refused.get(execution.job.key)
+            if standing is None:
+                self.ready.append(execution)
+            else:
+                self._queue.finish(execution)
+                self._context.on_refused(execution, standing)
+
+    async def release(self) -> None:
+        """Take back those that were not started."""
+        keys = [execution.job.key for execution in self.ready]
+        self.ready.clear()
+        await self._context.ledger.release(keys)

@@ -1,0 +1,134 @@
+"""A Delivery is a job in the engine's hands: the one thing that changes while its requests go out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sender.ledger import FinalRecord, HandOverRecord
+from sender.outcomes.outcome import Outcome
+from sender.runtime.tracing import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sender.jobs.job import Job
+    from sender.jobs.problem import Problem
+    from sender.outcomes.outcome import Status
+    from sender.runtime.tracing import JobSpan
+
+LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
+"""What reconcile recognises a delivery by (API.md section 7); kept in the ledger only while a job is in doubt."""
+UNTEMPLATED = 1
+"""Emails without a template are counted as message 1 (API.md section 3.2)."""
+
+
+@dataclass(slots=True, eq=False)
+class JobExecution:
+    """One job, from its admission to its outcome."""
+
+    job: Job
+    attempts: int = 0
+    """Requests made for it, retries included."""
+    tries: int = 0
+    """Attempts that count towards `max_attempts`: outages and 429s do not."""
+    refusals: int = 0
+    """429s in a row, for the backoff."""
+    started_at: float | None = None
+    """Unix seconds of the first attempt."""
+    tried_at: float | None = None
+    """Unix seconds of the last attempt."""
+    due: float = 0.0
+    """Loop time before which it is not tried again."""
+    template: int | str = UNTEMPLATED
+    """See `template_of`; known once it was handed over."""
+    withdrawn: bool = False
+    """Whether it was given back to where it came from while it waited; it is not started any more."""
+    in_lane: bool = False
+    """Whether a lane has it, from its acceptance to its end, or until it is dropped or left."""
+    span: JobSpan = NOBODY
+    """Where its attempts are traced."""
+    doubted: bool = False
+    """Whether an attempt before this one may have been accepted."""
+
+    @property
+    def resource(self) -> str | None:
+        """Deliveries with the same resource run one after another; None runs beside anything."""
+        return self.job.path.rpartition("/")[0] if self.job.kind.lane == "app" else None
+
+    def claim(self, wall: float) -> HandOverRecord:
+        """What the ledger must know before the request leaves; `wall` is unix seconds, no later than the write."""
+        return HandOverRecord(self.job.key, self.job.content, self._detail(since=wall))
+
+    def outcome(self, status: Status, *problems: Problem, **facts: Any) -> Outcome:
+        """How it ended; `facts` are the further fields of an Outcome."""
+        job = self.job
+        return Outcome(
+            job.id,
+            job.kind.name,
+            status,
+            job.source,
+            job.line,
+            attempts=self.attempts,
+            problems=problems,
+            warnings=job.warnings,
+            meta=job.meta,
+            started_at=self.started_at,
+            **facts,
+        )
+
+    def entry(self, outcome: Outcome, *, resendable: bool = True) -> FinalRecord:
+        """The same for the ledger."""
+        if outcome.status == "invalid" or outcome.status == "duplicate":
+            raise ValueError(f"{outcome.status} jobs claim no identity")
+        return FinalRecord(
+            self.job.key,
+            self.job.content,
+            outcome.status,
+            outcome.to_line(),
+            result=result_of(self.job.path, dict(outcome.result)),
+            detail=self._detail(since=self.tried_at, until=outcome.finished_at)
+            if outcome.status == "in_doubt"
+            else None,
+            resendable=resendable,
+        )
+
+    def _detail(self, since: float | None, until: float | None = None) -> bytes:
+        job = self.job
+        payload = orjson.loads(job.body)
+        self.template = template_of(payload)
+        detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
+        detail.update(
+            id=job.id,
+            kind=job.kind.name,
+            path=job.path,
+            source=job.source,
+            line=job.line,
+            attempts=self.attempts,
+            started_at=self.started_at,
+            since=since,
+            until=until,
+        )
+        if job.meta is not None:
+            detail["meta"] = orjson.Fragment(job.meta)
+        if job.warnings:
+            detail["warnings"] = [tuple(warning) for warning in job.warnings]
+        return orjson.dumps(detail)
+
+
+def result_of(path: str, answer: Mapping[str, Any]) -> str | None:
+    """What the ledger keeps of an acceptance: the delivery's id, or `broadcast/trigger`, for each counts its own."""
+    if "trigger_id" in answer:
+        return f"{path.split('/')[3]}/{answer['trigger_id']}"
+    delivery_id = answer.get("delivery_id")
+    return None if delivery_id is None else str(delivery_id)
+
+
+def template_of(payload: Mapping[str, Any]) -> int | str:
+    """The template's number, or its trigger name in lower case, as the API does not mind the case."""
+    template = payload.get("transactional_message_id", UNTEMPLATED)
+    if isinstance(template, str):
+        return int(template) if template.isdecimal() and len(template) < 16 else template.lower()
+    return template if type(template) is int else UNTEMPLATED

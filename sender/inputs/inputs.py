@@ -1,0 +1,188 @@
+"""All inputs of a run as one source: opened before the first send, read in the order given."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, Final
+
+from sender.errors import InputError, UsageError
+from sender.inputs.files import FileFeed, InputFile
+from sender.inputs.lines import MOST_LINE
+from sender.inputs.streams import StreamInput, refuse_array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sender.inputs import LaneOf
+    from sender.jobs.job import Line
+    from sender.jobs.kinds import LaneName
+
+STDIN: Final = "-"
+
+
+def open_inputs(names: Sequence[str], *, most_line: int = MOST_LINE) -> Inputs:
+    """Open every input; UsageError names all that cannot be read."""
+    problems: list[str] = []
+    opened: list[InputFile | StreamInput] = []
+    if list(names).count(STDIN) > 1:
+        raise UsageError("- (stdin) is given more than once")
+    for name in names:
+        try:
+            opened.append(_open(name, most_line))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        for one in opened:
+            one.close()
+        raise UsageError("; ".join(problems))
+    return Inputs(opened)
+
+
+class Inputs:
+    """See `sender.inputs.Source`."""
+
+    def __init__(self, opened: Sequence[InputFile | StreamInput]) -> None:
+        self._opened = opened
+        self._feeds: list[InputsFeed] = []
+        self._progress: Callable[[int, int | None], None] | None = None
+        self._stopped = False
+
+    @property
+    def files(self) -> Sequence[InputFile | StreamInput]:
+        """The inputs in the order given."""
+        return self._opened
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all, or None when a stream is among them."""
+        sizes = [one.size for one in self._opened if isinstance(one, InputFile)]
+        return sum(sizes) if len(sizes) == len(self._opened) else None
+
+    def on_progress(self, callback: Callable[[int, int | None], None]) -> None:
+        """See `Source.on_progress`."""
+        self._progress = callback
+
+    def feed(self, lane: LaneName, lane_of: LaneOf) -> InputsFeed:
+        """See `Source.feed`."""
+        feed = InputsFeed(self._opened, lane, lane_of, self._tell)
+        if self._stopped:
+            feed.stop()
+        self._feeds.append(feed)
+        return feed
+
+    def stop(self) -> None:
+        """See `Source.stop`."""
+        self._stopped = True
+        for feed in self._feeds:
+            feed.stop()
+        for one in self._opened:
+            if isinstance(one, StreamInput):
+                one.stop()
+
+    async def aclose(self) -> None:
+        """See `Source.aclose`."""
+        for one in self._opened:
+            one.close()
+
+    def _tell(self, place: int) -> None:
+        if self._progress is not None:
+            self._progress(place, self.size)
+
+
+class InputsFeed:
+    """One lane's lines over all inputs."""
+
+    def __init__(
+        self,
+        inputs: Sequence[InputFile | StreamInput],
+        lane: LaneName,
+        lane_of: LaneOf,
+        tell: Callable[[int], None],
+    ) -> None:
+        self._lane = lane
+        self._waiting = list(inputs)
+        self._lane_of = lane_of
+        self._tell = tell
+        self._before = 0
+        self._current: FileFeed | StreamInput | None = None
+        self._stopped = False
+
+    async def read(self, most: int, most_bytes: int) -> Sequence[Line]:
+        """See `Feed.read`."""
+        while not self._stopped:
+            if self._current is None and not self._next():
+                return []
+            if isinstance(self._current, FileFeed):
+                lines = await self._current.read(most, most_bytes)
+            elif self._current is not None:
+                lines = await self._current.read(self._lane, most, most_bytes)
+            else:
+                lines = []
+            if lines:
+                return lines
+            self._current = None
+        return []
+
+    def stop(self) -> None:
+        """Give out nothing more."""
+        self._stopped = True
+        if isinstance(self._current, FileFeed):
+            self._current.stop()
+
+    def _next(self) -> bool:
+        if not self._waiting:
+            return False
+        following = self._waiting.pop(0)
+        if isinstance(following, InputFile):
+            before = self._before
+            self._before += following.size
+            self._current = FileFeed(following, self._lane, self._lane_of, lambda place: self._tell(before + place))
+        else:
+            following.use(self._lane_of)
+            self._current = following
+        return True
+
+
+def _open(name: str, most_line: int) -> InputFile | StreamInput:
+    handle = _open_stdin() if name == STDIN else _open_file(name)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISDIR(mode):
+        os.close(handle)
+        raise UsageError(f"{name} is a directory; name its files")
+    if not stat.S_ISREG(mode):
+        return StreamInput(name, handle, most_line=most_line)
+    file = InputFile(name, handle, compressed=name.endswith(".gz"), most_line=most_line)
+    try:
+        refuse_array(name, file.chunks().read())
+    except InputError:
+        return file  # the same break is told when it is read in earnest
+    except UsageError:
+        file.close()
+        raise
+    return file
+
+
+def _open_file(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _open_stdin() -> int:
+    if sys.stdin is None:
+        raise UsageError("- names stdin, which is closed")
+    return os.dup(sys.stdin.fileno())
+
+
+def all_lines(names: tuple[str, ...]) -> Iterator[Line]:
+    """Every line of these inputs; all are opened before the first is read."""
+    inputs = open_inputs(names)
+    try:
+        for one in inputs.files:
+            yield from one.lines()
+    finally:
+        for one in inputs.files:
+            one.close()

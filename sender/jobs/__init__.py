@@ -1,0 +1,1 @@
+"""What a job is: its kinds, its identity, the problems it can have, and how its personal data is masked."""

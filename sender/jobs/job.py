@@ -1,0 +1,65 @@
+"""A Line is what a source gives; a Job is a line that passed its checks and is ready to be sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from sender.jobs.kinds import Kind
+    from sender.jobs.problem import Problem
+
+Priority = Literal["high", "normal", "low"]
+
+
+class Line(NamedTuple):
+    """One line of an input, as it came, without its line end."""
+
+    source: str
+    """The input's name as the user gave it; `-` is stdin."""
+    number: int
+    """Counted from 1, blank lines included."""
+    data: bytes
+    """Empty when the line was too long to be held; `fault` then says so."""
+    fault: Problem | None = None
+    """What was wrong with the line before anyone looked into it (too long, torn)."""
+    identity: tuple[str, str] | None = None
+    """What identifies a job that names no id: the id to show, and the text that no other queue has."""
+    priority: Priority = "normal"
+    """Of a job that names none."""
+
+
+class Job(NamedTuple):
+    """A checked job. It holds the body as bytes, never the decoded payload, so that a full lane stays small."""
+
+    id: str
+    """The job's own id, or the text of its content hash."""
+    key: str
+    """Identity within one workspace, 22 characters (see `identity`)."""
+    content: str
+    """Hash of kind, path ids and canonical payload, 22 characters: tells an edited job from a repeated one."""
+    kind: Kind
+    path: str
+    """The request's path with its ids filled in."""
+    body: bytes
+    """The payload in the bytes in which it stands in the line."""
+    source: str
+    line: int
+    priority: Priority = "normal"
+    workspace: str | None = None
+    expires_at: float | None = None
+    """Unix seconds after which the job is not started any more."""
+    meta: bytes | None = None
+    """JSON to be copied to the outcome, at most 1 KB."""
+    warnings: tuple[Problem, ...] = ()
+
+
+class Invalid(NamedTuple):
+    """A line that failed its checks: nothing is requested and it claims no identity."""
+
+    id: str | None
+    kind: str | None
+    source: str
+    line: int
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+    meta: bytes | None = None

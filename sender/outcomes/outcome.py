@@ -1,0 +1,85 @@
+"""An Outcome is what became of a job: one line of the outcome log (CONTRACT sections 3 and 5)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import orjson
+
+if TYPE_CHECKING:
+    from sender.jobs.problem import Problem
+
+Status = Literal["sent", "invalid", "rejected", "failed", "in_doubt", "duplicate"]
+STATUSES: Final[tuple[Status, ...]] = ("sent", "invalid", "rejected", "failed", "in_doubt", "duplicate")
+
+
+class Outcome(NamedTuple):
+    """The end of a job, or a change of its fate."""
+
+    id: str | None
+    kind: str | None
+    status: Status
+    source: str
+    line: int
+    attempts: int = 0
+    http_status: int | None = None
+    problems: tuple[Problem, ...] = ()
+    """What went wrong, the first one first; empty for `sent`."""
+    warnings: tuple[Problem, ...] = ()
+    meta: bytes | None = None
+    result: tuple[tuple[str, Any], ...] = ()
+    """What the API answered that is worth keeping: `delivery_id`, `queued_at`, `trigger_id`…"""
+    started_at: float | None = None
+    """Unix seconds at which the first attempt began."""
+    finished_at: float | None = None
+    latency_ms: float | None = None
+    """From the last attempt's write to its answer."""
+
+    def to_line(self) -> bytes:
+        """The outcome as one JSON line, with its line end."""
+        record: dict[str, Any] = {"id": self.id, "kind": self.kind, "status": self.status}
+        record.update(self.result)
+        record["http_status"] = self.http_status
+        record["attempts"] = self.attempts
+        record["error"] = _error(self.problems)
+        record["warnings"] = [_as_dict(warning) for warning in self.warnings]
+        record["source"] = self.source
+        record["line"] = self.line
+        if self.meta is not None:
+            record["meta"] = orjson.Fragment(self.meta)
+        if self.started_at is not None:
+            record["started_at"] = _timestamp(self.started_at)
+        if self.finished_at is not None:
+            record["finished_at"] = _timestamp(self.finished_at)
+        if self.latency_ms is not None:
+            record["latency_ms"] = round(self.latency_ms, 1)
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _as_dict(problem: Problem) -> dict[str, str]:
+    code, field, message = problem
+    if field is None:
+        return {"code": code, "message": message}
+    return {"code": code, "field": field, "message": message}
+
+
+def _error(problems: tuple[Problem, ...]) -> dict[str, Any] | None:
+    if not problems:
+        return None
+    error: dict[str, Any] = _as_dict(problems[0])
+    if len(problems) > 1:
+        error["problems"] = [_as_dict(problem) for problem in problems]
+    return error
+
+
+def _timestamp(seconds: float) -> str:
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    """Thousands of outcomes share one."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,141 @@
+"""The books of a run: every line that was read stands under exactly one heading at its end (CONTRACT section 3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Final
+
+from sender.outcomes.outcome import STATUSES
+
+if TYPE_CHECKING:
+    from sender.outcomes.outcome import Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """What a lane did."""
+
+    requests: int = 0
+    rate: float = 0.0
+    """Requests a second, from the first to the last."""
+    max_in_1s: int = 0
+    http_429: int = 0
+
+
+@dataclass(slots=True)
+class Books:
+    """Counts; `balance` says whether they add up."""
+
+    read: int = 0
+    not_started: int = 0
+    attempts: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    lanes: dict[str, LaneFigures] = field(default_factory=dict)
+
+    def count(self, status: Status) -> None:
+        """A line ended so, without a word in the log."""
+        self.statuses[status] += 1
+
+    def enter(self, outcome: Outcome) -> None:
+        """A line ended and its outcome is on disk."""
+        self.statuses[outcome.status] += 1
+        self.attempts += outcome.attempts
+        self.warnings.update(warning.code for warning in outcome.warnings)
+
+    def move(self, before: Status, after: Status, lines: int = 1) -> None:
+        """Lines that were counted so have changed their fate."""
+        self.statuses[before] -= lines
+        self.statuses[after] += lines
+
+    @property
+    def ended(self) -> int:
+        """Lines with a status."""
+        return self.statuses.total()
+
+    @property
+    def balance(self) -> int:
+        """Lines that are nowhere: 0, or the program is wrong."""
+        return self.read - self.ended - self.not_started
+
+    def check(self) -> bool:
+        """Whether they add up, with no heading below zero."""
+        return self.balance == 0 and min((self.not_started, *self.statuses.values())) >= 0
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether every identity that was read stands as sent, and no broadcast met errors later."""
+        troubled = self.warnings["broadcast_error"]
+        return (
+            not troubled and self.not_started == 0 and self.ended == self.statuses["sent"] + self.statuses["duplicate"]
+        )
+
+    def summary(self, elapsed: float, **paths: str | None) -> dict[str, Any]:
+        """The summary as `--json` prints it (CONTRACT section 4)."""
+        return {
+            "read": self.read,
+            **{status: self.statuses[status] for status in STATUSES},
+            "not_started": self.not_started,
+            "attempts": self.attempts,
+            "warnings": dict(self.warnings),
+            "elapsed_s": round(elapsed, 3),
+            "lanes": {
+                name: {
+                    "requests": lane.requests,
+                    "rate": round(lane.rate, 2),
+                    "max_in_1s": lane.max_in_1s,
+                    "http_429": lane.http_429,
+                }
+                for name, lane in self.lanes.items()
+            },
+            **paths,
+        }
+
+
+ADVICE: Final = {
+    "invalid": "to repair and send again: sender outcomes {outcomes} --status invalid",
+    "rejected": "the API refused them for good: sender outcomes {outcomes} --status rejected",
+    "failed": "surely not accepted; the same command tries them again",
+    "in_doubt": "may have been accepted, not sent again by itself: sender outcomes {outcomes} --status in_doubt",
+    "not_started": "the same command goes on with them",
+}
+EXITS: Final = {
+    0: "every job stands as sent",
+    1: "finished, but not every job stands as sent",
+    3: "stopped before the end; the same command goes on where it stopped",
+}
+
+
+def exit_status(books: Books, *, halted: bool, errors_late: bool) -> int:
+    """0 every identity stands as sent, 1 finished otherwise, 3 stopped by a signal, a halt or a late error."""
+    if halted or errors_late:
+        return 3
+    return 0 if books.all_sent else 1
+
+
+def summary_text(summary: dict[str, Any], status: int | None = None) -> str:
+    """The summary for people, and what the exit status means where it is known."""
+    rows = [("read", f"{summary['read']:,}", "")]
+    rows += [_status_row(name, summary) for name in (*STATUSES, "not_started") if summary[name] or name == "sent"]
+    rows += [("warning", f"{number:,}", code) for code, number in sorted(summary["warnings"].items())]
+    rows += [_lane_row(name, lane) for name, lane in summary["lanes"].items() if lane["requests"]]
+    rows.append(("time", f"{summary['elapsed_s']:,.1f}s", ""))
+    width = max(len(number) for _, number, _ in rows)
+    lines = [f"{name:>12}  {number:>{width}}  {text}".rstrip() for name, number, text in rows]
+    lines += [f"{name:>12}  {summary[name]}" for name in ("outcomes", "ledger") if summary.get(name)]
+    if status in EXITS:
+        lines.append(f"{f'exit {status}':>12}  {EXITS[status]}")
+    return "\n".join(lines)
+
+
+def _status_row(name: str, summary: dict[str, Any]) -> tuple[str, str, str]:
+    advice = ADVICE.get(name, "").format(outcomes=quote(str(summary["outcomes"])))
+    return name.replace("_", " "), f"{summary[name]:,}", advice
+
+
+def _lane_row(name: str, lane: dict[str, Any]) -> tuple[str, str, str]:
+    refused = f", {lane['http_429']:,} answered 429" if lane["http_429"] else ""
+    text = f"requests at {lane['rate']:,.1f}/s, at most {lane['max_in_1s']:,} in any window{refused}"
+    return f"lane {name}", f"{lane['requests']:,}", text

@@ -1,0 +1,52 @@
+"""From a URL to the queue or publisher behind it; the broker's library is imported only here and now."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sender.errors import UsageError
+from sender.queues.address import parse, shown
+
+if TYPE_CHECKING:
+    from sender.queues import Queue, RequeueCounts
+    from sender.queues.publisher import Publisher
+
+__all__ = ["is_queue", "open_publisher", "open_queue", "shown"]
+
+IN_HAND: Final = 100
+RETURN_AFTER: Final = 30.0
+_MODULES: Final = {"redis": "redis_streams", "amqp": "rabbitmq", "nats": "jetstream", "sqs": "sqs"}
+_LIBRARIES: Final = ("redis", "aio_pika", "aiormq", "nats", "aiobotocore", "botocore")
+
+
+def is_queue(text: str) -> bool:
+    """Whether this names a queue and not a path."""
+    return "://" in text
+
+
+def open_queue(
+    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, given_back: RequeueCounts | None = None
+) -> Queue:
+    """The queue behind `url`, not yet connected; UsageError when the URL is wrong or its client is not installed.
+
+    `in_hand` bounds the messages read and not yet acknowledged; `return_after` is the number of seconds after which
+    a message that nobody kept returns to the queue (RabbitMQ: when the connection ends).
+    """
+    address = parse(url)
+    return cast("Queue", _module(address.broker).Source(address, in_hand, return_after, given_back))
+
+
+def open_publisher(url: str) -> Publisher[Any]:
+    """Dead letter and outcome sink behind `url`, not yet connected; UsageError as for `open_queue`."""
+    address = parse(url, writes=True)
+    return cast("Publisher[Any]", _module(address.broker).Sink(address))
+
+
+def _module(broker: str) -> Any:
+    try:
+        return import_module(f"sender.queues.{_MODULES[broker]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _LIBRARIES:
+            raise
+        raise UsageError(f"{broker}:// needs a client that is not installed: pip install 'sender[{broker}]'") from None

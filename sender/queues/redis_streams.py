@@ -1,0 +1,222 @@
+"""Redis Streams (redis-py): the job line is the field `job` of an entry; Redis 6.2 or newer, 7 to know the lag.
+
+A message in hand is an entry in the group's pending list. Who does not keep it within `return_after` seconds loses it
+to the next reader (XAUTOCLAIM). An acknowledged entry stays in the stream for other groups: trim the stream with
+MAXLEN or MINID where it is written. An entry trimmed away before it was read is lost, and Redis says so to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import redis.asyncio as client
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,  # noqa: A004 - the library's own name
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004
+)
+
+from sender.queues import Message, QueueError, trace_context
+from sender.queues.broker_connection import PATIENCE
+from sender.queues.publisher import Letter, Publisher
+from sender.queues.source import BrokerQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sender.queues import RequeueCounts
+    from sender.queues.address import Address
+
+CLAIM_EVERY: Final = 0.5
+"""Seconds between two looks for what others left."""
+MOST_LOOKED_AT: Final = 1000
+LONG_IDLE: Final = 2**31 - 1
+"""Milliseconds: whoever asks takes over an entry that is idle for so long."""
+_START: Final = b"0-0"
+_PASSING: Final = (ConnectionError, TimeoutError, ReadOnlyError, MasterDownError, OutOfMemoryError, OSError)
+_REFUSALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
+_LEAVE: Final = """
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
+  return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+"""
+
+
+def _connect(address: Address) -> client.Redis:
+    return client.Redis.from_url(
+        address.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
+    )
+
+
+def _is_lost(error: Exception) -> bool | None:
+    if isinstance(error, _REFUSALS):
+        return False
+    if isinstance(error, _PASSING):
+        return True
+    return False if isinstance(error, RedisError | QueueError) else None
+
+
+class Source(BrokerQueue["client.Redis"]):
+    """A consumer group's share of one stream."""
+
+    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
+        super().__init__(address, in_hand, return_after, given_back)
+        self.keep_every = return_after / 3
+        self._stream, self._group = address.parameters["stream"], address.parameters["group"]
+        self._name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._claim_at = 0.0
+        self._new_first = False
+        self._cursor = _START
+
+    async def _connect(self) -> client.Redis:
+        redis = _connect(self.address)
+        try:
+            await self._make_group(redis)
+        except BaseException:
+            await redis.aclose()
+            raise
+        return redis
+
+    async def _disconnect(self, client: client.Redis) -> None:
+        await client.aclose()
+
+    def _is_lost(self, error: Exception) -> bool | None:
+        # A server that lost its data has no group: connecting anew makes it.
+        return True if str(error).startswith("NOGROUP") else _is_lost(error)
+
+    async def _check(self, client: client.Redis) -> None:
+        await client.ping()
+
+    async def _make_group(self, redis: client.Redis) -> None:
+        try:
+            await redis.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def _read(self, client: client.Redis, room: int) -> list[Message]:
+        clock = asyncio.get_running_loop().time
+        ends = clock() + self._wait
+        while True:
+            if clock() >= self._claim_at and (got := await self._read_left(client, room)):
+                return got
+            if got := await self._read_new(client, room, max(1, int(min(CLAIM_EVERY, ends - clock()) * 1000))):
+                return got
+            if clock() >= ends:
+                return []
+
+    async def _read_new(self, redis: client.Redis, room: int, block: int | None) -> list[Message]:
+        """What nobody has read yet, waited for if `block` says how many milliseconds."""
+        got: Any = await redis.xreadgroup(self._group, self._name, {self._stream: ">"}, count=room, block=block)
+        return [self._message(entry, 1) for entry in got[0][1]] if got else []
+
+    async def _read_left(self, redis: client.Redis, room: int) -> list[Message]:
+        """What others left and gave back, in turns with what is new: else what is always given back would hide it."""
+        self._new_first, new_first = False, self._new_first
+        if new_first and (got := await self._read_new(redis, room, None)):
+            return got
+        left = await self._claim(redis, room)
+        self._new_first = bool(left)
+        return left
+
+    async def _claim(self, redis: client.Redis, room: int) -> list[Message]:
+        """What dead readers left and others gave back, the oldest first; entries deleted meanwhile are dropped."""
+        reply = await redis.xautoclaim(
+            self._stream, self._group, self._name, int(self.return_after * 1000), self._cursor, count=room
+        )
+        self._cursor = reply[0]
+        if self._cursor == _START:
+            self._claim_at = asyncio.get_running_loop().time() + CLAIM_EVERY
+        entries = [entry for entry in reply[1] if entry[1]]
+        counts = await self._deliveries(redis, [entry[0] for entry in entries])
+        return [self._message(entry, count) for entry, count in zip(entries, counts, strict=True)]
+
+    async def _deliveries(self, redis: client.Redis, ids: list[bytes]) -> list[int]:
+        pipe = redis.pipeline(transaction=False)
+        for one in ids:
+            pipe.xpending_range(self._stream, self._group, one, one, 1)
+        return [found[0]["times_delivered"] if found else 1 for found in await pipe.execute()]
+
+    def _message(self, entry: tuple[bytes, dict[bytes, bytes]], deliveries: int) -> Message:
+        key, fields = entry
+        return Message(
+            source=self.source, id=key.decode(), data=fields.get(b"job", b""), deliveries=deliveries, handle=key,
+            priority=self.address.priority, headers=trace_context(fields),
+        )
+
+    async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
+        await client.xack(self._stream, self._group, *(message.handle for message in batch))
+
+    async def _give_back(self, client: client.Redis, batch: list[Message]) -> None:
+        await self._set_pending(client, batch, idle=LONG_IDLE, uncount=True)
+
+    async def _keep(self, client: client.Redis, batch: list[Message]) -> None:
+        await self._set_pending(client, batch, idle=0, uncount=False)
+
+    async def _set_pending(self, redis: client.Redis, batch: Iterable[Message], *, idle: int, uncount: bool) -> None:
+        """Write idle time (and count) of our own entries; one that another reader has taken over is left alone."""
+        mine = await self._mine(redis, batch)
+        pipe = redis.pipeline(transaction=False)
+        for message in mine:
+            more: dict[str, Any] = {"retrycount": message.deliveries - 1} if uncount else {}
+            pipe.xclaim(self._stream, self._group, self._name, 0, [message.handle], idle=idle, justid=True, **more)
+        await pipe.execute()
+
+    async def _mine(self, redis: client.Redis, batch: Iterable[Message]) -> list[Message]:
+        messages, pipe = list(batch), redis.pipeline(transaction=False)
+        for message in messages:
+            pipe.xpending_range(self._stream, self._group, message.handle, message.handle, 1, self._name)
+        return [message for message, found in zip(messages, await pipe.execute(), strict=True) if found]
+
+    async def _lag(self, client: client.Redis) -> int | None:
+        for group in await client.xinfo_groups(self._stream):
+            if group["name"] == self._group.encode():
+                lag = group.get("lag")
+                return None if lag is None else int(lag)
+        return None
+
+    async def _left_since(self, seconds: float, client: client.Redis) -> bool:
+        """Those that were given back do not count: nothing was begun with them."""
+        found: Any = await client.xpending_range(
+            self._stream, self._group, "-", "+", MOST_LOOKED_AT, idle=int(seconds * 1000)
+        )
+        return any(one["times_delivered"] and one["time_since_delivered"] < LONG_IDLE for one in found)
+
+    async def _leave(self, client: client.Redis, batch: list[Message]) -> None:  # noqa: ARG002
+        """Take our name off the group, unless entries stand on it: they would be lost with it."""
+        await client.eval(_LEAVE, 1, self._stream, self._group, self._name)
+
+
+class Sink(Publisher["client.Redis"]):
+    """XADD to a stream. The reply is the promise: with `appendfsync everysec` a power cut may take a second of it."""
+
+    async def _connect(self) -> client.Redis:
+        return _connect(self.address)
+
+    async def _disconnect(self, client: client.Redis) -> None:
+        await client.aclose()
+
+    def _is_lost(self, error: Exception) -> bool | None:
+        return _is_lost(error)
+
+    async def _check(self, client: client.Redis) -> None:
+        await client.ping()
+
+    async def _publish(self, client: client.Redis, letters: list[Letter]) -> None:
+        pipe = client.pipeline(transaction=False)
+        for letter in letters:
+            fields: dict[Any, Any] = {letter.field: letter.line}
+            pipe.xadd(self.address.parameters["stream"], fields | ({"reason": letter.reason} if letter.reason else {}))
+        await pipe.execute()

@@ -1,0 +1,1 @@
+"""The running process: event loop, signals, tasks, logs, progress, health, metrics and traces."""

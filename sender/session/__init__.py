@@ -1,0 +1,1 @@
+"""One session behind every front-end: what is opened, supervised and closed around the lanes."""

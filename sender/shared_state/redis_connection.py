@@ -1,0 +1,228 @@
+"""A Link is the way to the Redis of one workspace: scripts, one epoch, and patience while the server is away.
+
+Every script begins with a look at the epoch marker (`prelude.lua`): a server that lost its state answers StateLost and
+nothing else. Every new connection first says which server it found (`enter.lua`): after a restart or a failover, which
+may have forgotten its last moments, no slot is granted before all that may have been granted then is past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from redis import exceptions as redis_errors
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from sender.errors import OutputError, StateLost, UsageError
+from sender.jobs.masking import mask_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SCRIPTS: Final = Path(__file__).parent / "scripts"
+TIMEOUT: Final = 2.0
+"""Seconds for one answer; then the connection is given up and the call made anew."""
+FIRST_PAUSE: Final = 0.02
+MOST_PAUSE: Final = 0.5
+PASSING: Final = (
+    "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "BUSY", "UNBLOCKED", "NOREPLICAS",
+)
+"""Answers of a server that cannot write just now: as good as being away."""
+
+log = structlog.get_logger()
+
+
+class Away(Exception):  # noqa: N818 - it says what is
+    """The server did not answer, and the caller did not want to wait."""
+
+
+class RedisConnection:
+    """Calls the scripts of one workspace; open it with `await Link.open(...)`."""
+
+    def __init__(self, url: str, workspace_tag: str, host: str) -> None:
+        self.shown = mask_credentials(url)
+        """The URL without its credentials."""
+        self.token = ""
+        """The epoch that this replica knows."""
+        self.born = 0.0
+        """Server's unix seconds at which the epoch began."""
+        self.calls = 0
+        """Round trips made."""
+        self.away_since: float | None = None
+        """Loop time since when the server does not answer; None while it does."""
+        self.restarted = asyncio.Event()
+        """Set when another server was found behind the URL, or the same one anew."""
+        self._meta = f"sender:{{{workspace_tag}}}:meta"
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._wait_aof = False
+        self._sources = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
+        self._digests: dict[str, str] = {}
+        self._redis: Any = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self._greet,
+            protocol=2,
+        )
+
+    @classmethod
+    async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:
+        """Connect and find or found the epoch; UsageError when the server cannot be used."""
+        connection = cls(url, workspace_tag, host)
+        try:
+            await connection._enter()
+        except redis_errors.AuthenticationError:
+            await connection.close()
+            raise UsageError(
+                f"--state {connection.shown} refuses the user or password that stands in the URL"
+            ) from None
+        except (redis_errors.RedisError, OSError) as error:
+            await connection.close()
+            raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def rejoin(self) -> None:
+        """Take the epoch as it is now, after StateLost; waits while the server is away."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._enter()
+            except (redis_errors.RedisError, OSError) as error:
+                self._missed(error)
+                pause = await self._rest(pause)
+            else:
+                self._answered()
+                return
+
+    async def call(self, script: str, *arguments: Any, patient: bool = True, lasting: bool = False) -> Any:
+        """Run a script; with patience until the server answers. `lasting` waits for the disk where that was asked for.
+
+        Raises StateLost, Away (without patience only), and OutputError for what waiting does not mend.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                answer = await self._run(script, arguments, lasting=lasting and self._wait_aof)
+            except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
+                self._missed(error)
+            except redis_errors.ResponseError as error:
+                self._judge(error)
+            else:
+                self._answered()
+                return answer
+            if not patient:
+                raise Away
+            pause = await self._rest(pause)
+
+    async def command(self, *arguments: Any) -> Any:
+        """A plain command, once."""
+        return await self._redis.execute_command(*arguments)
+
+    def wait_for_disk(self) -> None:
+        """From now on what has to last is waited for with WAITAOF (Redis 7.2)."""
+        self._wait_aof = True
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._redis.aclose()
+
+    def told(self, error: Exception) -> str:
+        """An error's text without credentials, on one line."""
+        return mask_credentials(" ".join(str(error).split()))[:300]
+
+    async def _enter(self) -> None:
+        entered = await self.command("EVAL", self._sources["enter"], 1, self._meta, "", *self._entry())
+        token, born, host, _ = entered
+        if host.decode() != self._host:
+            raise UsageError(
+                f"the state at {self.shown} belongs to the API at {host.decode()}, this run goes to {self._host}: "
+                "use another database or workspace"
+            )
+        self.token, self.born = token.decode(), int(born) / 1e6
+
+    def _entry(self) -> tuple[str, str]:
+        return secrets.token_hex(8), self._host
+
+    async def _greet(self, connection: Any) -> None:
+        """On every new connection, before its first command."""
+        await connection.on_connect()
+        server = await _server_of(connection)
+        await connection.send_command("EVAL", self._sources["enter"], 1, self._meta, server, *self._entry())
+        *_, other = await connection.read_response()
+        if other:
+            self.restarted.set()
+            log.warning("the state is on another server, or it was restarted: all lanes wait", state=self.shown)
+
+    async def _run(self, script: str, arguments: Sequence[Any], *, lasting: bool) -> Any:
+        self.calls += 1
+        digest = self._digests.get(script) or await self._load(script)
+        try:
+            return await self._evaluate(digest, arguments, lasting=lasting)
+        except redis_errors.NoScriptError:
+            return await self._evaluate(await self._load(script), arguments, lasting=lasting)
+
+    async def _evaluate(self, digest: str, arguments: Sequence[Any], *, lasting: bool) -> Any:
+        command = ("EVALSHA", digest, 1, self._meta, self.token, *arguments)
+        if not lasting:
+            return await self._redis.execute_command(*command)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.execute_command(*command)
+        pipeline.execute_command("WAITAOF", 1, 0, int(TIMEOUT * 900))
+        answer, (synced, _) = await pipeline.execute()
+        if not synced:
+            raise redis_errors.TimeoutError("the append-only file was not synced in time")
+        return answer
+
+    async def _load(self, script: str) -> str:
+        source = self._sources["prelude"] + self._sources[script]
+        digest = self._digests[script] = str(await self._redis.script_load(source))
+        return digest
+
+    def _judge(self, error: redis_errors.ResponseError) -> None:
+        """Return for what passes, raise for what does not."""
+        text = self.told(error)
+        if text.startswith("STATELOST"):
+            raise StateLost(
+                f"the shared state at {self.shown} was lost, or this replica was taken for dead ({text[10:]}): "
+                "what was handed over and not answered is in doubt"
+            ) from None
+        lasts = type(error) is redis_errors.ResponseError and not text.startswith(PASSING)
+        if lasts or isinstance(error, redis_errors.NoPermissionError):
+            raise OutputError(f"the shared state at {self.shown} cannot be written: {text}") from None
+        self._missed(error)
+
+    def _missed(self, error: Exception) -> None:
+        if self.away_since is None:
+            self.away_since = self._loop.time()
+            log.warning("the state does not answer: lanes wait", state=self.shown, error=self.told(error))
+
+    def _answered(self) -> None:
+        if self.away_since is not None:
+            away = self._loop.time() - self.away_since
+            self.away_since = None
+            log.info("the state answers again", state=self.shown, away_s=round(away, 3))
+
+    async def _rest(self, pause: float) -> float:
+        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that replicas do not come back as one
+        return min(MOST_PAUSE, pause * 2)
+
+
+async def _server_of(connection: Any) -> str:
+    """The server's run id; where INFO is forbidden a new one each time, so that every reconnection counts."""
+    try:
+        await connection.send_command("INFO", "server")
+        text = (await connection.read_response()).decode()
+    except redis_errors.ResponseError:
+        return secrets.token_hex(20)
+    return next((line[7:] for line in text.splitlines() if line.startswith("run_id:")), secrets.token_hex(20))

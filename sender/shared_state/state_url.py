@@ -1,0 +1,64 @@
+"""`open_state(url, …)`: the shared state behind `--state redis://…`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from sender.errors import UsageError
+from sender.jobs.masking import mask_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.errors import StateLost
+    from sender.shared_state.shared_state import SharedState
+
+SCHEMES: Final = ("redis", "rediss", "unix")
+OPTIONS: Final = ("durable",)
+KEEP: Final = 30 * 86400.0
+
+
+async def open_state(
+    url: str,
+    *,
+    workspace: str = "default",
+    host: str,
+    keep: float = KEEP,
+    on_lost: Callable[[StateLost], None] | None = None,
+) -> SharedState:
+    """Connect, check the server's settings, and become one of the replicas of this workspace.
+
+    `workspace` names the keys (and so the cluster slot), `host` is the API's; `keep` is in seconds. With
+    `?durable=waitaof` every hand-over and end waits for the server's disk (Redis 7.2 or later). UsageError tells, with
+    credentials masked, why a state cannot be used.
+    """
+    plain, durable = check_state_url(url)
+    if keep <= 0:
+        raise UsageError("--keep must be above 0")
+    try:
+        from sender.shared_state.shared_state import SharedState
+    except ImportError:
+        raise UsageError("--state needs the package redis: pip install 'sender[redis]'") from None
+    return await SharedState.open(plain, quote(workspace, safe=""), host, keep=keep, durable=durable, on_lost=on_lost)
+
+
+def check_state_url(url: str) -> tuple[str, bool]:
+    """(the URL without options of ours, whether to wait for the disk); UsageError never repeats a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise UsageError("--state is not a URL: it must look like redis://host[:port]/db") from None
+    shown = mask_credentials(f"{parts.scheme}://{parts.netloc}{parts.path}")
+    if parts.scheme not in SCHEMES or not (parts.hostname or parts.scheme == "unix"):
+        raise UsageError("--state must look like redis://[user:password@]host[:port]/db (rediss:// for TLS)")
+    if parts.fragment or not (parts.scheme == "unix" or parts.path.strip("/").isdecimal() or not parts.path.strip("/")):
+        raise UsageError(f"--state {shown}: what follows the host must be the number of a database, like /0")
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise UsageError(f"--state {shown}: there is no option of that name; it knows durable=waitaof")
+        if value != "waitaof":
+            raise UsageError(f"--state {shown}: durable must be waitaof")
+    return url.partition("?")[0], "durable" in options

@@ -1,0 +1,122 @@
+"""A replica in a process of its own: takes turns and tells the instants (CLOCK_MONOTONIC, one for all processes).
+
+python -m tests.shared_state.replica URL '{"rate": 100, "seconds": 5, ...}'; says `ready`, begins at
+a line on stdin, and prints one JSON object at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sender.pacing.pacer import window_of
+from sender.shared_state.state_url import open_state
+
+if TYPE_CHECKING:
+    from sender.shared_state.shared_pacer import SharedTurn
+    from tests.shared_state.server import RedisServer
+
+
+async def replicate(
+    url: str,
+    *,
+    rate: float = 100,
+    seconds: float = 5,
+    lane: Any = "send",
+    rank: int = 1,
+    jobs: int = 1_000_000,
+    every: float = 0.0,
+    slow: float = 0.0,
+) -> dict[str, Any]:
+    """Write `jobs` (all at once, or one in `every` seconds) for so long; `slow` is the part whose writes come late."""
+    loop = asyncio.get_running_loop()
+    state = await open_state(url, host="api")
+    print("ready", flush=True)  # noqa: T201
+    await asyncio.to_thread(sys.stdin.readline)
+    begin = loop.time()
+    left, waits, due = jobs, [], begin
+
+    def demand() -> tuple[int, int, int]:
+        number = min(left, 200) if not every else int(loop.time() >= due)
+        return (number if rank == 0 else 0, number if rank == 1 else 0, number if rank == 2 else 0)
+
+    pacer = state.pacer(lane, rate, demand=demand)
+    stamps: list[float] = []
+    chance = random.Random(7)
+    late: list[asyncio.Task[None]] = []
+
+    async def write(turn: SharedTurn, delay: float) -> None:
+        if delay:
+            await asyncio.sleep(delay)
+        turn.written()
+        stamps.append(loop.time())
+
+    try:
+        async with asyncio.timeout(seconds):
+            while left:
+                if every:
+                    due = max(due, begin) + every
+                    await asyncio.sleep(due - loop.time())
+                asked = loop.time()
+                turn = await pacer.turn()
+                if chance.random() < slow:
+                    late.append(asyncio.create_task(write(turn, chance.uniform(0, 0.5))))
+                else:
+                    await write(turn, 0)
+                waits.append(loop.time() - asked)
+                left -= 1
+    except TimeoutError:
+        pass
+    await asyncio.gather(*late)
+    figures = {"stamps": stamps, "waits": waits, "given_up": pacer.given_up, "calls": state.round_trips}
+    await state.close()
+    return figures
+
+
+def start_replicas(server: RedisServer, *each: dict[str, Any]) -> list[subprocess.Popen[bytes]]:
+    """Start them on lanes that are in use, and let them begin together."""
+    for lane, rate in {(one.get("lane", "send"), one.get("rate", 100)) for one in each}:
+        asyncio.run(declare(server, lane, rate))
+    command = [sys.executable, "-m", "tests.shared_state.replica", server.url]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen([*command, json.dumps(one)], stdin=pipe, stdout=pipe) for one in each]
+    for process in processes:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != b"ready\n":
+            assert line, "the replica did not start"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    return processes
+
+
+async def declare(server: RedisServer, lane: Any, rate: float) -> None:
+    """As if the lane had been in use: a new state makes every lane wait for a window."""
+    state = await open_state(server.url, host="api")
+    limit, window = window_of(rate)
+    await state._connection.call("lane", lane, "declare", rate, limit, int(window * 1e6))
+    await state.close()
+    server.do("HSET", f"sender:{{default}}:lane:{lane}", "floor", 0)
+
+
+def results(processes: list[subprocess.Popen[bytes]], timeout: float = 40) -> list[dict[str, Any]]:
+    return [json.loads(process.communicate(timeout=timeout)[0].splitlines()[-1]) for process in processes]
+
+
+def most_in_any(window: float, stamps: list[float]) -> int:
+    stamps = sorted(stamps)
+    most = first = 0
+    for last, stamp in enumerate(stamps):
+        while stamps[first] <= stamp - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(replicate(sys.argv[1], **json.loads(sys.argv[2])))))

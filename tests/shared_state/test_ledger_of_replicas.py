@@ -1,0 +1,282 @@
+"""What a ledger for many replicas promises beyond the contract of all ledgers (tests/ledger)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from sender.errors import OutputError, StateLost, UsageError
+from sender.shared_state.state_url import open_state
+from tests.ledger.test_ledger import claim, entry, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sender.shared_state.shared_state import SharedState
+    from tests.shared_state.server import RedisServer
+
+PREFIX = "sender:{default}:"
+
+
+@asynccontextmanager
+async def replicas(server: RedisServer, number: int = 2, **options: Any) -> AsyncIterator[list[SharedState]]:
+    states = [await open_state(server.url, host="api", **options) for _ in range(number)]
+    try:
+        yield states
+    finally:
+        for state in states:
+            await state.close()
+
+
+def bury(server: RedisServer, state: SharedState) -> None:
+    """As if its heartbeat had stopped more than 30 s ago."""
+    assert server.do("HEXISTS", PREFIX + "owners", state.ledger.run)
+    server.do("HSET", PREFIX + "owners", state.ledger.run, 1)
+
+
+async def earlier(state: SharedState) -> list[str]:
+    return [doubt.key async for doubt in state.ledger.doubts(earlier_runs_handed_over=True)]
+
+
+async def test_of_many_tasks_one_wins_each_key(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 8) as states:
+        keys = [f"k{n}" for n in range(50)]
+
+        async def grab(state: SharedState) -> set[str]:
+            refused: set[str] = set()
+            for start in range(0, 50, 10):
+                refused |= set(await state.ledger.hand_over([claim(key) for key in keys[start : start + 10]]))
+            return set(keys) - refused
+
+        won = await asyncio.gather(*map(grab, states))
+        assert sorted(key for keys_won in won for key in keys_won) == sorted(keys)
+        assert await states[0].ledger.count() == {"handed_over": 50}
+
+
+CLAIMER = """
+import asyncio, json, sys
+from sender.ledger import Claim
+from sender.shared_state.state_url import open_state
+async def main():
+    state = await open_state(sys.argv[1], host="api")
+    sys.stdin.readline()
+    won = []
+    for n in range(200):
+        key = f"p{n}"
+        if not await state.ledger.hand_over([Claim(key, "c", b"{}")]):
+            won.append(key)
+    print(json.dumps(won), flush=True)
+    sys.stdin.readline()
+    await state.close()
+asyncio.run(main())
+"""
+
+
+def test_of_many_processes_one_wins_each_key(redis_server: RedisServer) -> None:
+    command = [sys.executable, "-c", CLAIMER, redis_server.url]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        process.stdin.write(b"\n")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+    won: list[str] = []
+    for process in processes:
+        line = b""
+        while not line.startswith(b"["):
+            line = process.stdout.readline()  # type: ignore[union-attr]
+            assert line
+        won += json.loads(line)
+    for process in processes:
+        process.communicate(b"\n", timeout=20)
+    assert sorted(won) == sorted(f"p{n}" for n in range(200))
+
+
+async def test_refusals_say_how_the_job_stands(redis_server: RedisServer) -> None:
+    async with replicas(redis_server) as (one, two):
+        await one.ledger.hand_over([claim("a"), claim("b")])
+        await one.ledger.settle([entry("b")])
+        refused = await two.ledger.hand_over([claim("a"), claim("b"), claim("c")])
+        assert {key: (found.state, found.held) for key, found in refused.items()} == {
+            "a": ("handed_over", True),
+            "b": ("sent", False),
+        }
+        assert (await two.ledger.find(["a"]))["a"].held
+        assert not (await one.ledger.find(["a"]))["a"].held
+        await two.ledger.release(["a"])
+        assert await state_of(one.ledger, "a") == "handed_over", "only its owner takes a hand-over back"
+        bury(redis_server, one)
+        assert not (await two.ledger.find(["a"]))["a"].held
+        assert "a" in await two.ledger.hand_over([claim("a")]), "a dead owner's job is in doubt, nobody's to send"
+
+
+async def test_a_doubt_is_taken_up_only_by_who_saw_it(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 3) as (one, two, three):
+        await two.ledger.find(["a"])
+        await one.ledger.hand_over([claim("a")])
+        await one.ledger.settle([entry("a", "in_doubt", detail=b"{}")])
+        assert "a" in await two.ledger.hand_over([claim("a")]), "it was unknown when two looked"
+        await two.ledger.find(["a"])
+        await three.ledger.find(["a"])
+        assert await two.ledger.hand_over([claim("a")]) == {}
+        assert "a" in await three.ledger.hand_over([claim("a")])
+        await two.ledger.settle([entry("a", "in_doubt", detail=b"{}")])
+        assert "a" in await three.ledger.hand_over([claim("a")]), "it is another doubt than the one three saw"
+
+
+async def test_what_a_dead_owner_held_goes_to_exactly_one(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 4) as (dead, *living):
+        keys = [f"k{n:04d}" for n in range(1200)]
+        await dead.ledger.hand_over([claim(key) for key in keys])
+        last = await dead.ledger.settle([entry("z"), entry("y")])
+        assert last == 2
+        assert [await earlier(state) for state in living] == [[], [], []], "it lives"
+        bury(redis_server, dead)
+        taken = await asyncio.gather(*map(earlier, living))
+        assert sorted(key for part in taken for key in part) == keys
+        assert await earlier(living[0]) == taken[0], "until they are settled they are told again"
+        for state, part in zip(living, taken, strict=True):
+            await state.ledger.settle([entry(key, "in_doubt", detail=b"{}") for key in part])
+            assert await earlier(state) == []
+        assert len([doubt async for doubt in living[0].ledger.doubts()]) == 1200
+        lines = [line for state in living for line in await state.ledger.unlogged()]
+        assert lines.count(b'{"id":"z"}\n') == 1, "its outbox was taken over by one"
+        assert len(lines) == 1202
+
+
+async def test_who_was_taken_for_dead_may_not_go_on(redis_server: RedisServer) -> None:
+    async with replicas(redis_server) as (stalled, other):
+        await stalled.ledger.hand_over([claim("a"), claim("b")])
+        bury(redis_server, stalled)
+        assert await earlier(other) == ["a", "b"]
+        with pytest.raises(StateLost, match="taken for dead"):
+            await stalled.ledger.hand_over([claim("c")])
+        await stalled.ledger.settle([entry("a", "sent")])
+        assert await earlier(other) == ["b"], "what it knows counts all the same"
+        await other.ledger.settle([entry("b", "in_doubt", detail=b"{}"), entry("a", "in_doubt", detail=b"{}")])
+        assert await state_of(other.ledger, "a") == "sent", "a known acceptance is not doubted"
+        await stalled.rejoin()
+        assert await stalled.ledger.hand_over([claim("c")]) == {}
+
+
+async def test_when_nobody_could_say_that_he_lives_nobody_is_dead(redis_server: RedisServer) -> None:
+    async with replicas(redis_server) as (one, two):
+        await one.ledger.hand_over([claim("a")])
+        long_ago = int(time.time() * 1e6) - 60_000_000
+        redis_server.do("HSET", PREFIX + "meta", "beat", long_ago)
+        for state in (one, two):
+            redis_server.do("HSET", PREFIX + "owners", state.ledger.run, long_ago + 30_000_000)
+        assert (await two.ledger.find(["a"]))["a"].held
+        await two.ledger.beat()
+        assert await earlier(two) == []
+        await one.ledger.beat()
+
+
+async def test_a_clean_end_leaves_nothing_behind(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 1) as (state,):
+        await state.ledger.hand_over([claim("a")])
+        await state.ledger.logged(await state.ledger.settle([entry("a")]))
+    assert redis_server.do("EXISTS", PREFIX + "owners", PREFIX + "seq:1", PREFIX + "outbox:1") == 0
+
+
+async def test_a_lost_state_is_noticed(redis_server: RedisServer) -> None:
+    async with replicas(redis_server) as (one, two):
+        await one.ledger.hand_over([claim("a")])
+        born = one.ledger.born
+        redis_server.do("FLUSHALL")
+        for call in (one.ledger.settle([entry("a")]), one.ledger.find(["a"]), one.ledger.put_note("x", b"1")):
+            with pytest.raises(StateLost):
+                await call
+        await asyncio.gather(one.rejoin(), two.rejoin())
+        assert one.ledger.run != two.ledger.run
+        assert one.ledger.born == two.ledger.born > born
+        await one.ledger.settle([entry("a")])
+        assert await state_of(two.ledger, "a") == "sent"
+
+
+async def test_a_lost_state_is_told_by_the_heartbeat(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sender.shared_state.redis_ledger.BEAT", 0.05)
+    told: asyncio.Future[StateLost] = asyncio.get_running_loop().create_future()
+    async with replicas(redis_server, 1, on_lost=told.set_result):
+        redis_server.do("FLUSHALL")
+        async with asyncio.timeout(10):
+            assert "lost" in str(await told)
+
+
+async def test_calls_outlive_a_pause_and_a_killed_server(redis_server: RedisServer) -> None:
+    async with replicas(redis_server) as (one, two):
+        await one.ledger.hand_over([claim("a")])
+        redis_server.pause(0.5)
+        await one.ledger.hand_over([claim("b")])
+        redis_server.kill()
+        with capture_logs() as logs:
+            waiting = asyncio.create_task(one.ledger.settle([entry("a"), entry("b")]))
+            await asyncio.sleep(0.3)
+            assert not one.reachable
+            assert not waiting.done()
+            redis_server.start()
+            await waiting
+        assert one.reachable
+        assert {"the state answers again"} <= {log["event"] for log in logs}
+        found = await two.ledger.find(["a", "b"])
+        assert [found[key].state for key in ("a", "b")] == ["sent", "sent"]
+
+
+async def test_what_a_killed_server_forgot_is_said_again(redis_server: RedisServer) -> None:
+    async with replicas(redis_server) as (one, two):
+        await one.ledger.hand_over([claim("hand"), claim("end")])
+        await one.ledger.settle([entry("end")])
+        # As after a power loss: the marker and the owners are there, the last second is not.
+        redis_server.do("DEL", PREFIX + "j:hand", PREFIX + "j:end", PREFIX + "handed:1")
+        redis_server.kill()
+        redis_server.start()
+        await one.ledger.beat_until_heard()
+        async with asyncio.timeout(10):
+            while len(found := await two.ledger.find(["hand", "end"])) < 2:
+                await asyncio.sleep(0.02)
+        assert found["hand"].state == "handed_over"
+        assert found["hand"].held
+        assert found["end"].state == "sent"
+
+
+async def test_finished_identities_expire_and_doubts_never(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 1, keep=1.0) as (state,):
+        ledger = state.ledger
+        await ledger.hand_over([claim("held")])
+        await ledger.settle([entry("sent"), entry("doubt", "in_doubt", detail=b"{}"), entry("failed", "failed")])
+        assert 0 < redis_server.do("PTTL", PREFIX + "j:sent") <= 1000
+        assert [redis_server.do("PTTL", PREFIX + f"j:{key}") for key in ("doubt", "held")] == [-1, -1]
+        await ledger.hand_over([claim("failed")])
+        assert redis_server.do("PTTL", PREFIX + "j:failed") == -1
+        await ledger.release(["failed"])
+        assert redis_server.do("PTTL", PREFIX + "j:failed") > 0
+        await ledger.settle([entry("doubt", "sent")])
+        assert redis_server.do("PTTL", PREFIX + "j:doubt") > 0
+
+
+async def test_workspaces_do_not_meet_and_an_api_is_one(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 1, workspace="{a} b") as (a,), replicas(redis_server, 1, workspace="b") as (b,):
+        await a.ledger.settle([entry("k")])
+        assert await b.ledger.find(["k"]) == {}
+        await a.ledger.bind_workspace("7")
+        await a.ledger.bind_workspace("7")
+        with pytest.raises(UsageError, match="belongs to the workspace 7, this key to 8"):
+            await a.ledger.bind_workspace("8")
+    with pytest.raises(UsageError, match="belongs to the API at api, this run goes to other"):
+        await open_state(redis_server.url, workspace="b", host="other")
+
+
+async def test_what_waiting_does_not_mend_is_told(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 1) as (state,):
+        redis_server.do("DEL", PREFIX + "counts")
+        redis_server.do("SET", PREFIX + "counts", "text")
+        with pytest.raises(OutputError, match=r"cannot be written: .*WRONGTYPE"):
+            await state.ledger.count()

@@ -99,7 +99,7 @@ class World:
         return Counter(ended.outcome.status for ended in self.ended)
 
 
-def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
+def make_lane(world: World, rate: float = 100, wall: Callable[[], float] | None = None, **policy: Any) -> Lane:
     guard = Guard()
     pacer = Pacer(rate, guard=guard)
     lane: Lane
@@ -112,7 +112,7 @@ def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
         transport=world, ledger=world.ledger, identities=Identities(world.ledger), record=world.record, rules=Rules(),
         backoff=Backoff(), policy=Policy(**policy), halt=halt, probe=world.harmless, key=world,
         on_end=world.note_end, on_refused=lambda execution, standing: None,
-        random=random.Random(5), wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
+        random=random.Random(5), wall=wall or (lambda: 1_800_000_000 + asyncio.get_running_loop().time()),
     )
     lane = Lane("send", context, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
     return lane

@@ -51,7 +51,7 @@ def make_result(plan: BenchPlan, measures: Measures, started_at: str) -> dict[st
         "histograms": {"unit": "ms", **{name: _pairs(histogram) for name, histogram in groups.items()}},
         "series": {"width_s": measures.series.width, "rows": measures.series.rows(plan.schedule.measured_from)},
         "machine": machine(),
-    }  # fmt: skip
+    }
 
 
 def figures(histogram: Histogram) -> dict[str, float | None]:
@@ -86,7 +86,7 @@ def _asked(plan: BenchPlan) -> dict[str, Any]:
         "duration_s": schedule.duration, "warm_up_s": schedule.warm_up, "ramp_s": schedule.ramp,
         "kinds": dict(Counter(template.kind for template in plan.templates)),
         "processes": plan.processes, "concurrency": plan.concurrency, "timeout_s": plan.timeout,
-    }  # fmt: skip
+    }
 
 
 def _reached(plan: BenchPlan, measures: Measures) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _reached(plan: BenchPlan, measures: Measures) -> dict[str, Any]:
         "error_share": (measures.started - measures.ok) / measures.started if measures.started else 0.0,
         "http_429": measures.http_429, "held_up": measures.held_up, "most_in_flight": measures.most_in_flight,
         "stopped": measures.stopped, "halted": measures.halted,
-    }  # fmt: skip
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -113,7 +113,7 @@ def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}", "arch": platform.machine(),
         "python": platform.python_version(), "loop": "uvloop" if find_spec("uvloop") else "asyncio",
-    }  # fmt: skip
+    }
 
 
 def save(result: dict[str, Any], path: Path) -> None:

@@ -56,7 +56,7 @@ class Series:
             "at_s": number * self.width, "measured": number * self.width >= measured_from - 1e-9,
             "planned": step.planned, "answered": step.answered, "ok": step.ok, "http_429": step.http_429,
             "p50": p50, "p90": p90, "p99": p99, "max": _rounded(step.latency_ms.most),
-        }  # fmt: skip
+        }
 
 
 def _rounded(value: float | None) -> float | None:

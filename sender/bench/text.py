@@ -23,7 +23,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.rjust(width) if column else cell.ljust(width)
                       for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in rows]  # fmt: skip
+            for row in rows]
 
 
 def told(result: Mapping[str, Any], thresholds: Iterable[Threshold] = ()) -> str:
@@ -39,7 +39,7 @@ def told(result: Mapping[str, Any], thresholds: Iterable[Threshold] = ()) -> str
 def _heading(asked: Mapping[str, Any]) -> str:
     kinds = ", ".join(asked["kinds"])
     before = "".join(f", {asked[key]:g} s {name} before" for key, name in (("ramp_s", "ramp"), ("warm_up_s", "warm-up"))
-                     if asked[key])  # fmt: skip
+                     if asked[key])
     many = f", {asked['processes']} processes" if asked["processes"] > 1 else ""
     return f"{asked['target']}: {kinds} for {asked['duration_s']:g} s{before}{many}"
 
@@ -54,10 +54,10 @@ def _rate(result: Mapping[str, Any]) -> list[str]:
         lines = [f"{rates}, reached {reached['rate']:,.1f} with the wanted answer ({reached['share']:.2%})"]
         if reached["not_started"] and not reached["rate_reached"] and not reached["stopped"]:
             lines.append(f"THE RATE WAS NOT REACHED: {reached['not_started']:,} of {reached['planned']:,} requests "
-                         "were never started; they count with the time they waited")  # fmt: skip
+                         "were never started; they count with the time they waited")
         if reached["held_up"]:
             lines.append(f"{reached['held_up']:,} requests started late because all {asked['concurrency']} hands "
-                         "were full (--concurrency)")  # fmt: skip
+                         "were full (--concurrency)")
     if reached["stopped"]:
         lines.append(f"stopped by a signal after {reached['seconds']:g} s of {asked['duration_s']:g} s")
     return lines
@@ -68,7 +68,7 @@ def _answers(result: Mapping[str, Any]) -> list[str]:
     statuses = ", ".join(f"{status} {count:,}" for status, count in sorted(result["statuses"].items()))
     lines = [(f"{reached['started']:,} requests: {reached['ok']:,} ok, {reached['errors']:,} errors "
              f"({reached['error_share']:.2%}); answers {statuses or 'none'}; "
-             f"at most {reached['most_in_flight']} under way")]  # fmt: skip
+             f"at most {reached['most_in_flight']} under way")]
     lines += [
         f"  {count:>9,}  {code}" for code, count in sorted(result["error_codes"].items(), key=lambda one: -one[1])
     ]

@@ -20,7 +20,7 @@ _FORM: Final = re.compile(
 )
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+}
 _TO_MS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 DEFAULT: Final = "errors<1%"
 EXAMPLES: Final = "'p99<50ms', 'service.p99.9<0.2s', 'errors<0.1%', 'rate>=990'"

@@ -51,9 +51,9 @@ def test_a_benchmark_and_its_comparison(sandbox: Sandbox, tmp_path: Path) -> Non
 
 def test_every_request_is_distinct(sandbox: Sandbox, tmp_path: Path) -> None:
     payload = {"to": "p{{bench.n}}@example.com", "transactional_message_id": 3, "identifiers": {"id": "{{bench.n}}"},
-               "message_data": {"mark": "{{bench.run}}"}}  # fmt: skip
+               "message_data": {"mark": "{{bench.run}}"}}
     (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"kind": "email", "payload": payload, "id": n}) + "\n"
-                                                 for n in range(3)))  # fmt: skip
+                                                 for n in range(3)))
     done = bench(sandbox, "--jobs", "jobs.jsonl", "--duration", "0.5", "--processes", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     messages = [one["payload"] for one in sandbox.messages if "mark" in one["payload"]["message_data"]]
@@ -112,7 +112,7 @@ def test_a_signal_ends_it_with_its_figures(sandbox: Sandbox, tmp_path: Path, pro
         (("--prove-pacing", "--rate", "max"), b"--rate"),
         (("--prove-pacing", "--scenario", "jitter", "--base-url", "http://127.0.0.1:1"), b"sandbox of our own"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: bytes) -> None:
     done = bench(None, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -156,7 +156,7 @@ def test_a_run_of_errors_alone_fails(tmp_path: Path) -> None:
     with running_sandbox("--rate-send", "0") as broken:
         broken.post("faults", fault="status_500")
         done = bench(broken, "--rate", "50", "--duration", "1", "--threshold", "errors<=100%", "--threshold",
-                     "p99<20s", "--json", cwd=tmp_path)  # fmt: skip
+                     "p99<20s", "--json", cwd=tmp_path)
     result = json.loads(done.stdout)
     assert done.returncode == 1
     assert b"not one request succeeded: the API answered 500" in done.stderr
@@ -178,7 +178,7 @@ def test_errors_fail_it_without_any_threshold(tmp_path: Path) -> None:
 
 def test_the_proof(tmp_path: Path) -> None:
     done = sender("bench", "--prove-pacing", "--scenario", "plain", "--scenario", "idle", "--duration", "1.5", "--json",
-                  cwd=tmp_path)  # fmt: skip
+                  cwd=tmp_path)
     plain, idle = json.loads(done.stdout)
     assert done.returncode in (0, 1), "how quick the machine is decides"
     for proof in (plain, idle):
@@ -202,7 +202,7 @@ def make_proof(**more: Any) -> Proof:
         "scenario": "plain", "told": "", "asked": 100.0, "reached": 99.8, "limit": 100, "most_written": 100,
         "most_arrived": 100, "gaps_ms": {"p1": 1, "p50": 10, "p99": 12}, "requests": 2000, "http_429": 0, "errors": 0,
         "guard_spread_ms": 0.0, "guard_share": 1.0, "wire": False,
-    }  # fmt: skip
+    }
     return Proof(**values | more)
 
 
@@ -213,7 +213,7 @@ def make_proof(**more: Any) -> Proof:
         ({"most_written": 101, "wire": True}, "CEILING BROKEN"), ({"errors": 1}, "ERRORS"),
         ({"most_arrived": 110, "wire": True, "reached": 90.0}, "ok"),
     ],
-)  # fmt: skip
+)
 def test_what_a_proof_says(more: dict[str, Any], word: str) -> None:
     proof = make_proof(**more)
     assert proof.holds is (word == "ok")

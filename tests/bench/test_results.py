@@ -30,10 +30,10 @@ LATENCY = {"p50": 10.0, "p90": 20.0, "p99": 40.0, "p99.9": 80.0, "max": 100.0, "
 
 def result(**more: Any) -> dict[str, Any]:
     row = {"at_s": 0, "measured": True, "planned": 100, "answered": 100, "ok": 99, "http_429": 1,
-           "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}  # fmt: skip
+           "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}
     reached = {"seconds": 10, "rate": 99.0, "share": 0.99, "rate_reached": True, "planned": 1000, "started": 990,
                "not_started": 10, "answered": 990, "ok": 980, "errors": 10, "error_share": 0.0101, "http_429": 1,
-               "held_up": 0, "most_in_flight": 3, "stopped": False, "halted": None}  # fmt: skip
+               "held_up": 0, "most_in_flight": 3, "stopped": False, "halted": None}
     return {
         "schema": SCHEMA, "sender": "1", "started_at": "2026-11-20T12:00:00Z",
         "asked": {"target": "http://127.0.0.1:1", "rate": 100.0, "duration_s": 10, "warm_up_s": 0, "ramp_s": 0,
@@ -41,7 +41,7 @@ def result(**more: Any) -> dict[str, Any]:
         "reached": reached, "latency_ms": LATENCY, "service_ms": LATENCY, "start_lag_ms": LATENCY,
         "statuses": {"200": 980, "429": 1}, "error_codes": {"rate_limited": 1}, "curve": [[50, 10.0], [99, 40.0]],
         "histograms": {}, "series": {"width_s": 1, "rows": [row]}, "machine": {"cores": 2}, **more,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def result(**more: Any) -> dict[str, Any]:
         ("service.max<100ms", False), ("lag.p50<11ms", True), ("mean<12.5ms", True), ("rate>=99", True),
         ("rate>99/s", False), ("errors<1%", False), ("errors<=10", True), ("errors<1.1%", True),
     ],
-)  # fmt: skip
+)
 def test_threshold(text: str, holds: bool) -> None:
     assert parse_threshold(text).holds(result()) is holds
 
@@ -135,12 +135,12 @@ def test_the_vendor_is_not_measured(host: str) -> None:
 
 def test_options_from_both_sides() -> None:
     found = read_options({"bench_rate": "max"}, {"SENDER_BENCH_RATE": "5", "SENDER_BENCH_DURATION": "2m",
-                                                 "SENDER_BENCH_THRESHOLD": "p50<1s,errors<1%"})  # fmt: skip
+                                                 "SENDER_BENCH_THRESHOLD": "p50<1s,errors<1%"})
     assert found.rate == float("inf")
     assert found.duration == 120
     assert [one.text for one in found.thresholds] == ["p50<1s", "errors<1%"]
     for name, text in (("rate", "-1"), ("rate", "nan"), ("duration", "0"), ("processes", "0"), ("ramp", "9999h"),
-                       ("warm_up", "x"), ("processes", "٣")):  # fmt: skip
+                       ("warm_up", "x"), ("processes", "٣")):
         with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: must"):
             read_options({f"bench_{name}": text}, {})
 
@@ -188,7 +188,7 @@ def test_saved_results_are_read_back(tmp_path: Path) -> None:
     {"schema": "sender-bench/9"}, {"latency_ms": {"p50": "fast"}}, {"reached": {}},
     {"series": {"rows": [1], "width_s": 1}},
     {"series": {"rows": [], "width_s": 0}}, {"curve": [[1]]}, {"statuses": {"200": "many"}}, {"asked": {"rate": -1}},
-])  # fmt: skip
+])
 def test_a_broken_result_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(result(**broken)))

@@ -55,15 +55,15 @@ def _rate(result: Mapping[str, Any], index: int) -> Chart | None:
     rows, width = result["series"]["rows"], result["series"]["width_s"]
     if not rows:
         return None
-    planned = tuple(row["planned"] / width for row in rows)
-    curves = [Curve("requests per second", "first", planned, "step")]
+    reached = tuple(row["ok"] / width for row in rows)
+    curves = [Curve("wanted answers per second", "first", reached, "step")]
     for name, tone, values in _trouble(rows, width):
         curves.append(Curve(name, tone, values, "bars"))
     limit = None if result["asked"]["rate"] == "max" else float(result["asked"]["rate"])
     table = Table(f"Steps of {width:g} s", ("from", "planned/s", "ok/s", "429"),
                   tuple((f"{row['at_s']:g} s", f"{row['planned'] / width:.1f}", f"{row['ok'] / width:.1f}",
                          number(row["http_429"])) for row in _thinned(rows)))
-    told = f"Requests per second by their planned start: at most {per_second(max(planned))}."
+    told = f"Wanted answers per second by their planned start: at most {per_second(max(reached))}."
     return Chart(f"rate-{index}", "Rate", told, tuple(row["at_s"] for row in rows), "per second", tuple(curves), table,
                  width=width, limit=limit, note=_left_out(result))
 

@@ -46,6 +46,29 @@ class Example(NamedTuple):
     message: str
 
 
+class Times(NamedTuple):
+    """What a line tells of time: instants in unix seconds; None for what is absent or makes no sense."""
+
+    started: float | None
+    written: float | None
+    finished: float | None
+    latency_ms: float | None
+
+    @classmethod
+    def of(cls, outcome: dict[str, Any]) -> Times:
+        """Read a line."""
+        started, written, finished = (_unix(outcome.get(name)) for name in ("started_at", "written_at", "finished_at"))
+        return cls(started, written, finished, _milliseconds(outcome.get("latency_ms")))
+
+    def likely_written(self, attempts: int) -> float | None:
+        """When the last request was written as far as a log lets one know that does not tell."""
+        if attempts == 1 and self.started is not None:
+            return self.started
+        if self.finished is not None and self.latency_ms is not None:
+            return self.finished - self.latency_ms / 1000
+        return self.started if self.started is not None else self.finished
+
+
 class OutcomeFigures:
     """Everything that a report says of a run."""
 
@@ -137,46 +160,36 @@ class OutcomeFigures:
         lasting = outcome["status"] == "in_doubt" or outcome.get("kind") == "broadcast"
         if isinstance(stamp, str) and not self._seen.is_new(key, stamp[:40], lasting=lasting):
             return
+        times = Times.of(outcome)
         attempts = outcome.get("attempts")
         attempts = attempts if type(attempts) is int and 0 < attempts <= MOST_ATTEMPTS else 0
         self.attempts += attempts
-        latency = _milliseconds(outcome.get("latency_ms"))
-        written, finished = self._written_at(outcome, code, attempts, latency), _unix(outcome.get("finished_at"))
-        for instant in (written, finished):
+        self._stamped = self._stamped or times.written is not None
+        written = times.written
+        if not self._stamped and code not in NEVER_WRITTEN:
+            written = times.likely_written(attempts)
+        for instant in (written, times.finished):
             if instant is not None:
                 self.first = instant if self.first is None else min(self.first, instant)
                 self.last = instant if self.last is None else max(self.last, instant)
         if attempts and written is not None:
-            self._request(outcome, written, attempts, latency)
-        if latency is not None:
-            self._slowest(outcome, latency, attempts)
+            self._request(outcome, times, written, attempts)
+        if times.latency_ms is not None:
+            self._slowest(outcome, times.latency_ms, attempts)
 
-    def _written_at(self, outcome: dict[str, Any], code: str, attempts: int, latency: float | None) -> float | None:
-        """When the last request was written; of old logs, which do not tell, as far as they let one know."""
-        written = _unix(outcome.get("written_at"))
-        self._stamped = self._stamped or written is not None
-        if self._stamped or code in NEVER_WRITTEN:
-            return written
-        finished, started = _unix(outcome.get("finished_at")), _unix(outcome.get("started_at"))
-        if attempts == 1 and started is not None:
-            return started
-        if finished is not None and latency is not None:
-            return finished - latency / 1000
-        return started if started is not None else finished
-
-    def _request(self, outcome: dict[str, Any], written: float, attempts: int, latency: float | None) -> None:
+    def _request(self, outcome: dict[str, Any], times: Times, written: float, attempts: int) -> None:
         step = self.timeline.request(written)
-        started = _unix(outcome.get("started_at"))
-        if attempts > 1 and started is not None:
-            self.timeline.alive(started, written)
-        step.retries += attempts - 1
-        self.retries += attempts - 1
-        refused = outcome.get("http_status") == 429
-        step.http_429 += refused
-        self.http_429 += refused
-        if latency is not None:
-            step.latency_ms.add(latency)
-            self.latency_ms.add(latency)
+        if attempts > 1:
+            step.retries += attempts - 1
+            self.retries += attempts - 1
+            if times.started is not None:
+                self.timeline.alive(times.started, written)
+        if outcome.get("http_status") == 429:
+            step.http_429 += 1
+            self.http_429 += 1
+        if times.latency_ms is not None:
+            step.latency_ms.add(times.latency_ms)
+            self.latency_ms.add(times.latency_ms)
 
     def _slowest(self, outcome: dict[str, Any], latency: float, attempts: int) -> None:
         if len(self._slow) == SLOWEST and latency <= self._slow[0].latency_ms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 RECENT: Final = 5000
@@ -13,7 +14,7 @@ class SeenRequests:
     """Knows requests by job and instant, in bounded memory."""
 
     def __init__(self) -> None:
-        self._recent: dict[tuple[bytes, str], None] = {}
+        self._recent: OrderedDict[tuple[bytes, str], None] = OrderedDict()
         self._lasting: set[tuple[bytes, str]] = set()
 
     def is_new(self, job: bytes, stamp: str, *, lasting: bool) -> bool:
@@ -26,5 +27,5 @@ class SeenRequests:
         else:
             self._recent[request] = None
             if len(self._recent) > RECENT:
-                del self._recent[next(iter(self._recent))]
+                self._recent.popitem(last=False)
         return True

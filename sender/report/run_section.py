@@ -81,7 +81,7 @@ def _rate(figures: OutcomeFigures, index: int, limit: float | None) -> Chart | N
     told = f"Requests per second over the time of the run: at most {per_second(max(filter(None, rates), default=0))}"
     told += f" in a step of {width} s" if width > 1 else ""
     told += f", the limit is {per_second(limit)}." if limit else "."
-    told += "".join(f" Nothing ran for {span(end - begin)} from {span(begin)} on." for begin, end in pauses[:3])
+    told += "".join(f" Nothing was written for {span(end - begin)} from {span(begin)} on." for begin, end in pauses[:3])
     coarse, rows = figures.timeline.steps(MOST_ROWS)
     table = Table(f"Steps of {coarse} s", ("from", "requests/s", "retries", "429"),
                   tuple((span(at), f"{step.requests / coarse:.1f}", number(step.retries), number(step.http_429))
@@ -91,7 +91,7 @@ def _rate(figures: OutcomeFigures, index: int, limit: float | None) -> Chart | N
 
 
 def _paused(figures: OutcomeFigures, pauses: list[tuple[float, float]]) -> list[str]:
-    """A sentence on the stretches in which nothing ran."""
+    """What there is to say of stretches in which nothing was written."""
     if not pauses:
         return []
     shown = [
@@ -99,7 +99,8 @@ def _paused(figures: OutcomeFigures, pauses: list[tuple[float, float]]) -> list[
         for begin, end in pauses[:MOST_PAUSES]
     ]
     more = f" and {len(pauses) - MOST_PAUSES} more" if len(pauses) > MOST_PAUSES else ""
-    return [f"Nothing ran from {', '.join(shown)}{more}; long pauses are drawn shorter."]
+    told = f"Nothing was written from {', '.join(shown)}{more}"
+    return [f"{told}: between two runs, or in an outage. Long pauses are drawn shorter."]
 
 
 def _clock(instant: float) -> str:

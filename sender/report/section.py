@@ -58,7 +58,7 @@ class Chart:
     """Seconds from one step to the next."""
     limit: float | None = None
     pauses: tuple[tuple[float, float], ...] = ()
-    """(begin, end) in seconds from the start: nothing ran in between, and no curve crosses it."""
+    """(begin, end) in seconds from the start: nothing was written in between, and no curve crosses it."""
     note: str = ""
 
 

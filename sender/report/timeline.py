@@ -101,10 +101,10 @@ class Timeline:
         return width, [((number - first) * float(width), step) for number, step in sorted(found.items())]
 
     def pauses(self, width: int, steps: list[tuple[float, Step]]) -> list[tuple[float, float]]:
-        """Silences between these steps in which nothing ran: (begin, end) in seconds from the start.
+        """Silences between these steps in which no job is known to have been under way: (begin, end) in seconds from the start.
 
         A log does not tell when a run ended and another began. A silence counts as a pause when it is far longer than
-        the usual distance of requests, and no job was tried both before and after it.
+        the usual distance of requests, apart from what lies between two tries of one job.
         """
         starts = [offset for offset, _ in steps]
         silences = [(one + width, other) for one, other in pairwise(starts)]
@@ -112,13 +112,18 @@ class Timeline:
             return []
         usual = median(other - one for one, other in pairwise(starts))
         origin = min(self._steps) * self.width // width * width
-        alive = _united(self._alive)
-        return [
-            (begin, end)
-            for begin, end in silences
-            if end - begin >= QUIET * usual
-            and not any(one <= origin + begin and origin + end <= other + width for one, other in alive)
-        ]
+        alive = [(begin - origin, end - origin) for begin, end in _united(self._alive)]
+        return [(begin, end) for begin, end in silences if _unseen(begin, end, alive) >= QUIET * usual]
+
+
+def _unseen(begin: float, end: float, alive: list[tuple[float, float]]) -> float:
+    """The longest part of a silence in which no job was known to be under way."""
+    longest = 0.0
+    for one, other in alive:
+        if other > begin and one < end:
+            longest = max(longest, one - begin)
+            begin = other
+    return max(longest, end - begin)
 
 
 def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

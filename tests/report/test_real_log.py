@@ -43,7 +43,7 @@ def test_a_killed_run_and_its_restart(tmp_path: Path) -> None:
     (section,) = make_sections([log], 100.0)
     rate = section.charts[0]
     assert max(end - begin for begin, end in rate.pauses) >= AWAY - 2
-    assert "Nothing ran from" in rate.note
+    assert "Nothing was written from" in rate.note
     tables = {table.caption: table.rows for table in section.tables}
     assert tables["Doubts and what they became"] == (("unanswered", "still in doubt", str(len(in_doubt))),)
     assert [row[0] for row in tables["Jobs that were not sent"]] == [*in_doubt, "job-500"]

@@ -101,13 +101,13 @@ def test_a_restart_is_a_gap(away: int) -> None:
         assert next(at for at, value in values if at > 20) == 20 + away
     rate: Chart = section.charts[0]
     assert rate.pauses == ((20.0, 20.0 + away),)
-    assert "Nothing ran from 23:56:41" in rate.note
-    assert "Nothing ran for" in rate.told
+    assert "Nothing was written from 23:56:41" in rate.note
+    assert "Nothing was written for" in rate.told
 
 
 def test_an_outage_within_a_run_is_no_gap() -> None:
     """A job that was tried before and after it shows that the run went on: nothing was written, and that is told."""
-    retried = written(5000, at=80.0, attempts=4, started_at=stamp(19.5))
+    retried = written(5000, at=80.0, attempts=4, started_at=stamp(20.5))
     section = section_of([*run_of(0, 20, 0), retried, *run_of(80, 20, 1000)])
     assert section.charts[0].pauses == ()
     assert (20.0, 0.0) in curve(section, "Rate", "requests per second")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CUT: Final = 0.06
-"""Part of the time in which something ran that a pause takes at most."""
+CUT: Final = 0.25
+"""All pauses together take at most so much room for each second in which something ran."""
 TICKS: Final = 6
 APART: Final = 0.12
 """Part of the axis that a written time takes on a narrow screen."""
@@ -21,8 +21,8 @@ class TimeAxis:
 
     def __init__(self, last: float, pauses: Sequence[tuple[float, float]] = ()) -> None:
         self._last = last
-        self._ran = last - sum(end - begin for begin, end in pauses)
-        self._most = max(self._ran * CUT, 1.0)
+        ran = last - sum(end - begin for begin, end in pauses)
+        self._most = max(ran * CUT / max(1, len(pauses)), 1.0)
         self._cut = [(begin, end) for begin, end in pauses if end - begin > self._most]
 
     def place(self, at: float) -> float:

@@ -101,10 +101,10 @@ class Timeline:
         return width, [((number - first) * float(width), step) for number, step in sorted(found.items())]
 
     def pauses(self, width: int, steps: list[tuple[float, Step]]) -> list[tuple[float, float]]:
-        """Silences between these steps in which no job is known to have been under way: (begin, end) in seconds from the start.
+        """Silences between these steps in which no job is known to have been under way.
 
-        A log does not tell when a run ended and another began. A silence counts as a pause when it is far longer than
-        the usual distance of requests, apart from what lies between two tries of one job.
+        Returns (begin, end) in seconds from the start. A log does not tell when a run ended and another began: a silence
+        counts when it is far longer than the usual distance of requests, apart from what lies between two tries of a job.
         """
         starts = [offset for offset, _ in steps]
         silences = [(one + width, other) for one, other in pairwise(starts)]

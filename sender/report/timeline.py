@@ -103,8 +103,9 @@ class Timeline:
     def pauses(self, width: int, steps: list[tuple[float, Step]]) -> list[tuple[float, float]]:
         """Silences between these steps in which no job is known to have been under way.
 
-        Returns (begin, end) in seconds from the start. A log does not tell when a run ended and another began: a silence
-        counts when it is far longer than the usual distance of requests, apart from what lies between two tries of a job.
+        Returns (begin, end) in seconds from the start. A log does not tell when a run ended and another began: a
+        silence counts when it is far longer than the usual distance of requests, apart from what lies between two tries
+        of one job.
         """
         starts = [offset for offset, _ in steps]
         silences = [(one + width, other) for one, other in pairwise(starts)]

@@ -16,7 +16,7 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.ledger import Doubt
 from sender.transport import TransportFault
-from tests.engine.test_lane import OK, World, give, make_lane, run
+from tests.engine.test_lane import OK, World, give, make_lane, run, work_off
 from tests.pacing.test_pacer import run_virtual
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def test_a_step_of_the_wall_clock_moves_later_stamps_only_by_that_step() -> None
         step_at = loop.time() + 1
         lane = make_lane(world, 10, wall=lambda: EPOCH + loop.time() + (3600 if loop.time() > step_at else 0))
         give(lane, 20)
-        lane.fed()
-        await lane.run()
+        await work_off(lane)
 
     run_virtual(body)
     moved = [round((stamp or 0) - EPOCH - at, 3) for stamp, at in zip(stamps(world), world.written, strict=True)]

@@ -148,8 +148,10 @@ def _what_is_wrong(document: dict[str, Any]) -> str | None:
     for group in (*GROUPS, "asked", "reached", "statuses", "error_codes", "machine", "series"):
         if not isinstance(document.get(group), dict):
             return f"{group} is missing"
-    for group in GROUPS:
-        if not all(_is_number(document[group].get(name), none=True) for name in LATENCIES):
+    for group in (*GROUPS, *({"error_ms"} & document.keys())):  # older results do not tell of errors
+        if not isinstance(document[group], dict):
+            return f"{group} has no figures"
+        if not all(_is_number(document[group].get(name, "missing"), none=True) for name in LATENCIES):
             return f"{group} lacks a figure"
     needed = ("rate", "planned", "started", "not_started", "answered", "ok", "errors", "error_share", "http_429")
     if not all(_is_number(document["reached"].get(name)) for name in needed):

@@ -186,6 +186,7 @@ def test_saved_results_are_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", [
     {"schema": "sender-bench/9"}, {"latency_ms": {"p50": "fast"}}, {"reached": {}},
+    {"service_ms": {}}, {"error_ms": "none"}, {"error_ms": {"p50": 1.0}}, {"error_ms": None},
     {"series": {"rows": [1], "width_s": 1}},
     {"series": {"rows": [], "width_s": 0}}, {"curve": [[1]]}, {"statuses": {"200": "many"}}, {"asked": {"rate": -1}},
 ])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sender.cli.main import main
 from sender.errors import UsageError
+from sender.outcomes.outcome import STATUSES
 from sender.report.make import make_sections
 from sender.report.outcome_figures import OutcomeFigures
 from sender.report.page import page
@@ -100,13 +101,14 @@ JSON = st.recursive(
 )
 
 
-KEYS = ["id", "kind", "error", "attempts", "latency_ms", "finished_at", "started_at", "http_status", "source", "line"]
+KEYS = ["id", "kind", "error", "attempts", "latency_ms", "finished_at", "started_at", "written_at", "http_status",
+        "source", "line"]
 
 
-@given(values=st.dictionaries(st.sampled_from(KEYS), JSON | st.just(EVIL)))
-def test_no_value_of_a_line_breaks_it(values: dict[str, Any]) -> None:
+@given(values=st.dictionaries(st.sampled_from(KEYS), JSON | st.just(EVIL)), status=st.sampled_from(STATUSES))
+def test_no_value_of_a_line_breaks_it(values: dict[str, Any], status: str) -> None:
     figures = OutcomeFigures()
-    figures.add({"status": "sent"} | values)
+    figures.add({"status": status} | values)
     figures.add(line(1) | values)
     figures.close()
     section = run_section("log", figures, 1, 100.0)

@@ -70,10 +70,10 @@ class AttemptRunner:
         except TransportFault as fault:
             answer = fault
         except asyncio.CancelledError:
-            permit.give_back()
+            permit.cancel()
             await asyncio.shield(self._interrupted(execution, wire))
             raise
-        permit.give_back()
+        permit.cancel()
         await self._judge(execution, answer, attempt.started, key_version)
 
     async def _send(self, execution: JobExecution, wire: Wire) -> Reply:

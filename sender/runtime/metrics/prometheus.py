@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from sender.runtime.histogram import Histogram
     from sender.runtime.metrics.figures import Figures
-    from sender.runtime.metrics.histogram import Histogram
     from sender.runtime.metrics.workspace_metrics import Lane
 
 Labels = TypeVar("Labels", bound="tuple[str, ...]")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender import __version__
 from sender.errors import OutputError, UsageError
 from sender.runtime.histogram import Histogram
+from sender.runtime.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from sender import __version__
 from sender.errors import UsageError
 from sender.report.plots import draw
 from sender.report.words import clean
+from sender.runtime.version import __version__
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -10,8 +10,8 @@ import asyncio
 import platform
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sender import __version__
 from sender.errors import UsageError
+from sender.runtime.version import __version__
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector

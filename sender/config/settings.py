@@ -36,6 +36,9 @@ class Settings:
     region: str = _setting("us", "api", "choice", "the workspace's region", choices=("us", "eu"))
     base_url: str = _setting("", "api", "text", "another API than the region's, such as the sandbox", metavar="URL")
     allow_http: bool = _setting(False, "api", "flag", "allow a base URL with plain http to another machine")
+    proxy: str = _setting(
+        "", "api", "text", "http proxy to the API; default: HTTPS_PROXY and NO_PROXY; none = no proxy", metavar="URL"
+    )
     api_key_file: str = _setting("", "api", "path", "file that holds the App API key; read again when it is refused")
     timeout: float = _setting(20.0, "api", "seconds", "longest time of a whole attempt, in seconds")
     keep_alive: float = _setting(

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 
 if TYPE_CHECKING:
-    from sender.outcomes.outcome import Outcome, Status
+    from sender.jobs.status import Status
+    from sender.outcomes.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)

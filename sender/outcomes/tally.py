@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from sender.jobs.status import Status
     from sender.ledger import State
-    from sender.outcomes.outcome import Outcome, Status
+    from sender.outcomes.outcome import Outcome
     from sender.outcomes.summary import Books
 
 

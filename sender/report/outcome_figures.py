@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 from sender.report.fates import Fates
 from sender.report.timeline import Timeline
 from sender.report.words import clean, clean_code, clean_message

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.jobs.problem import Problem
-from sender.outcomes.outcome import STATUSES, Outcome, Status
+from sender.jobs.status import STATUSES, Status
+from sender.outcomes.outcome import Outcome
 from sender.outcomes.summary import Books, LaneFigures, exit_status, summary_text
 
 WARNING = Problem("odd_base64", None, "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sender.jobs.kinds import KINDS, LANES
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 from sender.runtime.metrics.answer import answer_of
 from sender.runtime.metrics.histogram import Histogram
 from sender.runtime.metrics.rate import RecentRate

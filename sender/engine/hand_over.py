@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sender.runtime.metrics import commit_time
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -63,7 +65,8 @@ class HandOver:
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
         wall = self._context.wall()
-        refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        with commit_time(self._context.observer, "hand_over"):
+            refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
         for execution in batch:
             standing = refused.get(execution.job.key)
             if standing is None:
@@ -76,4 +79,4 @@ class HandOver:
         """Take back those that were not started."""
         keys = [execution.job.key for execution in self.ready]
         self.ready.clear()
-        await self._context.ledger.release(keys)
+        await self._context.release(keys)

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sender.runtime.metrics import NoMetrics
+from sender.runtime.metrics import NoMetrics, commit_time
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sender.engine.backoff import Backoff
     from sender.engine.identities import Identities
@@ -89,3 +89,8 @@ class LaneContext:
     refused_kinds: dict[str, int] = field(default_factory=dict)
     """403s in a row of each kind that were not about a job's content."""
     halted_kinds: set[str] = field(default_factory=set)
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """Take back the hand-over of jobs of which surely nothing was accepted."""
+        with commit_time(self.observer, "release"):
+            await self.ledger.release(keys)

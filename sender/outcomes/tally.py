@@ -34,6 +34,12 @@ class Tally:
         """Whether `--limit` jobs have been taken on."""
         return self._left is not None and self._left <= 0
 
+    def most(self, total: int | None) -> int | None:
+        """How many of the input's lines this run can come to, within its limit."""
+        if total is None or self._left is None:
+            return total
+        return min(total, self._books.read + self._left)
+
     def take_one(self) -> None:
         """A job was taken on."""
         if self._left is not None:
@@ -43,6 +49,7 @@ class Tally:
         """A job that an earlier run ended: only counted, as a duplicate if it was sent."""
         status: Status = "duplicate" if state == "sent" else "in_doubt" if state == "handed_over" else state
         self._books.count(status)
+        self._books.sent_before += state == "sent"
         if status == "in_doubt":
             self.doubts[key] = Counted(self.doubts.get(key, Counted()).lines + 1)
 

@@ -24,6 +24,7 @@ from sender.engine.preflight import Preflight, TemplateCheck, look_ahead
 from sender.engine.workspace import Workspace
 from sender.errors import HaltError, InputError, OutputError, SenderError, UsageError
 from sender.inputs.inputs import Inputs, open_inputs
+from sender.inputs.line_count import LineCount
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.outcomes.recorder import FinishedJob, Recorder
 from sender.outcomes.summary import Books, exit_status, summary_text
@@ -96,7 +97,7 @@ class Run:
         self._stop_asked = asyncio.Event()
         self._halted: HaltError | None = None
         self._late: SenderError | None = None
-        self._bytes = (0, source.size)
+        self._line_count = LineCount(source.files)
         self.books = Books()
         self._tally = Tally(self.books, settings.limit or None)
         self._left = 0
@@ -157,6 +158,7 @@ class Run:
                 self._stop_lanes()
             else:
                 await self.workspace.warm()
+            beside.append(asyncio.create_task(self._line_count.run(), name="line count"))
             await self._run_lanes(context, carried, seen)
             await recorder.drain()
             await self._wait_for_others(doubts, recorder)
@@ -239,7 +241,6 @@ class Run:
             Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions)),
         )
         check = TemplateCheck(seen.templates)
-        self._source.on_progress(self._note_place)
         if self._stopped:
             self._source.stop()
         async with anyio.create_task_group() as group:
@@ -339,13 +340,14 @@ class Run:
             if intake.lane_name == execution.job.kind.lane:
                 intake.refused(execution.job, standing)
 
-    def _note_place(self, place: int, size: int | None) -> None:
-        self._bytes = (max(place, self._bytes[0]), size)
-
     def _snapshot(self) -> Snapshot:
-        books = self.books
-        sent = books.statuses["sent"]
-        return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
+        statuses, count = self.books.statuses, self._line_count
+        return Snapshot(
+            total=self._tally.most(count.total), countable=count.countable, done=self.books.ended,
+            sent=statuses["sent"], sent_before=self.books.sent_before, invalid=statuses["invalid"],
+            rejected=statuses["rejected"], failed=statuses["failed"], in_doubt=statuses["in_doubt"],
+            in_hand=sum(lane.in_hand for lane in self.workspace.lanes.values()), stopping=self._stopped,
+        )
 
     def _finish(self) -> int:
         self.books.not_started = self._left + self._elsewhere()
@@ -357,6 +359,8 @@ class Run:
         if isinstance(self._late, UsageError) and not self.books.attempts:
             raise self._late
         stopped = self._halted is not None or self._stopped or bool(self._halted_kinds())
+        if stopped:
+            self.books.count_unread(self._line_count.total)
         status = exit_status(self.books, halted=stopped, errors_late=self._late is not None)
         self._print(status)
         if self._halted is not None or self._late is not None:
@@ -376,4 +380,4 @@ class Run:
         if self._settings.json:
             sys.stdout.write(orjson.dumps(summary).decode() + "\n")
         else:
-            sys.stdout.write(summary_text(summary, status) + "\n")
+            sys.stdout.write(summary_text(summary, status, self.books.in_all) + "\n")

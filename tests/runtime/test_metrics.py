@@ -22,7 +22,6 @@ from sender.pacing.pacer import Pacer
 from sender.runtime.metrics import commit_time
 from sender.runtime.metrics.events import LATENCY
 from sender.runtime.metrics.labels import HTTP_STATUSES
-from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.transport import Reply, TransportFault
 from tests.engine.test_lane import OK, World, run
@@ -293,18 +292,6 @@ async def test_a_duration_that_is_no_number_is_not_counted() -> None:
     for name in ("sender_request_duration_seconds", "sender_pacer_wait_seconds"):
         assert one(samples, f"{name}_bucket", lane="send", le="+Inf") == 0
         assert one(samples, f"{name}_sum", lane="send") == 0
-
-
-def test_the_recent_rate_forgets_what_is_long_ago() -> None:
-    rate = RecentRate()
-    assert rate.look(0.0, 0) == 0
-    for second in range(1, 31):
-        looked = rate.look(float(second), second * 100)
-    assert looked == pytest.approx(100)
-    for second in range(31, 61):
-        looked = rate.look(float(second), 3000)
-    assert looked == 0
-    assert rate.look(60.1, 9999) == 0, "two looks together are one: a second scraper does not disturb the first"
 
 
 def test_the_libraries_of_the_health_port_are_imported_only_when_it_is_asked_for() -> None:

@@ -9,8 +9,8 @@ from sender.jobs.kinds import LANES
 from sender.jobs.status import STATUSES
 from sender.runtime.metrics.labels import OTHER, kind_label, lane_label, status_label
 from sender.runtime.metrics.observer import Commit
-from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.watched import answer_of
+from sender.runtime.recent_rate import RecentRate
 
 if TYPE_CHECKING:
     from prometheus_client import Histogram

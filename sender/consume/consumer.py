@@ -1,4 +1,7 @@
-"""One run of `sender consume`, from its plan to its exit status (CONTRACT section 7)."""
+"""One run of `sender consume`, from its plan to its exit status.
+
+See docs/queues-and-state.md, "What happens to a message".
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ GIVE_BACK_WITHIN: Final = 3.0
 LET_GO_WITHIN: Final = 3.0
 """Seconds in which what is let go of has to end; then it is cut off."""
 RETURN_AFTER: Final = 25.0
-"""Seconds after which a dead replica's messages are another's: within 30 s (CONTRACT section 7)."""
+"""Seconds after which a dead replica's messages are another's: within 30 s.
+
+See docs/queues-and-state.md, "What happens to a message".
+"""
 SLACK: Final = 0.5
 """Seconds by which a message may seem to have been given out earlier than it was."""
 AWAY_LIMIT: Final = 3.0
@@ -267,7 +273,7 @@ class Consumer:
         for home in self._plan.homes:
             ledger, state = await self._open_memory(home, stack)
             observer = NoMetrics() if metrics is None else metrics.of(home.name)
-            workspace = Workspace(home.base_url, home.key, self._settings, time.time, state=state, observer=observer)
+            workspace = Workspace(home.base_url, home.key, self._settings, time.time, pacers=state, observer=observer)
             stack.push_async_callback(workspace.transport.aclose)
             condition = f"workspace {home.name or 'default'}"
             lost_at = None if state is None else await self._lost_at(home.name, state)
@@ -372,7 +378,7 @@ class Consumer:
                 away = any(not state.reachable for state in self._states)
                 self._tell(STATE, "the shared state does not answer" if away else None)
             for name, workspace_consumer in self._consumers.items():
-                kinds = ", ".join(sorted(workspace_consumer.workspace.halted_kinds()))
+                kinds = ", ".join(sorted(workspace_consumer.workspace.closed_kinds))
                 self._tell(f"kinds of {name or 'default'}", f"the API does not allow {kinds}" if kinds else None)
             await asyncio.sleep(LOOK_EVERY)
 
@@ -392,7 +398,7 @@ class Consumer:
     async def _hold(self, held: bool) -> None:
         async with self._holding:  # one after another, so that the last word holds
             for workspace_consumer in self._consumers.values():
-                await workspace_consumer.workspace.hold(held=held)
+                await workspace_consumer.workspace.pause(paused=held)
         log.info("paused" if held else "resumed")
 
 

@@ -29,7 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         _drop_output()
     except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of defence: exit 1 would be a lie
         status = _explain(error)
-    return _flush(status)
+    status = _flush(status)
+    if argv is None:
+        _ignore_signals()
+    return status
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -121,6 +124,14 @@ def _turn_sigterm_into_interrupt() -> None:
 
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _ignore_signals() -> None:
+    """All is done and told: one Ctrl-C more, while Python ends, must not change the exit status."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_missing_streams() -> None:

@@ -187,6 +187,16 @@ def test_sigterm_is_exit_3(tmp_path: Path) -> None:
     assert (process.returncode, b"Traceback" in stderr) == (3, False)
 
 
+def test_a_signal_after_the_end_changes_nothing() -> None:
+    """A second Ctrl-C while Python was ending killed it: the exit status was that of the signal."""
+    code = (
+        "import atexit, os, signal, sys; from sender.cli.main import main; sys.argv[1:] = ['--version']; "
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [

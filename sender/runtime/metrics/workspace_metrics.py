@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache, partial
 from typing import TYPE_CHECKING, get_args
 
 from sender.jobs.kinds import LANES
@@ -26,14 +27,13 @@ class WorkspaceMetrics:
     """
 
     def __init__(self, name: str, events: Events) -> None:
-        self._name = name
-        self._requests = events.requests
-        self._outcomes = events.outcomes
+        self._requests = cache(partial(events.requests.labels, name))  # labels are closed sets, which bounds it
+        self._outcomes = cache(partial(events.outcomes.labels, name))
         self._latency = {lane: events.latency.labels(name, lane) for lane in LANES}
         self._turns = {lane: events.turns.labels(name, lane) for lane in LANES}
         self._commits = {operation: events.commits.labels(name, operation) for operation in get_args(Commit)}
         for status in STATUSES:
-            self._outcomes.labels(name, status)
+            self._outcomes(status)
         self._ledger: Ledger | None = None
         self.lanes: dict[str, Lane] = {}
         self.rates: dict[str, RecentRate] = {}
@@ -43,7 +43,7 @@ class WorkspaceMetrics:
 
     def observe_attempt(self, lane: str, kind: str, status: int | str, seconds: float | None) -> None:
         """See `Observer`."""
-        self._requests.labels(self._name, lane_label(lane), kind_label(kind), status_label(status)).inc()
+        self._requests(lane_label(lane), kind_label(kind), status_label(status)).inc()
         if seconds is not None and lane in self._latency:
             _observe(self._latency[lane], seconds)
 
@@ -54,7 +54,7 @@ class WorkspaceMetrics:
 
     def observe_outcome(self, status: str) -> None:
         """See `Observer`."""
-        self._outcomes.labels(self._name, status if status in STATUSES else OTHER).inc()
+        self._outcomes(status if status in STATUSES else OTHER).inc()
 
     def observe_commit(self, operation: Commit, seconds: float) -> None:
         """See `Observer`."""

@@ -6,9 +6,9 @@ import os
 import sys
 from typing import Final
 
-from sender import __version__
 from sender.cli.commands import COMMANDS
 from sender.errors import SenderError, UsageError
+from sender.runtime.version import __version__
 
 USAGE: Final = 2
 STOPPED: Final = 3

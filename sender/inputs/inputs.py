@@ -53,6 +53,16 @@ class Inputs:
         """The inputs in the order given."""
         return self._opened
 
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Those that are files, and can be read a second time."""
+        return tuple(one.name for one in self._opened if isinstance(one, InputFile))
+
+    @property
+    def unread(self) -> int:
+        """Lines of streams that came in, and nobody has taken: they have to be given again."""
+        return sum(one.unread for one in self._opened if isinstance(one, StreamInput))
+
     def feed(self, lane: LaneName, lane_of: LaneOf) -> InputsFeed:
         """See `Source.feed`."""
         feed = InputsFeed(self._opened, lane, lane_of)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sender import __version__
+from sender.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -31,7 +31,7 @@ class ConsumePlan:
 
     settings: Settings
     urls: tuple[str, ...]
-    homes: tuple[WorkspaceConfig, ...]
+    workspaces: tuple[WorkspaceConfig, ...]
     outcomes: str
     """A path, `-` for stdout, or a queue's URL."""
     state: str

@@ -7,7 +7,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from anyio import create_task_group
 
 from sender.queues import QueueError
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from sender.consume.in_flight import InFlight, Told, UnackedMessage
     from sender.outcomes.outcome import Outcome
     from sender.queues import Message, Queue
+    from sender.runtime.supervisor import Supervisor
 
 BATCH: Final = 100
 
@@ -25,65 +25,50 @@ log = structlog.get_logger()
 
 
 class Acknowledger:
-    """Of one workspace. It takes messages at once, and works through them; they stay in hand until the broker knows."""
+    """Of one workspace. It takes messages at once; they stay in hand until their broker knows."""
 
-    def __init__(self, in_flight: InFlight, dead_letters: DeadLetters | None) -> None:
+    def __init__(self, in_flight: InFlight, dead_letters: DeadLetters | None, supervisor: Supervisor) -> None:
         self._in_flight = in_flight
         self._dead_letters = dead_letters
+        self._supervisor = supervisor
         self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
-        self._requeues: asyncio.Queue[UnackedMessage] = asyncio.Queue()
-        self._letters: asyncio.Queue[tuple[UnackedMessage, Mapping[str, Any]]] = asyncio.Queue()
 
     def ack(self, message: UnackedMessage) -> None:
         """The job is done."""
-        self._in_flight.leave([message])
+        self._in_flight.close([message])
         self._acks.put_nowait(message)
 
     def dead_letter(self, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
         """Nobody will try the job again: to the dead letter with it, and then it is done."""
+        self._in_flight.close([message])
         if self._dead_letters is None:
-            self.ack(message)
-            return
-        self._in_flight.leave([message])
-        self._letters.put_nowait((message, reason))
+            self._acks.put_nowait(message)
+        else:  # a task for each: they are no more than the messages in hand
+            self._supervisor.start(self._write(self._dead_letters, message, reason), "dead letter", ends=True)
 
-    def requeue(self, messages: Iterable[UnackedMessage]) -> None:
+    def requeue(self, messages: Sequence[UnackedMessage]) -> None:
         """Let other replicas have these."""
-        for message in self._in_flight.leave(list(messages)):
-            self._requeues.put_nowait(message)
+        if messages:
+            self._in_flight.close(messages)
+            self._supervisor.start(self.tell(messages, "requeue"), "requeue", ends=True)
 
     async def run(self) -> None:
-        """Tell the brokers, until cancelled. Each letter has a task: they are no more than the messages in hand."""
-        async with create_task_group() as group:
-            group.start_soon(self._work_off, self._acks, "ack")
-            group.start_soon(self._work_off, self._requeues, "requeue")
-            while True:
-                group.start_soon(self._write, *await self._letters.get())
-
-    async def drain(self) -> None:
-        """Return when the brokers know of all."""
-        await self._in_flight.wait_gone()
-
-    async def requeue_now(self, messages: Sequence[UnackedMessage]) -> None:
-        """The same at the end, beside what a broker is being told."""
-        await self._tell(messages, "requeue")
-
-    async def _work_off(self, queue: asyncio.Queue[UnackedMessage], what: Told) -> None:
+        """Acknowledge, until cancelled."""
         while True:
-            batch = [await queue.get()]
-            while not queue.empty() and len(batch) < BATCH:
-                batch.append(queue.get_nowait())
-            await self._tell(batch, what)
+            batch = [await self._acks.get()]
+            while not self._acks.empty() and len(batch) < BATCH:
+                batch.append(self._acks.get_nowait())
+            await self.tell(batch, "ack")
 
-    async def _tell(self, messages: Sequence[UnackedMessage], what: Told) -> None:
+    async def tell(self, messages: Sequence[UnackedMessage], what: Told) -> None:
+        """Tell the brokers now, but for messages of which they were told something already."""
         fresh = self._in_flight.tell(messages, what)
         await (ack if what == "ack" else requeue)(fresh)
-        self._in_flight.gone(fresh)
+        self._in_flight.closed(fresh)
 
-    async def _write(self, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
-        if self._dead_letters is not None:
-            await self._dead_letters.write(message.message, reason)
-        self.ack(message)
+    async def _write(self, dead_letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
+        await dead_letters.write(message.message, reason)
+        self._acks.put_nowait(message)
 
 
 async def ack(messages: Iterable[UnackedMessage]) -> None:

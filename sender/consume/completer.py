@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
     from sender.consume.acknowledger import Acknowledger
     from sender.consume.in_flight import InFlight, UnackedMessage
-    from sender.consume.workspace_session import WorkspaceSession
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
     from sender.runtime.metrics import Observer
+    from sender.session.session import Session
 
 DEAD: Final = ("invalid", "rejected", "failed", "in_doubt")
 
 
 class Completer:
-    """Acknowledges, writes dead letters, requeues, or keeps what waits for the settlement of a doubt."""
+    """Acknowledges, writes dead letters, requeues, or keeps the messages of jobs in doubt."""
 
     def __init__(
-        self, session: WorkspaceSession, in_flight: InFlight, acknowledger: Acknowledger, settings: Settings,
+        self, session: Session, in_flight: InFlight, acknowledger: Acknowledger, settings: Settings,
         observer: Observer,
     ) -> None:
         self._session = session
@@ -44,9 +44,8 @@ class Completer:
         for ended in batch:
             self._observer.observe_outcome(ended.outcome.status)
             self._lines.tell(ended.outcome)
-            key = ended.entry.key if ended.entry is not None else ended.key
-            if key is not None:
-                self._complete(key, ended.outcome)
+            if ended.identity is not None:
+                self._complete(ended.identity, ended.outcome)
 
     def known(self, job: Job, message: UnackedMessage, record: JobRecord) -> None:
         """The job ended before: its message only has to go the rest of its way."""
@@ -61,8 +60,8 @@ class Completer:
         else:
             self._acknowledger.dead_letter(message, {"reason": record.state, "id": job.id, "kind": job.kind.name})
 
-    def settled(self, job: Job, record: JobRecord) -> None:
-        """The job's end is known from elsewhere, or it is in the hands of a replica that lives."""
+    def ended_elsewhere(self, job: Job, record: JobRecord) -> None:
+        """Another replica has ended the job, or is at work on it."""
         messages = self._in_flight.recorded(job.key)
         if record.held or record.state == "handed_over":
             self._acknowledger.requeue(messages)

@@ -8,14 +8,10 @@ SIGUSR1, SIGUSR2 pause, resume
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol, Self
+import signal
+from typing import Protocol, Self
 
 from sender.config.live import OperatorSignals
-from sender.runtime.stop_signals import StopSignals
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class SignalTarget(Protocol):
@@ -40,17 +36,19 @@ class ConsumerSignals:
         self._now = False
         self._paused: bool | None = None
         self._target: SignalTarget | None = None
-        self._stack = ExitStack()
+        self._operator = OperatorSignals(self._look, self._pause)
+        self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(StopSignals(self._drain))
-        self._stack.enter_context(OperatorSignals(self._look, self._pause))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._drain)
+        self._operator.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.remove_signal_handler(number)
+        self._operator.__exit__()
 
     def give_to(self, target: SignalTarget | None) -> None:
         """Who is at work from now on."""
@@ -62,11 +60,11 @@ class ConsumerSignals:
         if self.draining.is_set():
             target.drain(now=self._now)
 
-    def _drain(self, *, now: bool) -> None:
-        self._now = now
+    def _drain(self) -> None:
+        self._now = self.draining.is_set()
         self.draining.set()
         if self._target is not None:
-            self._target.drain(now=now)
+            self._target.drain(now=self._now)
 
     def _look(self) -> None:
         if self._target is not None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
-
-from anyio import fail_after
+from typing import TYPE_CHECKING
 
 from sender.consume.memory import LOST_HORIZON
 from sender.engine.admission import admit
@@ -20,23 +18,22 @@ if TYPE_CHECKING:
     from sender.consume.completer import Completer
     from sender.consume.in_flight import InFlight, UnackedMessage
     from sender.consume.lane_capacity import LaneCapacity
-    from sender.consume.workspace_session import WorkspaceSession
+    from sender.consume.memory import Memory
     from sender.jobs.job import Job
     from sender.ledger import JobRecord
     from sender.runtime.tracing import Tracer
-
-FIND_WITHIN: Final = 5.0
-"""Seconds for a look into the ledger; then the messages go back, long before they return by themselves."""
+    from sender.session.session import Session
 
 
 class Dispatcher:
     """Takes messages whose jobs are of its workspace."""
 
     def __init__(
-        self, session: WorkspaceSession, in_flight: InFlight, completer: Completer, capacity: LaneCapacity,
+        self, session: Session, memory: Memory, in_flight: InFlight, completer: Completer, capacity: LaneCapacity,
         tracer: Tracer, max_deliveries: int,
     ) -> None:
         self._session = session
+        self._memory = memory
         self._in_flight = in_flight
         self._completer = completer
         self._capacity = capacity
@@ -44,18 +41,17 @@ class Dispatcher:
         self._max_deliveries = max_deliveries
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
-        """Returns the messages to be requeued; raises TimeoutError or HaltError when the ledger does not answer."""
+        """Returns the messages to be requeued; raises HaltError when the ledger cannot be read."""
         keys = [job.key for job, _ in arrived]
         with self._in_flight.look_up(keys):
-            with fail_after(FIND_WITHIN):
-                found = await self._session.ledger.find(keys)
+            found = await self._session.ledger.find(keys)
             return [message for job, message in arrived if not self._take_on(job, message, found.get(job.key))]
 
     def refuse(self, message: UnackedMessage, outcome: Outcome) -> None:
         """Record why a message is no job; then it goes to the dead letter."""
         key = f"message {message.message.source} {message.message.id}"
         self._in_flight.add(key, message)
-        self._session.recorder.put(FinishedJob(outcome, None, key=key))
+        self._session.record(FinishedJob(outcome, None, key=key))
 
     def _take_on(self, job: Job, message: UnackedMessage, record: JobRecord | None) -> bool:
         """Whether the message has a place or an end; if not, it is requeued."""
@@ -77,7 +73,7 @@ class Dispatcher:
     def _start(self, job: Job, message: UnackedMessage) -> bool:
         """Start a job of which nothing is known, unless something speaks against it; False: there is no room."""
         deliveries = message.message.deliveries
-        if self._session.memory.forgot(message.message):
+        if self._memory.forgot(message.message):
             self._doubt(job, message)
         elif deliveries > self._max_deliveries:
             text = f"it was delivered {deliveries - 1} times, and nobody came to an end with it"
@@ -93,7 +89,7 @@ class Dispatcher:
         return True
 
     def _has_room(self, job: Job) -> bool:
-        refused = job.kind.name in self._session.workspace.halted_kinds()
+        refused = job.kind.name in self._session.workspace.closed_kinds
         return not refused and self._capacity.places(job.kind.lane, job.priority)[0] > 0
 
     def _doubt(self, job: Job, message: UnackedMessage) -> None:
@@ -102,8 +98,8 @@ class Dispatcher:
         execution = JobExecution(job, owner=self._in_flight, tried_at=now - LOST_HORIZON)
         problem = Problem("state_lost", None, "it was delivered before the shared state was lost")
         outcome = execution.outcome("in_doubt", problem, finished_at=now)
-        self._in_flight.start(execution, message, in_lane=False)
-        self._session.recorder.put(FinishedJob(outcome, execution.entry(outcome)))
+        self._in_flight.start(execution, message)
+        self._session.record(FinishedJob(outcome, execution.entry(outcome)))
 
     def _refuse_conflict(self, job: Job, message: UnackedMessage) -> None:
         problem = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")

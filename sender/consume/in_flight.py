@@ -7,9 +7,9 @@
                                v
                            requeued --message comes again--> waiting, running
                                |
-                               +--the lane lets go of the job--> (no record)
+                               +--the lane drops the job, or its end is durable--> (no record)
 
-An identity is taken while its job is waiting, running or requeued, and free as soon as nothing of it may start.
+An identity is taken while its job is waiting, running or requeued: as long as it may start, or its end is not durable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
@@ -52,10 +52,10 @@ class InFlightJob:
 
     execution: JobExecution | None = None
     """None once its end is durable, and for messages that are no job."""
-    in_lane: bool = False
-    """Whether a lane has it: of others nothing further is requested."""
     messages: list[UnackedMessage] = field(default_factory=list)
-    """Those that wait for its end; none of them is on its way back to its broker."""
+    """Those that wait for its end."""
+    left: bool = False
+    """Whether its lane let go of it without an end: nothing of it starts any more."""
 
     @property
     def job(self) -> Job:
@@ -75,13 +75,13 @@ class InFlightJob:
 
 
 class InFlight:
-    """All of them, and the messages that are on their way back to their brokers. It is the owner of their jobs."""
+    """All of them, and the messages that are being closed: acknowledged, or requeued. It is the owner of their jobs."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, InFlightJob] = {}
-        self._leaving: dict[UnackedMessage, None] = {}
-        self._none_leaving = asyncio.Event()
-        self._none_leaving.set()
+        self._closing: dict[UnackedMessage, None] = {}
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
         self._asked: Counter[str] = Counter()
         self._ended_meanwhile: set[str] = set()
 
@@ -89,10 +89,10 @@ class InFlight:
         return key in self._jobs
 
     def __iter__(self) -> Iterator[UnackedMessage]:
-        """All messages in hand, those that are leaving among them."""
+        """All messages in hand, those that are being closed among them."""
         for record in list(self._jobs.values()):
             yield from record.messages
-        yield from list(self._leaving)
+        yield from list(self._closing)
 
     def of(self, queue: Queue) -> int:
         """Number of messages of this queue."""
@@ -108,11 +108,11 @@ class InFlight:
 
     def in_lane(self, lane: LaneName) -> list[str]:
         """Identities of the jobs that this lane has, the latest first."""
-        return [key for key, one in self._latest() if one.in_lane and one.job.kind.lane == lane]
+        return [key for key, one in self._latest() if not one.left and one.job.kind.lane == lane]
 
-    def left(self, kinds: Container[str]) -> list[str]:
-        """Identities of the jobs of these kinds that no lane has any more, the latest first."""
-        return [key for key, one in self._latest() if not one.in_lane and one.job.kind.name in kinds]
+    def left(self) -> list[str]:
+        """Identities of the jobs that their lanes let go of without an end, the latest first."""
+        return [key for key, one in self._latest() if one.left]
 
     def overdue(self, now: float) -> list[str]:
         """Identities with a message that its broker soon gives to another, whatever is done with it."""
@@ -142,45 +142,45 @@ class InFlight:
         record.messages.append(message)
         return "joined"
 
-    def start(self, execution: JobExecution, message: UnackedMessage | None = None, *, in_lane: bool = True) -> None:
-        """A job begins to wait, with its first message or with those it has; not `in_lane`: only for its record."""
+    def start(self, execution: JobExecution, message: UnackedMessage | None = None) -> None:
+        """A job begins to wait, with its first message or with those it has."""
         record = self._jobs.pop(execution.job.key, None) or InFlightJob()
-        record.execution, record.in_lane = execution, in_lane
+        record.execution = execution
         if message is not None:
             record.messages.append(message)
         self._jobs[execution.job.key] = record
 
     def add(self, key: str, message: UnackedMessage) -> None:
-        """A message that waits for the record of an end, or for the settlement of a job in doubt."""
-        self.gone([message])
+        """A message that waits for the record of an end, or for a job in doubt to be resolved."""
+        self.closed([message])
         self._jobs.setdefault(key, InFlightJob()).messages.append(message)
 
     def recorded(self, key: str) -> list[UnackedMessage]:
-        """The job's end is durable: its messages, which leave now."""
+        """The job's end is durable: its messages, which are to be closed."""
         record = self._forget(key)
-        return [] if record is None else self.leave(record.messages)
+        return [] if record is None else self.close(record.messages)
 
     def in_doubt(self, key: str) -> None:
-        """The job's end is durable and in doubt: its messages stay until it is settled."""
+        """The job's end is durable and in doubt: its messages stay until it is resolved."""
         record = self._forget(key)
         if record is not None and record.messages:
             self._jobs[key] = InFlightJob(messages=record.messages)
 
     def requeue(self, keys: Iterable[str]) -> list[UnackedMessage]:
-        """The messages of these jobs, which leave now; those that wait are not started any more."""
+        """The messages of these jobs, which are to be closed; jobs that wait are not started any more."""
         found: list[UnackedMessage] = []
         for key in keys:
             record = self._jobs.get(key)
             if record is not None:
                 found += record.messages
                 record.messages = []
-                if not record.in_lane:
+                if record.left or record.execution is None:
                     self._forget(key)
-        return self.leave(found)
+        return self.close(found)
 
-    def leave(self, messages: Sequence[UnackedMessage]) -> list[UnackedMessage]:
+    def close(self, messages: Sequence[UnackedMessage]) -> list[UnackedMessage]:
         """These wait for nothing but to be acknowledged or requeued."""
-        self._leaving.update(dict.fromkeys(messages))
+        self._closing.update(dict.fromkeys(messages))
         self._update()
         return list(messages)
 
@@ -191,30 +191,34 @@ class InFlight:
             one.told = what
         return fresh
 
-    def gone(self, messages: Iterable[UnackedMessage]) -> None:
+    def closed(self, messages: Iterable[UnackedMessage]) -> None:
         """The broker was told: these are in hand no more."""
         for one in messages:
-            self._leaving.pop(one, None)
+            self._closing.pop(one, None)
         self._update()
 
-    def leaving(self) -> list[UnackedMessage]:
-        """Messages that leave, and of which the broker was told nothing yet."""
-        return [one for one in self._leaving if one.told is None]
+    def closing(self) -> list[UnackedMessage]:
+        """Messages that are to be closed, and of which the broker was told nothing yet."""
+        return [one for one in self._closing if one.told is None]
 
-    async def wait_gone(self) -> None:
-        """Return when no message is on its way back."""
-        await self._none_leaving.wait()
+    async def wait_closed(self) -> None:
+        """Return when no message is to be closed."""
+        await self._all_closed.wait()
 
     def may_start(self, execution: JobExecution) -> bool:
         """See `JobOwner`: not when its messages were requeued."""
         record = self._jobs.get(execution.job.key)
-        return record is not None and record.execution is execution and bool(record.messages)
+        if record is None or record.execution is not execution:
+            return False
+        if not record.messages:
+            self._forget(execution.job.key)
+        return bool(record.messages)
 
-    def left_lane(self, execution: JobExecution) -> None:
-        """See `JobOwner`."""
+    def lane_left(self, execution: JobExecution) -> None:
+        """Its lane let go of it without an end."""
         record = self._jobs.get(execution.job.key)
         if record is not None and record.execution is execution:
-            record.in_lane = False
+            record.left = True
             if not record.messages:
                 self._forget(execution.job.key)
 
@@ -228,7 +232,7 @@ class InFlight:
         return record
 
     def _update(self) -> None:
-        if self._leaving:
-            self._none_leaving.clear()
+        if self._closing:
+            self._all_closed.clear()
         else:
-            self._none_leaving.set()
+            self._all_closed.set()

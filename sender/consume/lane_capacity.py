@@ -38,10 +38,8 @@ class LaneCapacity:
         return max(0, most - ranks[PRIORITIES.index(priority)] - others), most
 
     def not_soon(self) -> list[str]:
-        """Identities of jobs that will not start soon, since their kind is refused or their lane is blocked."""
-        kinds = self._workspace.halted_kinds()
-        left = self._in_flight.left(kinds) if kinds else []
-        return left + [key for lane in self._workspace.lanes.values() for key in self._excess(lane)]
+        """Identities of jobs that will not start soon: their kind is refused, or their lane is blocked."""
+        return self._in_flight.left() + [key for lane in self._workspace.lanes.values() for key in self._excess(lane)]
 
     def _most_waiting(self, lane: Lane) -> int:
         """A lane that is blocked leaves half of the messages in hand to the others."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from sender.config.settings import Settings
     from sender.consume.consume_plan import WorkspaceConfig
-    from sender.consume.halt import Halt
     from sender.ledger.sqlite_ledger import SqliteLedger
     from sender.queues import Message, Queue
+    from sender.runtime.supervisor import Supervisor
     from sender.shared_state.redis_ledger import RedisLedger
     from sender.shared_state.shared_state import SharedState
 
@@ -78,12 +78,14 @@ class Memory:
 
 
 async def open_memory(
-    config: WorkspaceConfig, state_url: str, settings: Settings, halt: Halt, stack: AsyncExitStack
+    config: WorkspaceConfig, state_url: str, settings: Settings, supervisor: Supervisor, stack: AsyncExitStack
 ) -> Memory:
     """Open it, to be closed with the stack; UsageError when it belongs to another API or cannot be used."""
     now = asyncio.get_running_loop().time
     if config.ledger is not None:
         ledger = await open_ledger(config.ledger, config.base_url, settings, stack)
         return Memory(ledger, began=now() if ledger.run == 1 else None)
-    state = await open_shared(state_url, config.base_url, settings, stack, workspace=config.name, on_lost=halt)
+    state = await open_shared(
+        state_url, config.base_url, settings, stack, workspace=config.name, on_lost=supervisor.fail
+    )
     return Memory(state.ledger, state, began=now() - await state.age())

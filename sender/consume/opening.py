@@ -6,8 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sender.consume.consumer import WORKING, Consumer, condition_of
-from sender.consume.halt import Halt
+from sender.consume.consumer import WORKING, Consumer
 from sender.consume.memory import open_memory
 from sender.consume.message_parser import MessageParser
 from sender.consume.outputs import open_outputs
@@ -18,6 +17,7 @@ from sender.consume.workspace_consumer import WorkspaceConsumer
 from sender.engine.workspace import Workspace
 from sender.queues.opening import open_queue
 from sender.runtime.health import Conditions
+from sender.runtime.supervisor import Supervisor
 from sender.validation import Options
 from sender.validation.parser import Parser
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from sender.outcomes.recorder import FinishedJob
 
 RETURN_AFTER: Final = 25.0
-"""Seconds after which a dead replica's messages are another's, within the 30 s that are promised (docs/queues.md)."""
+"""Seconds after which a dead replica's messages are another's: within 30 s.
+
+See docs/queues-and-state.md, "What happens to a message".
+"""
 
 
 @dataclass(slots=True)
@@ -54,7 +57,6 @@ async def open_consumer(plan: ConsumePlan, rejoin: RejoinState, stack: AsyncExit
     for config in plan.workspaces:
         mine = telemetry.of(config.name)
         consumers[config.name] = await _open_workspace(plan, config, rejoin, outputs, mine, stack)
-        conditions.meet(condition_of(config.name))
     readers = [_open_reader(url, plan.settings, consumers, conditions, stack) for url in plan.urls]
     telemetry.watch(consumers, readers, conditions)
     return Consumer(plan, consumers, readers, conditions)
@@ -64,18 +66,19 @@ async def _open_workspace(
     plan: ConsumePlan, config: WorkspaceConfig, rejoin: RejoinState, outputs: Outputs, telemetry: Telemetry,
     stack: AsyncExitStack,
 ) -> WorkspaceConsumer:
-    halt = Halt(config.name)
-    memory = await open_memory(config, plan.state, plan.settings, halt, stack)
+    supervisor = Supervisor()
+    memory = await open_memory(config, plan.state, plan.settings, supervisor, stack)
     workspace = Workspace(
-        config.base_url, config.key, plan.settings, time.time, state=memory.state, observer=telemetry.observer
+        config.base_url, config.key, plan.settings, time.time, pacers=memory.state, observer=telemetry.observer
     )
     stack.push_async_callback(workspace.transport.aclose)
     if memory.state is not None:
         await _compare_births(memory, memory.state.ledger.born, config.name, rejoin)
-    consumer = WorkspaceConsumer(config.name, workspace, memory, halt, plan.settings, outputs, telemetry)
-    await consumer.session.open(config.base_url)
+    await stack.enter_async_context(supervisor)
+    consumer = WorkspaceConsumer(config.name, workspace, memory, plan.settings, outputs, telemetry, supervisor)
+    await consumer.open(config.base_url)
     for ended in rejoin.unrecorded.pop(config.name, []):
-        consumer.session.recorder.put(ended)  # its message comes again, and is known then
+        consumer.session.record(ended)  # its message comes again, and is known then
     return consumer
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from anyio import CancelScope, move_on_after
+from anyio import move_on_after
 
 from sender.consume.acknowledger import requeue
 from sender.consume.in_flight import UnackedMessage
@@ -16,6 +16,7 @@ from sender.consume.prefetch import PrefetchPolicy
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.queues import QueueError, QueueLost
+from sender.runtime.tasks import unless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,13 +55,11 @@ class Reader:
         self._compared = False
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._reading = CancelScope()
         conditions.miss(self._condition, "not yet read")
 
     def stop(self) -> None:
         """Read nothing more."""
         self._stop.set()
-        self._reading.cancel()
 
     async def run(self) -> None:
         """Read until `stop`."""
@@ -112,7 +111,7 @@ class Reader:
         if not most or not any(consumer.works for consumer in self._consumers.values()):
             await self._rest(LOOK_AGAIN)
             return
-        messages = await self._read(most)
+        messages = await unless(self._stop, self.queue.read(most)) or ()  # the queue keeps what came else
         left = await self._take_on(messages)
         await requeue(left)
         if left and len(left) == len(messages):
@@ -124,12 +123,6 @@ class Reader:
             for consumer in self._consumers.values():
                 await consumer.memory.compare(self.queue)
             self._compared = True
-
-    async def _read(self, most: int) -> Sequence[Message]:
-        """What the queue gives, or nothing as soon as `stop` was called: then the queue keeps what came."""
-        with CancelScope() as self._reading:
-            return [] if self._stop.is_set() else await self.queue.read(most)
-        return []
 
     async def _take_on(self, messages: Sequence[Message]) -> list[UnackedMessage]:
         """To the workspaces with them; returns what has to be requeued."""

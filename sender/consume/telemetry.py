@@ -45,13 +45,14 @@ class Telemetry(NamedTuple):
                 "state", lambda: None if all(one.reachable for one in states) else "the shared state does not answer"
             )
         for name, one in consumers.items():
+            conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
             conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
         figures = self.observer
         if not isinstance(figures, Figures):
             return
         for name, one in consumers.items():
             for lane in LANES:
-                figures.of(name).watch_lane(lane, one.workspace.lanes[lane])
+                figures.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
             figures.of(name).watch_ledger(one.session.ledger)
         for reader in readers:
             figures.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
@@ -61,8 +62,12 @@ class Telemetry(NamedTuple):
             figures.state = lambda: all(one.reachable for one in states)
 
 
+def _halted(consumer: WorkspaceConsumer) -> str | None:
+    return None if consumer.session.halted is None else "halted; see the log"
+
+
 def _refused_kinds(consumer: WorkspaceConsumer) -> str | None:
-    kinds = ", ".join(sorted(consumer.workspace.halted_kinds()))
+    kinds = ", ".join(sorted(consumer.session.workspace.closed_kinds))
     return f"the API does not allow {kinds}" if kinds else None
 
 

@@ -1,4 +1,4 @@
-"""A WorkspaceConsumer is one workspace at work in a consumer: takes jobs on, runs its lanes, ends their messages."""
+"""A WorkspaceConsumer is one workspace of a consumer: the front-end of a session whose jobs come as messages."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from anyio import create_task_group, fail_after
+from anyio import fail_after, move_on_after
 
 from sender.consume.acknowledger import Acknowledger
-from sender.consume.background_tasks import BackgroundTasks
 from sender.consume.completer import Completer
 from sender.consume.dispatcher import Dispatcher
 from sender.consume.in_flight import InFlight
 from sender.consume.lane_capacity import LaneCapacity
 from sender.consume.lease import Lease
 from sender.consume.reconcile_loop import ReconcileLoop
-from sender.consume.workspace_session import WorkspaceSession
-from sender.errors import HaltError, OutputError
+from sender.engine.preflight import Preflight, look_ahead
+from sender.errors import HaltError, StateLost
+from sender.session.front_end import Listener
+from sender.session.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sender.config.settings import Settings
-    from sender.consume.halt import Halt
     from sender.consume.in_flight import UnackedMessage
     from sender.consume.memory import Memory
     from sender.consume.outputs import Outputs
@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
+    from sender.runtime.supervisor import Supervisor
 
+GATHER: Final = 0.08
+"""Seconds that ends wait for others: each record is a round trip, which all replicas pay to one server."""
+FIND_WITHIN: Final = 5.0
+"""Seconds for a look into the ledger; then the messages go back, long before they return by themselves."""
 SHED_EVERY: Final = 1.0
 RECORD_WITHIN: Final = 5.0
 """Seconds that the end waits for outcomes to be recorded."""
@@ -43,59 +48,73 @@ RECORD_WITHIN: Final = 5.0
 log = structlog.get_logger()
 
 
-class WorkspaceConsumer:
-    """Everything that one workspace needs; `run` works until `stop`. It listens to its session and its halt."""
+class WorkspaceConsumer(Listener):
+    """Opened, then run until `stop` or a halt; its messages are requeued or acknowledged after that, too."""
 
     def __init__(
-        self, name: str | None, workspace: Workspace, memory: Memory, halt: Halt, settings: Settings,
-        outputs: Outputs, telemetry: Telemetry,
+        self, name: str | None, workspace: Workspace, memory: Memory, settings: Settings, outputs: Outputs,
+        telemetry: Telemetry, supervisor: Supervisor,
     ) -> None:
         self.name = name
-        self.workspace = workspace
         self.memory = memory
-        self.halt = halt
         self.in_flight = InFlight()
-        self.acknowledger = Acknowledger(self.in_flight, outputs.dead_letters)
-        self.session = WorkspaceSession(
-            workspace, memory, telemetry.observer.timed(memory.ledger), outputs.sink, settings, self
-        )
-        self._stopping = False
+        self.acknowledger = Acknowledger(self.in_flight, outputs.dead_letters, supervisor)
+        ledger = telemetry.observer.timed(memory.ledger)
+        self.session = Session(workspace, ledger, outputs.sink, settings, supervisor, self, gather=GATHER)
+        self.ending = asyncio.Event()
+        """Set by the first `stop` or halt."""
+        self._halted = False
+        self._preflight = settings.preflight
+        self._lease = Lease(memory.ledger)
         self._capacity = LaneCapacity(workspace, self.in_flight, settings.prefetch)
         self._completer = Completer(self.session, self.in_flight, self.acknowledger, settings, telemetry.observer)
         self._dispatcher = Dispatcher(
-            self.session, self.in_flight, self._completer, self._capacity, telemetry.tracer, settings.max_deliveries
+            self.session, memory, self.in_flight, self._completer, self._capacity, telemetry.tracer,
+            settings.max_deliveries,
         )
-        self._lease = Lease(memory.ledger)
         self._reconcile_loop = ReconcileLoop(
-            self.session, self.in_flight, self._completer, self._lease, reads_lists=settings.reconcile
+            self.session, memory, self.in_flight, self._completer, self._lease, reads_lists=settings.reconcile
         )
-        halt.listen(self._halted)
 
     @property
     def works(self) -> bool:
         """Whether it takes jobs on: not halted, not stopping, and its memory answers."""
-        return self.halt.error is None and not self._stopping and not self.memory.away
+        return not self.ending.is_set() and not self.memory.away
+
+    @property
+    def state_lost(self) -> bool:
+        """Whether it halted since the shared state has gone, which has to be joined anew."""
+        return isinstance(self.session.halted, StateLost)
 
     @property
     def unrecorded(self) -> list[FinishedJob]:
         """Ends that are not in the memory, since it was lost; those that say something of a job's fate."""
         return [ended for ended in self.session.recorder.unrecorded if ended.entry is not None]
 
+    async def open(self, base_url: str) -> None:
+        """Preflight, what earlier runs left, lanes; UsageError when key or URL are surely wrong."""
+        workspace = self.session.workspace
+        seen = await look_ahead(workspace.reader.get, base_url) if self._preflight else Preflight()
+        if seen.warning:
+            log.warning(seen.warning)
+        if seen.workspace is not None:
+            await self.memory.ledger.bind_workspace(seen.workspace)
+        await self.session.open(seen)
+        await workspace.warm()
+
     async def run(self) -> None:
-        """Lanes, records and reconciliation, until `stop` and all requests under way have ended."""
-        async with create_task_group() as group:
-            tasks = BackgroundTasks(group, self.halt)
-            self.session.start(tasks)
-            tasks.keep(self._reconcile_loop.run, "reconcile")
-            tasks.keep(self._lease.renew, "lease")
-            tasks.keep(self._shed, "shed")
-            async with create_task_group() as lanes:
-                for name, lane in self.workspace.lanes.items():
-                    BackgroundTasks(lanes, self.halt).start(lane.run, f"lane {name}")
-            async with create_task_group() as ending:
-                BackgroundTasks(ending, self.halt).start(self._record_rest, "drain")
-            group.cancel_scope.cancel()
-        if self.halt.error is not None and not self.halt.state_lost:  # others go on: this is for other replicas
+        """Until `stop` or a halt, and then until the requests under way have ended and their ends are durable."""
+        self.session.start()
+        self.session.supervise(self.acknowledger.run(), "acknowledgements")
+        self.session.supervise(self._lease.renew(), "lease")
+        self.session.supervise(self._reconcile_loop.run(), "reconciliation", ends=True)
+        self.session.supervise(self._shed(), "requeues")
+        await self.ending.wait()
+        for lane in self.session.workspace.lanes.values():
+            await lane.drained()
+        if not self.state_lost:
+            await self._record_rest()
+        if self.session.halted is not None and not self.state_lost:  # the other workspaces go on without this one
             self.requeue(self.in_flight.keys())
 
     def places(self, lane: LaneName, priority: Priority) -> tuple[int, int]:
@@ -106,70 +125,70 @@ class WorkspaceConsumer:
         """Start these jobs, or end their messages by what is known of them; returns those to be requeued."""
         if self.works:
             try:
-                return await self._dispatcher.take_on(arrived)
+                with fail_after(FIND_WITHIN):
+                    return await self._dispatcher.take_on(arrived)
             except TimeoutError:
-                log.debug("the ledger does not answer in time; its messages are requeued", messages=len(arrived))
+                log.debug("the ledger does not answer in time; the messages are requeued", messages=len(arrived))
             except HaltError as error:
-                self.halt(error)
+                self.session.halt(error)
         return [message for _, message in arrived]
 
     def refuse(self, message: UnackedMessage, outcome: Outcome) -> None:
         """Record why a message is no job."""
         self._dispatcher.refuse(message, outcome)
 
-    def requeue(self, keys: Iterable[str]) -> None:
+    def requeue(self, keys: Sequence[str]) -> None:
         """These jobs go back to their queues: those that wait are not started any more."""
-        self.acknowledger.requeue(self.in_flight.requeue(self._give_up(keys)))
+        self.acknowledger.requeue(self._take_back(keys))
 
     def take_rest(self) -> list[UnackedMessage]:
-        """The end: all messages in hand that another replica may have.
+        """At the end: all messages in hand that another replica may have.
 
         After a loss of the memory these are only those of which surely nothing was sent: of the others nobody else
         would know that they may have been sent.
         """
-        keys = self.in_flight.unstarted() if self.halt.state_lost else self.in_flight.keys()
-        self.in_flight.requeue(self._give_up(keys))
-        return self.in_flight.leaving()
+        self._take_back(self.in_flight.unstarted() if self.state_lost else self.in_flight.keys())
+        return self.in_flight.closing()
 
     def stop(self, *, now: bool) -> None:
         """Start nothing more; or let go of the requests under way at once, too."""
-        self._stopping = True
+        self.ending.set()
         self.session.stop(now=now)
 
     def on_recorded(self, batch: Sequence[FinishedJob]) -> None:
-        """See `SessionListener`."""
+        """See `FrontEnd.on_recorded`."""
         self._completer.recorded(batch)
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
-        """See `SessionListener`."""
-        self._completer.settled(execution.job, record)
+        """See `FrontEnd.on_refused`."""
+        self._completer.ended_elsewhere(execution.job, record)
+
+    def on_left(self, execution: JobExecution) -> None:
+        """See `FrontEnd.on_left`."""
+        self.in_flight.lane_left(execution)
 
     def on_halt(self, error: HaltError) -> None:
-        """See `SessionListener`."""
-        self.halt(error)
+        """See `FrontEnd.on_halt`."""
+        if not self._halted:
+            log.error("a workspace has halted", workspace=self.name or "default", because=str(error))
+        self._halted = True
+        self.ending.set()
 
-    def _halted(self, error: HaltError) -> None:
-        self.stop(now=isinstance(error, OutputError))
-
-    def _give_up(self, keys: Iterable[str]) -> list[str]:
-        """Their doubts are another's from now on."""
-        found = list(keys)
-        for key in found:
+    def _take_back(self, keys: Sequence[str]) -> list[UnackedMessage]:
+        """Their messages; their doubts are another's from now on."""
+        for key in keys:
             self.session.doubts.take(key)
-        return found
+        return self.in_flight.requeue(keys)
 
     async def _record_rest(self) -> None:
-        if isinstance(self.halt.error, OutputError):
-            return
-        try:
-            with fail_after(RECORD_WITHIN):
-                await self.session.drain()
-        except TimeoutError:
+        with move_on_after(RECORD_WITHIN) as recording:
+            await self.session.drain()
+            await self.session.doubts.save()
+        if recording.cancelled_caught:
             log.warning("outcomes could not be recorded; their jobs are in doubt for the next replica")
 
     async def _shed(self) -> None:
         """Requeue in time what will not start soon."""
         while True:
             await asyncio.sleep(SHED_EVERY)
-            away = self.memory.away
-            self.requeue(self.in_flight.unstarted() if away else self._capacity.not_soon())
+            self.requeue(self.in_flight.unstarted() if self.memory.away else self._capacity.not_soon())

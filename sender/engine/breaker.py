@@ -1,4 +1,6 @@
-"""The Breaker of a lane: stops starting jobs when the API is down, and goes on by itself (CONTRACT section 3).
+"""The Breaker of a lane: stops starting jobs when the API is down, and goes on by itself.
+
+See docs/delivery-semantics.md, "Outages".
 
     closed --FAILURES bad answers in a row, or a stall--> open --harmless probe answers--> trying one job
       ^                                                    ^                                    |
@@ -49,6 +51,8 @@ class Breaker:
         self._last_answer = float("-inf")
         self.opened = 0
         """How often it opened."""
+        self.recoveries = 0
+        """How often it closed again."""
         self.open_since: float | None = None
         """Loop time since when the lane is not closed, trials included."""
 
@@ -114,6 +118,7 @@ class Breaker:
         self.retry_at = now + wait
 
     def _close(self) -> None:
+        self.recoveries += 1
         self.state = "closed"
         self.open_since = None
         self._wait = FIRST_WAIT

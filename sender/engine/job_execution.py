@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from sender.runtime.tracing import JobSpan
 
 LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
-"""What reconcile recognises a delivery by (API.md section 7); kept in the ledger only while a job is in doubt."""
+"""What reconcile recognises a delivery by; kept in the ledger only while a job is in doubt.
+
+See docs/api.md, "Reading the API".
+"""
 UNTEMPLATED = 1
-"""Emails without a template are counted as message 1 (API.md section 3.2)."""
+"""Emails without a template are counted as message 1 (docs/api.md, "Email")."""
 
 
 class JobOwner(Protocol):
     """Whoever gave jobs to a lane, and may take them back."""
 
     def may_start(self, execution: JobExecution) -> bool:
-        """Asked before each try: whether it is still wanted; if not, the lane drops the job."""
-
-    def left_lane(self, execution: JobExecution) -> None:
-        """Told when the lane lets go of the job: it ended, was dropped, or is left to the next run."""
+        """Asked before each try: whether it is still wanted; if not, the lane drops the job at once."""
 
 
 @dataclass(slots=True, eq=False)

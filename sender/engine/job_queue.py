@@ -70,8 +70,6 @@ class JobQueue:
 
     def finish(self, execution: JobExecution) -> None:
         """The delivery has left the lane: the next one on its resource may start."""
-        if execution.owner is not None:
-            execution.owner.left_lane(execution)
         resource = execution.resource
         if resource is None:
             return

@@ -1,4 +1,6 @@
-"""The Triggers that wait at the API: at most five, followed in its lists (CONTRACT section 2, API.md section 4.3).
+"""The Triggers that wait at the API: at most five, followed in its lists.
+
+See docs/delivery-semantics.md, "Broadcasts"; docs/api.md, "Following triggers".
 
     accepted or doubtful --(list: processed)--> errors read --> later outcome line, if there are errors
 
@@ -113,7 +115,7 @@ class TriggerFollower:
         if job.meta is not None:
             facts["meta"] = job.meta.decode()
         self._waiting[job.key] = WaitingTrigger(
-            job.key, job.content, job.path.split("/")[3], trigger, execution.tried_at or self._wall(), facts
+            job.key, job.content, job.path_ids[0], trigger, execution.tried_at or self._wall(), facts
         )
         self._note_closed()
         await self._save()

@@ -14,6 +14,7 @@ from sender.consume.in_flight import InFlight, InFlightJob, UnackedMessage
 from sender.engine.backlog import Backlog
 from sender.engine.job_execution import JobExecution
 from sender.engine.job_queue import JobQueue
+from sender.engine.kind_gate import KindGate
 from tests.consume.parts import OTHER_REST, REST, FakeQueue, job, message, unacked
 
 
@@ -30,16 +31,15 @@ def test_messages_count_by_queue_and_are_known_to_be_overdue() -> None:
     assert in_flight.overdue(111.0) == ["a"]
     assert in_flight.recorded("a") == [first, second]
     assert (in_flight.of(one), in_flight.of(other)) == (1, 2), "in hand until the broker was told"  # type: ignore[arg-type]
-    in_flight.gone([first, second])
+    in_flight.closed([first, second])
     assert (in_flight.of(one), in_flight.of(other), in_flight.recorded("a")) == (0, 1, [])  # type: ignore[arg-type]
     assert by_queue([first, second]) == {one: [first.message], other: [second.message]}
 
 
-def started(in_flight: InFlight, number: int = 1) -> tuple[JobExecution, JobQueue]:
-    execution, lane = JobExecution(job(number), owner=in_flight), JobQueue(10, 10**6)
+def started(in_flight: InFlight, number: int = 1) -> JobExecution:
+    execution = JobExecution(job(number), owner=in_flight)
     in_flight.start(execution, unacked(FakeQueue(), number))
-    lane.put(execution)
-    return execution, lane
+    return execution
 
 
 def state_of(in_flight: InFlight, number: int = 1) -> str:
@@ -49,7 +49,7 @@ def state_of(in_flight: InFlight, number: int = 1) -> str:
 
 def test_messages_of_one_job_share_its_end() -> None:
     in_flight = InFlight()
-    execution, _ = started(in_flight)
+    execution = started(in_flight)
     assert state_of(in_flight) == "waiting"
     execution.attempts = 1
     assert state_of(in_flight) == "running"
@@ -62,21 +62,20 @@ def test_messages_of_one_job_share_its_end() -> None:
 def test_a_requeued_job_that_comes_again_goes_on_and_is_not_started_twice() -> None:
     """It was started a second time beside the first: sent twice by one replica, whom the ledger trusts."""
     in_flight = InFlight()
-    execution, lane = started(in_flight)
+    execution = started(in_flight)
     assert len(in_flight.requeue([execution.job.key])) == 1
     assert state_of(in_flight) == "requeued"
-    assert not in_flight.may_start(execution)
     assert in_flight.join(job(1), unacked(FakeQueue(), 1)) == "joined"
     assert in_flight.may_start(execution)
     in_flight.requeue([execution.job.key])
-    lane.finish(execution)  # the lane has dropped it
+    assert not in_flight.may_start(execution), "the lane drops it"
     assert in_flight.join(job(1), unacked(FakeQueue(), 1)) == "unknown"
 
 
 def test_what_ended_during_a_look_up_is_asked_for_again() -> None:
     """Its message was added to a job that was gone, and stayed in hand for ever."""
     in_flight = InFlight()
-    execution, _ = started(in_flight)
+    execution = started(in_flight)
     with in_flight.look_up([execution.job.key]):
         ended = in_flight.recorded(execution.job.key)
         assert in_flight.join(job(1), unacked(FakeQueue(), 2)) == "ask_again"
@@ -87,16 +86,16 @@ def test_what_ended_during_a_look_up_is_asked_for_again() -> None:
 def test_what_lanes_have_dropped_is_forgotten() -> None:
     in_flight = InFlight()
     for number in range(50):
-        execution, lane = started(in_flight, number)
-        in_flight.gone(in_flight.requeue([execution.job.key]))
-        lane.finish(execution)
-    assert (in_flight._jobs, in_flight._leaving, list(in_flight)) == ({}, {}, [])
+        execution = started(in_flight, number)
+        in_flight.closed(in_flight.requeue([execution.job.key]))
+        assert not in_flight.may_start(execution)
+    assert (in_flight._jobs, in_flight._closing, list(in_flight)) == ({}, {}, [])
 
 
 def test_only_what_nobody_can_have_accepted_is_unstarted() -> None:
     in_flight = InFlight()
-    waiting, _ = started(in_flight, 1)
-    begun, _ = started(in_flight, 2)
+    waiting = started(in_flight, 1)
+    begun = started(in_flight, 2)
     begun.attempts = 1
     assert in_flight.unstarted() == [waiting.job.key]
 
@@ -112,7 +111,8 @@ class InFlightMachine(RuleBasedStateMachine):
         super().__init__()
         self.in_flight = InFlight()
         self.queue = JobQueue(100, 10**9)
-        context: Any = SimpleNamespace(halted_kinds=set(), wall=lambda: 0.0)
+        listener = SimpleNamespace(job_left=self.in_flight.lane_left)
+        context: Any = SimpleNamespace(kinds=KindGate(), wall=lambda: 0.0, listener=listener)
         self.backlog = Backlog(self.queue, context)
         self.in_lane: list[JobExecution] = []
         """Taken on, and neither ended nor dropped."""
@@ -130,8 +130,7 @@ class InFlightMachine(RuleBasedStateMachine):
         one = JOBS[content][number]
         unacked = UnackedMessage(self.broker, message(len(self.messages)), 0.0)  # type: ignore[arg-type]
         joined = self.in_flight.join(one, unacked)
-        handed_over = any(ended.job.key == one.key for ended in self.unrecorded)
-        if joined == "ask_again" or (joined == "unknown" and handed_over):  # so says the ledger
+        if joined == "ask_again":
             return  # it goes back, and was never in hand
         self.messages.append(unacked)
         if joined == "conflict":
@@ -150,14 +149,16 @@ class InFlightMachine(RuleBasedStateMachine):
 
     @rule()
     def the_lane_takes_one_up(self) -> None:
+        wanted = set(self.in_flight.keys())
         execution = self.backlog.take(0.0)
         if execution is not None:
+            assert execution.job.key in wanted, "no message waits for it"
             self.under_way.append(execution)
         waiting = {id(one) for rank in self.queue._ranks.values() for one in rank}
         waiting |= {id(entry[2]) for entry in self.backlog._retries}
         kept = waiting | {id(one) for one in self.under_way}
         dropped = [one for one in self.in_lane if id(one) not in kept]
-        assert all(not self.in_flight.may_start(one) for one in dropped), "it was wanted"
+        assert not any(one.job.key in wanted for one in dropped), "a message waits for it"
         self.in_lane = [one for one in self.in_lane if id(one) in kept]
 
     @precondition(lambda self: self.under_way)
@@ -217,12 +218,12 @@ class InFlightMachine(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["ack", "requeue"]), told=st.integers(0, 5))
     def the_broker_is_told(self, what: Any, told: int) -> None:
         """Also of messages that it is being told the other of."""
-        fresh = self.in_flight.tell(list(self.in_flight._leaving)[:told], what)
+        fresh = self.in_flight.tell(list(self.in_flight._closing)[:told], what)
         (self.acked if what == "ack" else self.requeued).extend(fresh)
 
     @rule()
     def the_broker_has_heard(self) -> None:
-        self.in_flight.gone([one for one in self.messages if one.told])
+        self.in_flight.closed([one for one in self.messages if one.told])
 
     @invariant()
     def no_message_is_forgotten_or_told_of_twice(self) -> None:
@@ -238,32 +239,35 @@ class InFlightMachine(RuleBasedStateMachine):
         for key in KEYS:
             record = self.in_flight._jobs.get(key)
             taken = record is not None and record.execution is not None
-            if any(one.job.key == key for one in self.in_lane):
-                assert taken, "it may still start"
+            open_ones = [one for one in self.in_lane + self.unrecorded if one.job.key == key]
+            assert len(open_ones) <= 1
+            if open_ones:
+                assert taken, "it may still start, or its end is not durable"
             elif taken:
                 assert record is not None
-                assert record.messages, "nothing of it starts, and nothing waits for its end"
-                assert not self.in_flight.may_start(record.execution) or not record.in_lane  # type: ignore[arg-type]
+                assert record.left, "its end is durable, or its lane has dropped it"
+                assert record.messages, "nobody waits for it"
 
     @invariant()
     def a_job_that_nobody_waits_for_does_not_start(self) -> None:
         for execution in self.in_lane:
             record = self.in_flight._jobs[execution.job.key]
             assert record.execution is execution
-            assert record.in_lane
-            assert self.in_flight.may_start(execution) == bool(record.messages) == (record.state != "requeued")
+            assert not record.left
+            assert bool(record.messages) == (record.state != "requeued")
 
     def teardown(self) -> None:
         """Whatever happened, the end leaves nothing in hand, and all lanes' jobs forgotten."""
         for _, look_up in self.look_ups:
             look_up.__exit__(None, None, None)
         self.in_flight.requeue(self.in_flight.keys())
-        self.requeued += self.in_flight.tell(self.in_flight.leaving(), "requeue")
-        self.in_flight.gone(self.acked + self.requeued)
+        self.requeued += self.in_flight.tell(self.in_flight.closing(), "requeue")
+        self.in_flight.closed(self.acked + self.requeued)
         assert list(self.in_flight) == []
         while self.backlog.take(0.0) is not None:
             raise AssertionError("a job started though its messages went back")
-        assert all(one.execution in self.under_way for one in self.in_flight._jobs.values())
+        open_ones = self.under_way + self.unrecorded
+        assert all(one.execution in open_ones for one in self.in_flight._jobs.values())
         assert not self.in_flight._ended_meanwhile
         assert set(self.messages) == set(self.acked) ^ set(self.requeued)
 

@@ -1,4 +1,4 @@
-"""A ConsumePlan is everything that is settled before a consumer begins."""
+"""A ConsumePlan is everything that is known before a consumer begins."""
 
 from __future__ import annotations
 

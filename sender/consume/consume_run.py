@@ -9,7 +9,7 @@ import structlog
 from anyio import move_on_after
 
 from sender.consume.consumer_signals import ConsumerSignals
-from sender.consume.opening import RejoinState, open_consumer
+from sender.consume.consumer_opening import RejoinState, open_consumer
 from sender.errors import StateLost, UsageError
 
 if TYPE_CHECKING:

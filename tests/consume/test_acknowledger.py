@@ -111,7 +111,7 @@ async def test_at_the_end_no_message_is_requeued_that_its_broker_may_have_acknow
 
 
 async def test_a_requeue_that_breaks_is_a_failure() -> None:
-    """It was logged, and its messages were in nobody's hand."""
+    """It was logged, and its messages were in no registry."""
 
     class Broken(FakeQueue):
         async def give_back(self, messages: Iterable[Message]) -> None:

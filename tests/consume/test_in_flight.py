@@ -190,7 +190,7 @@ class InFlightMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.doubtful)
     @rule(again=st.booleans())
-    def a_doubt_is_settled(self, again: bool) -> None:
+    def a_doubt_is_resolved(self, again: bool) -> None:
         key, execution = self.doubtful.popitem()
         if not again:
             self.in_flight.recorded(key)
@@ -272,5 +272,5 @@ class InFlightMachine(RuleBasedStateMachine):
         assert set(self.messages) == set(self.acked) ^ set(self.requeued)
 
 
-InFlightMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+InFlightMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 TestInFlightMachine = InFlightMachine.TestCase

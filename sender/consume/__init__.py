@@ -1,6 +1,6 @@
 """The front-end for queues (docs/queues-and-state.md, "What happens to a message").
 
-    queue -> Reader -> WorkspaceConsumer: Dispatcher -> Session -> Completer -> Acknowledger -> dead letter, ack, requeue
+    queue -> Reader -> WorkspaceConsumer: Dispatcher -> Session -> Completer -> Acknowledger -> broker
                                              |                        |             |
                                              +------ InFlight: one record per identity
 

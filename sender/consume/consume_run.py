@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from anyio import move_on_after
 
-from sender.consume.consumer_signals import ConsumerSignals
 from sender.consume.consumer_opening import RejoinState, open_consumer
+from sender.consume.consumer_signals import ConsumerSignals
 from sender.errors import StateLost, UsageError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
-    from sender.pacing.pacer import Pace
+    from sender.pacing.pace import Pace
 
 
 class Lane:
@@ -169,10 +169,10 @@ class Lane:
                     self.pacer.rest()
                 await self._wait_for_work()
             asked = self._loop.time()
-            permit = await self.pacer.turn()
+            permit = await self.pacer.acquire()
             self._context.observer.observe_turn(self.name, self._loop.time() - asked)
             if not ready or not self._may_start():
-                permit.give_back()
+                permit.cancel()
                 continue
             self._pool.start(ready.popleft(), permit)
             if self._hand_over.low:
@@ -187,7 +187,7 @@ class Lane:
 
     def _attempt_ended(self, attempt: InFlightAttempt, error: BaseException | None) -> None:
         if not attempt.begun:
-            attempt.permit.give_back()
+            attempt.permit.cancel()
             self._hand_over.ready.appendleft(attempt.execution)
         if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
             self._changed.set()

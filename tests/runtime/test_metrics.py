@@ -19,9 +19,9 @@ from sender.engine.breaker import FAILURES, Breaker
 from sender.jobs.kinds import KINDS, LANES
 from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
+from sender.runtime.histogram import Histogram
 from sender.runtime.metrics import NoMetrics
 from sender.runtime.metrics.figures import Figures
-from sender.runtime.metrics.histogram import Histogram
 from sender.runtime.metrics.prometheus import Exposition
 from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.workspace_metrics import HTTP_STATUSES, LATENCY
@@ -79,8 +79,8 @@ async def test_events_come_out_as_they_went_in() -> None:
 async def test_running_parts_are_read_at_the_scrape() -> None:
     figures = Figures()
     pacer = Pacer(100.0)
-    turn = await pacer.turn()
-    turn.written()
+    permit = await pacer.acquire()
+    permit.written()
     breaker = Breaker(100.0)
     figures.watch_lane("send", lane(pacer, breaker=breaker))
     samples = await scrape(figures)

@@ -18,7 +18,8 @@ from tests.engine.test_lane import OK, World, work_off
 from tests.shared_state.replica import declare, most_in_any
 
 if TYPE_CHECKING:
-    from sender.pacing.pacer import Pace, Pacer
+    from sender.pacing.pace import Pace
+    from sender.pacing.pacer import Pacer
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
     from tests.shared_state.server import RedisServer

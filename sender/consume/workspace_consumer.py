@@ -153,7 +153,7 @@ class WorkspaceConsumer(Listener):
     def stop(self, *, now: bool) -> None:
         """Start nothing more; or let go of the requests under way at once, too."""
         self.ending.set()
-        self.session.stop(now=now)
+        self.session.stop_lanes(now=now)
 
     def on_recorded(self, batch: Sequence[FinishedJob]) -> None:
         """See `FrontEnd.on_recorded`."""

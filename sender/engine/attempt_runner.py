@@ -160,6 +160,7 @@ class AttemptRunner:
         execution.doubted = outcome.status == "in_doubt"
         self._context.kinds.passed(execution.job.kind.name)
         self._queue.finish(execution)
+        execution.span.end(outcome.status, outcome.problems[0].code if outcome.problems else None)
         listener = self._context.listener
         listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
         await listener.job_ended(execution, outcome, resendable=resendable)

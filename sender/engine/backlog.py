@@ -40,7 +40,7 @@ class Backlog:
     def take(self, now: float) -> JobExecution | None:
         """The next job that may start now; those that no longer may are ended or left on the way."""
         while (execution := self._next(now)) is not None:
-            if execution.withdrawn:
+            if execution.owner is not None and not execution.owner.may_start(execution):
                 self._queue.finish(execution)
             elif execution.job.kind.name in self._context.kinds.closed:
                 self.leave(execution)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -28,6 +28,13 @@ UNTEMPLATED = 1
 """Emails without a template are counted as message 1 (docs/api.md, "Email")."""
 
 
+class JobOwner(Protocol):
+    """Whoever gave jobs to a lane, and may take them back."""
+
+    def may_start(self, execution: JobExecution) -> bool:
+        """Asked before each try: whether it is still wanted; if not, the lane drops the job at once."""
+
+
 @dataclass(slots=True, eq=False)
 class JobExecution:
     """One job, from its admission to its outcome."""
@@ -49,10 +56,8 @@ class JobExecution:
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
     """See `template_of`; known once it was handed over."""
-    withdrawn: bool = False
-    """Whether it was given back to where it came from while it waited; it is not started any more."""
-    in_lane: bool = False
-    """Whether a lane has it, from its acceptance to its end, or until it is dropped or left."""
+    owner: JobOwner | None = None
+    """Whoever may take the job back while a lane has it."""
     span: JobSpan = NOBODY
     """Where its attempts are traced."""
     doubted: bool = False

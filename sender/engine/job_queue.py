@@ -48,7 +48,6 @@ class JobQueue:
 
     def put(self, execution: JobExecution) -> None:
         """Add to the end of its rank."""
-        execution.in_lane = True
         self._ranks[execution.job.priority].append(execution)
         self._bytes += len(execution.job.body)
         self._update_room()
@@ -71,7 +70,6 @@ class JobQueue:
 
     def finish(self, execution: JobExecution) -> None:
         """The delivery has left the lane: the next one on its resource may start."""
-        execution.in_lane = False
         resource = execution.resource
         if resource is None:
             return

@@ -109,7 +109,9 @@ class TriggerFollower:
         job = execution.job
         facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
                  "started_at": execution.started_at}
-        facts["words"] = b64encode(words_of(job.body)).decode()
+        words = words_of(job.body)
+        if words is not None:
+            facts["words"] = b64encode(words).decode()
         if job.meta is not None:
             facts["meta"] = job.meta.decode()
         self._waiting[job.key] = WaitingTrigger(

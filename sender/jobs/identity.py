@@ -1,4 +1,4 @@
-"""Who a job is: hashes that never change between versions (CONTRACT section 1; held by golden examples in the tests).
+"""Who a job is: hashes that never change between versions (docs/job-format.md; held by golden examples in the tests).
 
 Numbers that are equal hash equal, however they are written: 1, 1.0 and 1e0. Integers and decimals that a float cannot
 hold exactly keep every digit.
@@ -28,10 +28,10 @@ def key_of_id(workspace: str | None, text: str) -> str:
     return _hash(b"id", (workspace or "").encode(), text.encode())
 
 
-def content_of(kind: str, path_ids: Sequence[int], payload: Any, body: bytes) -> str:
+def content_of(kind: str, path_ids: Sequence[int], payload: bytes) -> str:
     """Hash of what a job asks for: kind, path ids and canonical payload."""
     ids = ",".join(map(str, path_ids)).encode()
-    return _hash(b"content", kind.encode(), ids, canonical(payload, body))
+    return _hash(b"content", kind.encode(), ids, payload)
 
 
 def key_of_content(workspace: str | None, content: str) -> str:

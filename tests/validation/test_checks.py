@@ -19,8 +19,7 @@ PERSON = {"transactional_message_id": 3, "identifiers": {"email": "a@b.c"}}
 
 
 def found(kind: str, payload: dict[str, Any], options: Options | None = None) -> tuple[set[str], set[str]]:
-    size = len(json.dumps(payload))
-    problems, warnings = check(KINDS[kind], payload, size, NOW, options or Options())
+    problems, warnings = check(KINDS[kind], payload, json.dumps(payload).encode(), NOW, options or Options())
     return {problem.code for problem in problems}, {warning.code for warning in warnings}
 
 
@@ -49,8 +48,7 @@ def b64(size: int) -> str:
         ("push", PERSON | {"custom_device": {"token": "t", "platform": "ios", "attributes": {"a": "b"}}}),
         ("in_app", PERSON),
         ("inbox_message", PERSON | {"to": "x"}),
-        ("broadcast", {}),
-        ("broadcast", {"ids": ["1", 2], "id_ignore_missing": True, "data": {"a": 1}}),
+        ("broadcast", {"ids": ["1", "2"], "id_ignore_missing": True, "data": {"a": 1}}),
         ("broadcast", {"per_user_data": [{"id": "1", "data": {}}, {"email": "a@b"}]}),
         ("broadcast", {"data_file_url": "https://example.com/x.jsonl"}),
         ("broadcast", {"recipients": {"and": [{"segment": {"id": 7}},
@@ -104,6 +102,7 @@ def test_fine(kind: str, payload: dict[str, Any]) -> None:
         ("sms", PERSON | {"to": "030 1234"}, "bad_phone"),
         ("sms", {"identifiers": {"id": "1"}, "to": "+15551234567"}, "missing_field"),
         ("whatsapp", PERSON | {"to": "+1\u0665551234567"}, "bad_phone"),
+        ("whatsapp", PERSON, "missing_field"),
         ("broadcast", {"ids": None}, "empty_audience"),
         ("broadcast", {"email": ["a@b"]}, "misspelt_audience"),
         ("broadcast", {"recipient": {"segment": {"id": 1}}}, "misspelt_audience"),
@@ -160,13 +159,15 @@ def test_refused(kind: str, payload: dict[str, Any], code: str) -> None:
         ("email", EMAIL | {"bcc": None}, "null_field"),
         ("email", {"to": "a@b.c", "identifiers": {"id": "1"}, "body": "b", "subject": "s"}, "missing_from"),
         ("sms", PERSON, "missing_to"),
-        ("whatsapp", PERSON, "missing_to"),
         ("sms", PERSON | {"to": "+15551234567", "body": "x"}, "ignored_field"),
         ("whatsapp", PERSON | {"to": "+15551234567", "auto_create": False}, "ignored_field"),
         ("push", PERSON | {"custom_data": {"a": 1}}, "non_string_data"),
         ("in_app", PERSON | {"to": "x"}, "ignored_field"),
         ("inbox_message", PERSON | {"disable_message_retention": True}, "ignored_field"),
-        ("broadcast", {"email_ignore_missing": True}, "flag_without_audience"),
+        ("broadcast", {}, "default_audience"),
+        ("broadcast", {"data": {"a": 1}, "email_ignore_missing": True}, "default_audience"),
+        ("broadcast", {"ids": ["1"], "email_ignore_missing": True}, "flag_without_audience"),
+        ("broadcast", {"ids": ["1", 2]}, "integer_id"),
         ("broadcast", {"recipients": {"and": [{"segment": {"id": 1}}]}}, "odd_filter"),
         ("broadcast", {"data_file_url": "http://example.com/x"}, "plain_http"),
         ("content", {"body": "x", "name": "y"}, "ignored_field"),

@@ -16,6 +16,7 @@ from sender.jobs.job import Invalid, Line
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.queues import QueueError, QueueLost
+from sender.runtime.long_step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -139,7 +140,7 @@ class Reader:
         back: list[UnackedMessage] = []
         for message in messages:
             holding = UnackedMessage(self.queue, message, self._loop.time())
-            found = self._parse(message)
+            found = await run_step(len(message.data), self._parse, message)
             if isinstance(found, Invalid):
                 back += self._refuse(holding, _invalid(found, found.problems))
             elif found.workspace not in self._consumers:

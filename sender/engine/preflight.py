@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sender.errors import UsageError
+from sender.jobs.payload import read_payload
 from sender.jobs.problem import Problem
 from sender.transport import Reply, Request, TransportFault
 
@@ -91,7 +92,7 @@ class TemplateCheck:
         """The job, with a warning where it needs one."""
         if self._templates is None or job.kind.lane != "send":
             return job
-        template = orjson.loads(job.body).get("transactional_message_id")
+        template = read_payload(job.body).get("transactional_message_id")
         if type(template) is not int or template in self._templates:
             return job
         field = "transactional_message_id"

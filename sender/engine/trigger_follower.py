@@ -23,6 +23,7 @@ from sender.jobs.problem import Problem
 from sender.ledger import FinalRecord
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.runtime.long_step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ class TriggerFollower:
         job = execution.job
         facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
                  "started_at": execution.started_at}
-        words = words_of(job.body)
+        words = await run_step(len(job.body), words_of, job.body)
         if words is not None:
             facts["words"] = b64encode(words).decode()
         if job.meta is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 from zlib import crc32
@@ -26,8 +27,9 @@ SHORTEST: Final = 3
 LONGEST_WORD: Final = 500
 """Longer ones are masked without being known: they are files and keys, not what an error is about."""
 MOST_WORDS: Final = 50_000
-LONG_BODY: Final = 2**20
-"""Bytes of a payload from which on `mask` and `words_of` may take longer than an event loop should stand."""
+MOST_BODY: Final = 8 * 2**20
+MOST_VALUES: Final = 100_000
+"""Larger payloads are not looked through for each error, since the event loop would stand: see `_api_words`."""
 CHOSEN: Final = ("attachments", "headers", "message_data", "custom_data", "data")
 _ADDRESS: Final = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _NUMBER: Final = re.compile(r"\+?\d(?:[\d\s().-]{3,}\d|\d{3,})")
@@ -38,14 +40,26 @@ _PIECE: Final = re.compile(rf".{{1,{PIECE - 1}}}(?!\S)|\S+", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SHORT_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _EDGES: Final = "\"'`.,;:()[]{}<>=!?"
+_API_WORDS: Final = (
+    "a an and are at attachment attachments attributes audience bad be body broadcast by can cannot channel credentials"
+    " data does duplicate each emails empty encoded endpoint error errors exceeds exist failed field fields file filter"
+    " for format found has have id identifiers ids in integer invalid is it json key least length limit malformed many"
+    " match maximum message missing more must no not of on one only or parse payload people per_user_data person queue"
+    " rate recipients reference request required see sent size such template than that the this to too total trigger"
+    " type unauthorized unknown url value values was with"
+)
+API_WORDS: Final = frozenset(_API_WORDS.split())
 _BEARER: Final = re.compile(r"(?i)\bbearer\s+\S+")
 
 
 def mask(text: str, body: bytes | None = None) -> str:
     """`text` without any string of the payload in `body`, and without what looks like an address, key or number."""
     text = _BEARER.sub(MASK, mask_credentials(text))
+    secrets = _secrets(body, text)
+    if secrets is None:
+        return _api_words(text)
     lowered = text.lower()
-    for secret in _secrets(body, text):
+    for secret in secrets:
         if secret.lower() in lowered:
             text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
     text = _ADDRESS.sub(MASK, text)
@@ -94,18 +108,31 @@ def mask_credentials(text: str) -> str:
     return _CREDENTIALS.sub(f"{MASK}@", text)
 
 
-def _secrets(body: bytes | None, text: str) -> list[str]:
-    """Strings and numbers of the payload that stand in the text, in the forms in which they may, the longest first."""
+def _api_words(text: str) -> str:
+    """Only the words that the API is known to use, for a text whose payload is too large to be looked through."""
+    return _WORD.sub(lambda found: found[0] if found[0].strip(_EDGES).lower() in API_WORDS else MASK, text)
+
+
+def _secrets(body: bytes | None, text: str) -> list[str] | None:
+    """Strings and numbers of the payload that stand in the text, in the forms in which they may, the longest first.
+
+    None when there are too many of them to look at.
+    """
     if body is None:
         return []
+    if len(body) > MOST_BODY:
+        return None
     try:
         payload = read_payload(body)
     except orjson.JSONDecodeError:
         return []
     unescaped = "\0".join({text, html.unescape(text), unquote(text), _unescape(text)}).lower()
     found: set[str] = set()
-    for values in (_values(payload), _chosen_names(payload)):
-        found.update(value for value in values if len(value) <= len(unescaped) and value.lower() in unescaped)
+    for count, value in enumerate(chain(_values(payload), _chosen_names(payload))):
+        if count >= MOST_VALUES:
+            return None
+        if len(value) <= len(unescaped) and value.lower() in unescaped:
+            found.add(value)
     forms: set[str] = set()
     for value in found:
         forms.update((value, html.escape(value), quote(value), quote(value, safe=""), repr(value)[1:-1]))

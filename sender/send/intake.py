@@ -9,6 +9,7 @@ from sender.jobs.job import Invalid, Job
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.runtime.long_step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -70,7 +71,8 @@ class Intake:
 
     async def _take_on(self, lines: Sequence[Line]) -> None:
         wall = self._context.wall()
-        checked = [self._parser.parse(line, wall) for line in lines]
+        size = sum(len(line.data) for line in lines)
+        checked = await run_step(size, self._check_lines, lines, wall)
         keys = [entry.key for entry in checked if isinstance(entry, Job)]
         look_up = await self._context.identities.look_up(keys)
         with look_up as standings:
@@ -82,6 +84,9 @@ class Intake:
                     self._refuse(entry)
                 else:
                     self._decide(entry, standings.get(entry.key), self._context.identities.held(entry.key))
+
+    def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Job | Invalid]:
+        return [self._parser.parse(line, wall) for line in lines]
 
     async def look_again(self, carried: Container[str]) -> None:
         """Decide on the jobs that another replica had, all but those that it still has."""

@@ -11,7 +11,7 @@ from sender.cli.send import STDIN, SUFFIX
 from sender.config.api_key import ApiKey
 from sender.config.load import load, state_of
 from sender.errors import UsageError
-from sender.send.send_plan import SendPlan
+from sender.session.session_plan import SessionPlan
 from sender.transport.base_url import REGIONS, check_base_url
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         status, *ids = args.settle
         if status not in ("sent", "failed") or not ids:
             raise UsageError("--settle takes sent or failed, and then the ids of the jobs")
-        return run_loop(settle_by_hand(SendPlan(settings, (), base_url, outcomes, ledger, None, state), status, ids))
+        return run_loop(settle_by_hand(SessionPlan(settings, base_url, outcomes, ledger, None, state), status, ids))
     key = ApiKey.load(settings.api_key_file)
-    return run_loop(reconcile(SendPlan(settings, (), base_url, outcomes, ledger, key, state)))
+    return run_loop(reconcile(SessionPlan(settings, base_url, outcomes, ledger, key, state)))
 
 
 def _paths(inputs: list[str], outcomes: str, ledger: str) -> tuple[Path, Path]:

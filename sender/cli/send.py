@@ -61,7 +61,7 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
             raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:
         raise UsageError(told_together(problems))
-    return SendPlan(settings, inputs, base_url, outcomes, ledger, api_key, state)
+    return SendPlan(settings, base_url, outcomes, ledger, api_key, state, inputs)
 
 
 @contextmanager

@@ -266,7 +266,7 @@ class Consumer:
         for home in self._plan.homes:
             ledger, state = await self._open_memory(home, stack)
             mine = observer.of(home.name) if isinstance(observer, Figures) else observer
-            workspace = Workspace(home.base_url, home.key, self._settings, time.time, state=state, observer=mine)
+            workspace = Workspace(home.base_url, home.key, self._settings, time.time, pacers=state, observer=mine)
             stack.push_async_callback(workspace.transport.aclose)
             condition = f"workspace {home.name or 'default'}"
             lost_at = None if state is None else await self._lost_at(home.name, state)
@@ -375,7 +375,7 @@ class Consumer:
                 away = any(not state.reachable for state in self._states)
                 self._tell(STATE, "the shared state does not answer" if away else None)
             for name, workspace_consumer in self._consumers.items():
-                kinds = ", ".join(sorted(workspace_consumer.workspace.halted_kinds()))
+                kinds = ", ".join(sorted(workspace_consumer.workspace.closed_kinds))
                 self._tell(f"kinds of {name or 'default'}", f"the API does not allow {kinds}" if kinds else None)
             await asyncio.sleep(LOOK_EVERY)
 
@@ -395,7 +395,7 @@ class Consumer:
     async def _hold(self, held: bool) -> None:
         async with self._holding:  # one after another, so that the last word holds
             for workspace_consumer in self._consumers.values():
-                await workspace_consumer.workspace.hold(held=held)
+                await workspace_consumer.workspace.pause(paused=held)
         log.info("paused" if held else "resumed")
 
 

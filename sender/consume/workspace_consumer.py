@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from sender.consume.acknowledger import Acknowledger
     from sender.consume.unacked import Holdings, UnackedMessage
     from sender.engine.lane import Lane
-    from sender.engine.lane_context import LaneContext
     from sender.engine.workspace import Workspace
     from sender.jobs.job import Job, Priority
     from sender.jobs.kinds import LaneName
@@ -82,14 +81,13 @@ class WorkspaceConsumer:
         self._on_halt = on_halt
         self._away = away
         self._lost_at = lost_at
-        self._recorder = Recorder(ledger, sink, self._recorded, gather=GATHER)
+        self._recorder = Recorder(ledger, sink, self, gather=GATHER)
         self._identities = Identities(ledger)
         self._hands = Hands(self._identities)
         self._doubts = Doubts(workspace, ledger, self._recorder, settings)
         self._lease = Lease(ledger)
         self._lines = OutcomeLines(settings.log_level)
         self._background = BackgroundTasks()
-        self._context: LaneContext | None = None
         self._stopping = False
 
     @property
@@ -128,10 +126,7 @@ class WorkspaceConsumer:
             bind = getattr(self.ledger, "bind_workspace", None)
             if seen.workspace is not None and bind is not None:
                 await bind(seen.workspace)
-        self._context = await self.workspace.open_lanes(
-            self.ledger, self._identities, self._recorder.put,
-            halt=self.halt, on_end=self._note_end, on_refused=self._refused,
-        )
+        await self.workspace.open_lanes(self.ledger, self)
         await self._recorder.replay()
         await self._doubts.open()
         await self.workspace.warm()
@@ -143,7 +138,7 @@ class WorkspaceConsumer:
             for name, work in (
                 ("recorder", self._recorder.run()),
                 ("notes", self._doubts.keep_notes()),
-                ("triggers", self.workspace.follow_triggers()),
+                ("triggers", self._follow_triggers()),
                 ("reconcile", self._reconcile()),
                 ("tend", self._tend()),
             )
@@ -261,7 +256,7 @@ class WorkspaceConsumer:
             text = f"it was delivered {deliveries - 1} times, and nobody came to an end with it"
             problem = Problem("too_many_deliveries", None, text)
             self.refuse(holding, JobExecution(job).outcome("invalid", problem))
-        elif job.kind.name in self.workspace.halted_kinds() or not self.places(job.kind.lane, job.priority)[0]:
+        elif job.kind.name in self.workspace.closed_kinds or not self.places(job.kind.lane, job.priority)[0]:
             return False
         else:
             self._start(job, holding)
@@ -298,7 +293,24 @@ class WorkspaceConsumer:
         mine = settings.in_doubt == "resend-if-absent" and lane == "send"
         return mine and settings.reconcile and self.workspace.reader.readable
 
-    def _refused(self, execution: JobExecution, standing: JobRecord) -> None:
+    async def _follow_triggers(self) -> None:
+        if self.workspace.triggers is not None:
+            await self.workspace.triggers.follow()
+
+    @property
+    def has_room(self) -> bool:
+        """See `LaneListener.has_room`."""
+        return self._recorder.has_room
+
+    def record(self, ended: FinishedJob) -> None:
+        """See `LaneListener.record`."""
+        self._recorder.put(ended)
+
+    def log_failed(self, error: OutputError) -> None:
+        """See `RecorderListener.log_failed`."""
+        self.halt(error)
+
+    def job_refused(self, execution: JobExecution, standing: JobRecord) -> None:
         """Another replica has the job: its message is given back, or is done."""
         holdings = self._hands.end(execution.job.key)
         if standing.held or standing.state == "handed_over":
@@ -307,12 +319,13 @@ class WorkspaceConsumer:
         for holding in holdings:
             self._end_standing(execution.job, holding, standing)
 
-    async def _note_end(self, execution: JobExecution, outcome: Outcome, resendable: bool) -> None:
+    async def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
+        """See `LaneListener.job_ended`."""
         code = outcome.problems[0].code if outcome.problems else None
         execution.span.end(outcome.status, code)
         await self._doubts.note_end(execution, outcome, resendable)
 
-    def _recorded(self, batch: Sequence[FinishedJob]) -> None:
+    def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
             outcome, key = ended.outcome, ended.entry.key if ended.entry is not None else ended.key
@@ -341,7 +354,7 @@ class WorkspaceConsumer:
     def _not_soon(self) -> list[str]:
         if self._away():
             return self._hands.waiting(lambda one: not one.attempts)
-        kinds = self.workspace.halted_kinds()
+        kinds = self.workspace.closed_kinds
         keys = self._hands.waiting(lambda one: one.job.kind.name in kinds and not one.in_lane) if kinds else []
         return keys + [key for lane in self.workspace.lanes.values() for key in self._excess(lane)]
 

@@ -19,7 +19,7 @@ class InFlightAttempt:
     """A started attempt."""
 
     execution: JobExecution
-    turn: Permit
+    permit: Permit
     started: float
     """Loop time."""
     begun: bool = False
@@ -27,7 +27,7 @@ class InFlightAttempt:
 
 
 class AttemptPool:
-    """Starts attempts and knows which are under way."""
+    """Starts attempts and knows which are under way; whatever ends one of them is told to `on_end`."""
 
     def __init__(
         self,
@@ -42,48 +42,53 @@ class AttemptPool:
         self._on_end = on_end
         self._concurrency = concurrency
         self._loop = asyncio.get_running_loop()
-        self._hands: dict[asyncio.Task[None], InFlightAttempt] = {}
+        self._under_way: dict[asyncio.Task[None], InFlightAttempt] = {}
         self._trial: asyncio.Task[None] | None = None
+        self._recoveries = 0
         self._written_off: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._hands)
+        return len(self._under_way)
 
     def may_start(self) -> bool:
         """Whether another attempt may start: a single trial after an outage, and none while the lane is stalled."""
         if self._breaker.state == "closed":
-            in_hand = len(self._hands)
-            return in_hand < self._concurrency and in_hand - len(self._written_off) < self._breaker.most_in_hand()
+            self._look_for_recovery()
+            number = len(self._under_way)
+            return number < self._concurrency and number - len(self._written_off) < self._breaker.most_in_hand()
         return self._breaker.state == "trying" and (self._trial is None or self._trial.done())
 
-    def start(self, execution: JobExecution, turn: Permit) -> None:
+    def start(self, execution: JobExecution, permit: Permit) -> None:
         """Begin an attempt."""
-        hand = InFlightAttempt(execution, turn, self._loop.time())
-        task = self._loop.create_task(self._attempt(hand))
-        self._hands[task] = hand
+        attempt = InFlightAttempt(execution, permit, self._loop.time())
+        task = self._loop.create_task(self._attempt(attempt))
+        self._under_way[task] = attempt
         if self._breaker.state == "trying":
             self._trial = task
         task.add_done_callback(self._ended)
 
     def abort(self) -> None:
-        """Let go of all at once."""
-        for task in tuple(self._hands):
+        """Cancel all at once."""
+        for task in tuple(self._under_way):
             task.cancel()
 
     async def wait_closed(self) -> None:
         """Return when none is under way, however each ends."""
-        await asyncio.gather(*self._hands, return_exceptions=True)
-
-    def write_off(self) -> None:
-        """What hung before an outage ended explains nothing any more."""
-        self._written_off = set(self._hands)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
     def stalled(self, now: float) -> bool:
         """Whether answers have stopped coming; trips the breaker if so."""
-        in_hand = [hand.started for task, hand in self._hands.items() if task not in self._written_off]
-        return bool(in_hand) and self._breaker.stalled(now, len(in_hand), min(in_hand))
+        self._look_for_recovery()
+        started = [one.started for task, one in self._under_way.items() if task not in self._written_off]
+        return bool(started) and self._breaker.stalled(now, len(started), min(started))
+
+    def _look_for_recovery(self) -> None:
+        """Attempts that were under way when an outage ended do not count as a stall any more."""
+        if self._recoveries != self._breaker.recoveries:
+            self._recoveries = self._breaker.recoveries
+            self._written_off = set(self._under_way)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        hand = self._hands.pop(task)
+        attempt = self._under_way.pop(task)
         self._written_off.discard(task)
-        self._on_end(hand, None if task.cancelled() else task.exception())
+        self._on_end(attempt, None if task.cancelled() else task.exception())

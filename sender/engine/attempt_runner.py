@@ -1,12 +1,12 @@
-"""The AttemptRunner of a lane: one try of one job, from its turn to what follows from the answer.
+"""The AttemptRunner of a lane: one try of one job, from its permit to what follows from the answer.
 
-send --> observe --> judge --> the lane learns --> conclude --> outcome, or back to the backlog
+send --> observe --> judge --> the lane learns --> decide --> outcome, or back to the backlog
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sender.engine.api_reader import ReadingFailedError
 from sender.engine.decision import Attempt, decide
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sender.outcomes.outcome import Outcome
     from sender.transport.verdict import Verdict
 
-REFUSALS_OF_A_KIND: Final = 3
-
 
 class AttemptRunner:
     """Carries attempts out."""
@@ -53,28 +51,28 @@ class AttemptRunner:
         self._triggers = triggers
         self._loop = asyncio.get_running_loop()
 
-    async def attempt(self, hand: InFlightAttempt) -> None:
+    async def attempt(self, attempt: InFlightAttempt) -> None:
         """Try once, and see to what follows."""
-        hand.begun = True
-        execution, turn = hand.execution, hand.turn
+        attempt.begun = True
+        execution, permit = attempt.execution, attempt.permit
         job = execution.job
         execution.attempts += 1
         execution.tried_at = self._context.wall()
         if execution.started_at is None:
             execution.started_at = execution.tried_at
-        key_version = self._context.key.version
-        wire = Wire(on_written=turn.written)
+        key_version = self._context.api.key_version
+        wire = Wire(on_written=permit.written)
         answer: Reply | TransportFault
         try:
-            answer = await self._context.transport.send(Request(job.kind.method, job.path, job.body), wire)
+            answer = await self._context.api.send(Request(job.kind.method, job.path, job.body), wire)
         except TransportFault as fault:
             answer = fault
         except asyncio.CancelledError:
-            turn.give_back()
+            permit.give_back()
             await asyncio.shield(self._interrupted(execution, wire))
             raise
-        turn.give_back()
-        await self._judge(execution, answer, hand.started, key_version)
+        permit.give_back()
+        await self._judge(execution, answer, attempt.started, key_version)
 
     async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:
         if wire.written_at is None:
@@ -89,13 +87,14 @@ class AttemptRunner:
     ) -> None:
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._observe(execution, answer, latency)
-        verdict = judge(execution.job.kind, answer, self._context.rules, wall=self._context.wall())
+        verdict = judge(execution.job.kind, answer, self._context.policy.rules, wall=self._context.wall())
         self._feedback.learn(verdict, latency, started)
         body = answer.body if isinstance(answer, Reply) else None
         attempt = Attempt(execution, verdict, latency, body, outage=self._feedback.outage)
         if self._triggers is not None and verdict.what == "rejected":
             attempt = await self._ask_why(attempt, self._triggers)
-        decision = decide(attempt, self._context)
+        decision = decide(attempt, self._context.policy, self._context.wall())
+        execution.tries, execution.refusals = decision.tries, decision.refusals
         if decision.outcome is not None:
             await self._end(execution, decision.outcome, resendable=decision.resendable)
         else:
@@ -117,7 +116,7 @@ class AttemptRunner:
         job = attempt.execution.job
         try:
             words = await run_step(len(job.body), words_of, job.body)
-            details = await triggers.errors_of(job.path.split("/")[3], verdict.error.trigger_id, words)
+            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words)
         except (ReadingFailedError, asyncio.CancelledError):  # the refusal itself is known, and has to be recorded
             return attempt
         return attempt._replace(details=details)
@@ -127,26 +126,20 @@ class AttemptRunner:
         await self._context.ledger.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._backlog.leave(execution)
-            self._context.halt(HaltError(verdict.message))
-        elif verdict.what == "kind_refused" and self._refuse_kind(execution.job.kind.name):
+            self._context.listener.halt(HaltError(verdict.message))
+        elif verdict.what == "kind_refused" and self._context.kinds.refuse(execution.job.kind.name):
             self._backlog.leave(execution)
         else:
             self._backlog.put_back(execution, self._loop.time() + delay)
 
     def _has_new_key(self, used: int) -> bool:
         """Whether another key than the refused one is at hand; others that failed with it may have fetched it."""
-        return self._context.key.version != used or self._context.key.reload()
-
-    def _refuse_kind(self, kind: str) -> bool:
-        refused = self._context.refused_kinds[kind] = self._context.refused_kinds.get(kind, 0) + 1
-        if refused >= REFUSALS_OF_A_KIND:
-            self._context.halted_kinds.add(kind)
-        return kind in self._context.halted_kinds
+        return self._context.api.key_version != used or self._context.api.reload_key()
 
     async def _end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
         execution.doubted = outcome.status == "in_doubt"
-        if outcome.kind in self._context.refused_kinds:
-            self._context.refused_kinds[outcome.kind] = 0
+        self._context.kinds.passed(execution.job.kind.name)
         self._queue.finish(execution)
-        self._context.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
-        await self._context.on_end(execution, outcome, resendable)
+        listener = self._context.listener
+        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
+        await listener.job_ended(execution, outcome, resendable=resendable)

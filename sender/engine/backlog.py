@@ -23,7 +23,8 @@ class Backlog:
         self._context = context
         self._retries: list[tuple[float, int, JobExecution]] = []
         self._order = count()
-        self._left: list[JobExecution] = []
+        self.left = 0
+        """Jobs that were not started, or went back: the next run takes them up."""
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._retries)
@@ -43,7 +44,7 @@ class Backlog:
         while (execution := self._next(now)) is not None:
             if execution.withdrawn:
                 self._queue.finish(execution)
-            elif execution.job.kind.name in self._context.halted_kinds:
+            elif execution.job.kind.name in self._context.kinds.closed:
                 self.leave(execution)
             elif self._expired(execution):
                 self._end_expired(execution)
@@ -59,17 +60,12 @@ class Backlog:
     def leave(self, execution: JobExecution) -> None:
         """Leave it to the next run."""
         self._queue.finish(execution)
-        self._left.append(execution)
+        self.left += 1
 
-    def begin(self) -> None:
-        """Those left so far have been told of."""
-        self._left.clear()
-
-    def left(self, handed_over: list[JobExecution]) -> list[JobExecution]:
-        """All that was not started or went back, `handed_over` ones among it; nothing waits here any more."""
-        left = [*self._left, *handed_over, *self._queue.drain(), *(entry[2] for entry in self._retries)]
+    def leave_all(self) -> None:
+        """Leave everything that waits to the next run."""
+        self.left += len(self._queue.drain()) + len(self._retries)
         self._retries.clear()
-        return left
 
     def _next(self, now: float) -> JobExecution | None:
         if self._retries and self._retries[0][0] <= now:
@@ -85,5 +81,4 @@ class Backlog:
             "expired", "expires_at", "the job's time was over before it could start; it was not requested"
         )
         self._queue.finish(execution)
-        self._context.identities.ended(execution.job.key)
-        self._context.record(FinishedJob(execution.outcome("invalid", problem), None, key=execution.job.key))
+        self._context.listener.record(FinishedJob(execution.outcome("invalid", problem), None, key=execution.job.key))

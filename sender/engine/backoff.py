@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from random import Random
+from dataclasses import dataclass, field
+from random import Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +12,9 @@ class Backoff:
 
     initial: float = 0.5
     cap: float = 30.0
+    random: Random = field(default_factory=Random)
 
-    def delay(self, attempt: int, random: Random, retry_after: float | None = None) -> float:
+    def delay(self, attempt: int, retry_after: float | None = None) -> float:
         """Seconds to wait after the `attempt`-th failure, counted from 1."""
         highest = min(self.cap, self.initial * 2.0 ** min(attempt - 1, 40))
-        return (retry_after or 0.0) + random.uniform(0.0, highest)
+        return (retry_after or 0.0) + self.random.uniform(0.0, highest)

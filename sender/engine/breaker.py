@@ -49,6 +49,8 @@ class Breaker:
         self._last_answer = float("-inf")
         self.opened = 0
         """How often it opened."""
+        self.recoveries = 0
+        """How often it closed again."""
         self.open_since: float | None = None
         """Loop time since when the lane is not closed, trials included."""
 
@@ -114,6 +116,7 @@ class Breaker:
         self.retry_at = now + wait
 
     def _close(self) -> None:
+        self.recoveries += 1
         self.state = "closed"
         self.open_since = None
         self._wait = FIRST_WAIT

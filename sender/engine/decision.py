@@ -1,4 +1,7 @@
-"""What follows for a job from the verdict on its attempt: its outcome, or another try (CONTRACT section 3)."""
+"""What follows for a job from the verdict on its attempt: its outcome, or another try. Pure.
+
+The table stands in docs/delivery-semantics.md.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from sender.jobs.problem import Problem
 
 if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
-    from sender.engine.lane_context import LaneContext
+    from sender.engine.lane_context import Policy
     from sender.outcomes.outcome import Outcome, Status
     from sender.transport.verdict import Verdict
 
@@ -34,43 +37,47 @@ class Attempt(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Either an outcome, or the seconds until the next try."""
+    """Either an outcome, or the seconds until the next try, with the job's counters from then on."""
 
     outcome: Outcome | None = None
     delay: float = 0.0
     resendable: bool = True
+    tries: int = 0
+    """Attempts that count towards `max_attempts`: outages and 429s do not."""
+    refusals: int = 0
+    """429s, for the backoff."""
 
 
-def decide(attempt: Attempt, context: LaneContext) -> Decision:
-    """Decide; counts the try on the delivery unless it fell into an outage or was a 429."""
-    match attempt.verdict.what:
-        case "sent":
-            return Decision(_outcome(attempt, "sent", context))
-        case "rejected" if attempt.queue_full:
-            return _try_again(attempt, context)
-        case "rejected" if _was_sent_before(attempt):
-            return Decision(_outcome(attempt, "sent", context))
-        case "rejected":
-            return Decision(_outcome(attempt, "rejected", context))
-        case "accepted_id_unknown":
-            return Decision(_outcome(attempt, "in_doubt", context), resendable=False)
-        case "ambiguous" if context.policy.in_doubt != "resend" or attempt.execution.job.kind.lane != "send":
-            return Decision(_outcome(attempt, "in_doubt", context))
-        case "halt_run" | "kind_refused":
-            return Decision(delay=context.backoff.delay(1, context.random))
-    return _try_again(attempt, context)
-
-
-def _try_again(attempt: Attempt, context: LaneContext) -> Decision:
+def decide(attempt: Attempt, policy: Policy, now: float) -> Decision:
+    """Decide at the unix time `now`."""
     execution, verdict = attempt.execution, attempt.verdict
+    match verdict.what:
+        case "sent":
+            return _ended(attempt, "sent", policy, now)
+        case "rejected" if attempt.queue_full:
+            return _try_again(attempt, policy, now)
+        case "rejected":
+            return _ended(attempt, "sent" if _was_sent_before(attempt) else "rejected", policy, now)
+        case "accepted_id_unknown":
+            return _ended(attempt, "in_doubt", policy, now)._replace(resendable=False)
+        case "ambiguous" if policy.in_doubt != "resend" or execution.job.kind.lane != "send":
+            return _ended(attempt, "in_doubt", policy, now)
+        case "halt_run" | "kind_refused":
+            return Decision(None, policy.backoff.delay(1), tries=execution.tries, refusals=execution.refusals)
+    return _try_again(attempt, policy, now)
+
+
+def _try_again(attempt: Attempt, policy: Policy, now: float) -> Decision:
+    execution, verdict = attempt.execution, attempt.verdict
+    tries, refusals = execution.tries, execution.refusals
     if verdict.throttled or attempt.queue_full:
-        execution.refusals += 1
-        return Decision(delay=context.backoff.delay(execution.refusals, context.random, verdict.retry_after))
+        refusals += 1
+        return Decision(None, policy.backoff.delay(refusals, verdict.retry_after), tries=tries, refusals=refusals)
     if not attempt.outage:
-        execution.tries += 1
-    if execution.tries >= context.policy.max_attempts:
-        return Decision(_outcome(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", context))
-    return Decision(delay=context.backoff.delay(max(1, execution.tries), context.random, verdict.retry_after))
+        tries += 1
+    if tries >= policy.max_attempts:
+        return _ended(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", policy, now)
+    return Decision(None, policy.backoff.delay(max(1, tries), verdict.retry_after), tries=tries, refusals=refusals)
 
 
 def _was_sent_before(attempt: Attempt) -> bool:
@@ -80,21 +87,22 @@ def _was_sent_before(attempt: Attempt) -> bool:
     return said and execution.doubted and "already" in verdict.message and "sent" in verdict.message
 
 
-def _outcome(attempt: Attempt, status: Status, context: LaneContext) -> Outcome:
+def _ended(attempt: Attempt, status: Status, policy: Policy, now: float) -> Decision:
     execution, verdict = attempt.execution, attempt.verdict
     problems: tuple[Problem, ...] = ()
     result = verdict.result
     if execution.job.kind.name == "newsletter_send" and status == "sent" and not result:
-        result = (("newsletter_id", int(execution.job.path.split("/")[3])),)
+        result = (("newsletter_id", int(execution.job.path_ids[0])),)
     if status != "sent":
         problems = (Problem(verdict.code, verdict.field, mask(verdict.message, execution.job.body)), *attempt.details)
-        if context.policy.log_bodies and attempt.body is not None:
+        if policy.log_bodies and attempt.body is not None:
             result = (*result, ("answer", attempt.body[:MOST_SHOWN].decode("utf-8", "replace")))
-    return execution.outcome(
+    outcome = execution.outcome(
         status,
         *problems,
         http_status=verdict.http_status,
         result=result,
-        finished_at=context.wall(),
+        finished_at=now,
         latency_ms=None if attempt.latency is None else attempt.latency * 1000,
     )
+    return Decision(outcome, tries=execution.tries, refusals=execution.refusals)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 from sender.errors import HaltError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sender.engine.breaker import Breaker
     from sender.engine.lane_context import LaneContext
     from sender.jobs.kinds import LaneName
@@ -36,14 +34,12 @@ class ResponseFeedback:
         pacer: Pace,
         breaker: Breaker,
         guard: Guard | None,
-        on_return: Callable[[], None],
     ) -> None:
         self._name = name
         self._context = context
         self._pacer = pacer
         self._breaker = breaker
         self._guard = guard
-        self._on_return = on_return
         self._loop = asyncio.get_running_loop()
         self._storm = 0
         self._slowed_at = float("-inf")
@@ -68,7 +64,7 @@ class ResponseFeedback:
             if verdict.retry_after is not None:
                 self._pause(verdict.retry_after, now)
         elif latency is not None:
-            self._answered(now, latency)
+            self._breaker.good(now, latency)
 
     def _slow_down(self, verdict: Verdict, now: float, started: float) -> None:
         self.http_429 += 1
@@ -77,21 +73,15 @@ class ResponseFeedback:
             self._slowed_at = now
         if self._guard is not None:
             self._guard.refused(now)
-        self._answered(now, 0.0)
+        self._breaker.good(now, 0.0)
         if verdict.retry_after is not None:
             self._pause(verdict.retry_after, now)
         elif self._guard is None or self._storm > STORM:
-            self._pause(self._context.backoff.delay(self._storm, self._context.random) + self._pacer.window / 2, now)
-
-    def _answered(self, now: float, latency: float) -> None:
-        tried = self._breaker.state == "trying"
-        self._breaker.good(now, latency)
-        if tried and self._breaker.state == "closed":
-            self._on_return()
+            self._pause(self._context.policy.backoff.delay(self._storm) + self._pacer.window / 2, now)
 
     def _pause(self, seconds: float, now: float) -> None:
         if seconds > self._context.policy.max_wait:
-            self._context.halt(HaltError(_told_to_wait(self._name, seconds, self._context.wall() + seconds)))
+            self._context.listener.halt(HaltError(_told_to_wait(self._name, seconds, self._context.wall() + seconds)))
             return
         self._pacer.pause_until(now + seconds)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 AHEAD: Final = 0.05
 """Seconds of slots that are handed over ahead."""
 MOST_AHEAD: Final = 500
+LOOK_AGAIN: Final = 0.02
+"""Seconds until a lane looks again whether the recorder has room."""
 
 
 class HandOver:
@@ -47,8 +49,10 @@ class HandOver:
     def pick(self, now: float) -> tuple[list[JobExecution], float | None]:
         """The jobs to hand over now; if there are none, when to look again (None: at the next change).
 
-        They are picked also while all hands are full, so that none of them waits for a commit when it is free.
+        They are picked also while the pool is full, so that no free place waits for a commit.
         """
+        if not self._context.listener.has_room:
+            return [], now + LOOK_AGAIN
         at = self._pacer.next_at(now) - AHEAD
         if not self.low or (self.ready and at > now):
             return [], None
@@ -65,15 +69,19 @@ class HandOver:
         wall = self._context.wall()
         refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
         for execution in batch:
-            standing = refused.get(execution.job.key)
-            if standing is None:
+            record = refused.get(execution.job.key)
+            if record is None:
                 self.ready.append(execution)
             else:
                 self._queue.finish(execution)
-                self._context.on_refused(execution, standing)
+                self._context.listener.job_refused(execution, record)
 
-    async def release(self) -> None:
-        """Take back those that were not started."""
-        keys = [execution.job.key for execution in self.ready]
+    async def release(self) -> int:
+        """Take back those that were not started; returns their number."""
+        executions, keys = list(self.ready), [execution.job.key for execution in self.ready]
         self.ready.clear()
-        await self._context.ledger.release(keys)
+        for execution in executions:
+            self._queue.finish(execution)
+        if keys:
+            await self._context.ledger.release(keys)
+        return len(keys)

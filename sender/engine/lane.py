@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sender.engine.attempt_pool import AttemptPool
 from sender.engine.attempt_runner import AttemptRunner
 from sender.engine.backlog import Backlog
+from sender.engine.breaker import Breaker
 from sender.engine.feedback import ResponseFeedback
 from sender.engine.hand_over import HandOver
 from sender.engine.job_execution import JobExecution
@@ -20,10 +21,7 @@ from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sender.engine.attempt_pool import InFlightAttempt
-    from sender.engine.breaker import Breaker
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
     from sender.engine.trigger_follower import TriggerFollower
@@ -42,7 +40,6 @@ class Lane:
         context: LaneContext,
         pacer: Pace,
         queue: JobQueue,
-        breaker: Breaker,
         *,
         guard: Guard | None = None,
         triggers: TriggerFollower | None = None,
@@ -51,20 +48,19 @@ class Lane:
         self.name = name
         self.pacer = pacer
         self.queue = queue
-        self.breaker = breaker
+        self.breaker = Breaker(pacer.rate)
         self._context = context
         self._triggers = triggers
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._backlog = Backlog(queue, context)
         self._hand_over = HandOver(self._backlog, queue, pacer, context, most=concurrency)
-        self._feedback = ResponseFeedback(
-            name, context, pacer, breaker, guard, on_return=lambda: self._pool.write_off()
-        )
+        self._feedback = ResponseFeedback(name, context, pacer, self.breaker, guard)
         runner = AttemptRunner(name, context, queue, self._backlog, self._feedback, triggers)
-        self._pool = AttemptPool(runner.attempt, breaker, self._attempt_ended, concurrency=concurrency)
-        self._watchdog = Watchdog(name, context, breaker, self._pool, self._changed.set)
-        self._fed = False
+        self._pool = AttemptPool(runner.attempt, self.breaker, self._attempt_ended, concurrency=concurrency)
+        self._watchdog = Watchdog(name, context, self.breaker, self._pool, self._changed.set)
         self._stopping = False
         self._blocked = False
         """Whether there is nothing that may be started."""
@@ -78,18 +74,7 @@ class Lane:
     def accept_execution(self, execution: JobExecution) -> None:
         """Take on a job that is in the engine's hands already."""
         self.queue.put(execution)
-        self._changed.set()
-
-    def take_again(self, deliveries: Iterable[JobExecution]) -> None:
-        """Take up jobs that ended in doubt and surely were not accepted, for another `run` after the first."""
-        self._stopping = False
-        self._backlog.begin()
-        for execution in deliveries:
-            self.queue.put(execution)
-
-    def fed(self) -> None:
-        """No further job will come; `run` returns when the last one has ended."""
-        self._fed = True
+        self._idle.clear()
         self._changed.set()
 
     def stop(self) -> None:
@@ -108,11 +93,6 @@ class Lane:
         return self._stopping
 
     @property
-    def halted_kinds(self) -> set[str]:
-        """Kinds that the API does not allow."""
-        return self._context.halted_kinds
-
-    @property
     def http_429(self) -> int:
         """Requests that the API answered with 429."""
         return self._feedback.http_429
@@ -128,6 +108,11 @@ class Lane:
         return len(self._backlog) + len(self._hand_over.ready)
 
     @property
+    def left(self) -> int:
+        """Jobs that were taken on and not started, or went back: the next run takes them up."""
+        return self._backlog.left
+
+    @property
     def demand(self) -> tuple[int, int, int]:
         """Jobs that could start now: high, normal, low."""
         if not self._may_start():
@@ -135,39 +120,43 @@ class Lane:
         high, normal, low = self.queue.startable
         return high, normal + len(self._hand_over.ready) + self._backlog.retries, low
 
-    async def run(self) -> list[JobExecution]:
-        """Work until every job has ended, or `stop`; returns those that were not started or went back."""
-        watch = asyncio.create_task(self._watchdog.run(), name=f"{self.name}: watch")
-        start = asyncio.create_task(self._start(), name=f"{self.name}: start")
+    async def run(self) -> None:
+        """Work until `stop`, and then until what is in hand has ended."""
         try:
-            await self._keep_handed_over()
-            await self._settle_down()
+            async with asyncio.TaskGroup() as group:
+                beside = [group.create_task(self._watchdog.run()), group.create_task(self._start())]
+                await self._keep_handed_over()
+                while self._pool:
+                    await self._wait(None)
+                for task in beside:
+                    task.cancel()
         finally:
-            watch.cancel()
-            start.cancel()
-            self.abort()
-            await asyncio.gather(watch, start, return_exceptions=True)
-            await self._pool.wait_closed()
-        left = self._backlog.left(list(self._hand_over.ready))
-        await self._hand_over.release()
-        return left
+            await self._end()
 
-    async def _settle_down(self) -> None:
-        while self._pool or (self._hand_over.ready and not self._stopping):
-            self._changed.clear()
-            await self._changed.wait()
+    async def drained(self) -> None:
+        """Return when no job waits or is under way, or when the lane has ended."""
+        await self._idle.wait()
+
+    async def _end(self) -> None:
+        self.abort()
+        await self._pool.wait_closed()
+        self._backlog.leave_all()
+        try:
+            self._backlog.left += await self._hand_over.release()
+        finally:
+            self._idle.set()
 
     async def _keep_handed_over(self) -> None:
-        """Keep the next slots' jobs handed over, until there are none left or the lane stops."""
+        """Keep the next slots' jobs handed over, until the lane stops."""
         while not self._stopping:
             batch, wait_until = self._pick()
             if batch:
                 await self._hand_over.claim(batch)
                 self._changed.set()
-            elif self._fed and not self.waiting and not self._pool:
-                return
-            else:
-                await self._wait(wait_until)
+                continue
+            if not self.waiting and not self._pool:
+                self._idle.set()
+            await self._wait(wait_until)
 
     def _pick(self) -> tuple[list[JobExecution], float | None]:
         return self._hand_over.pick(self._loop.time()) if self._queue_open() else ([], None)
@@ -181,12 +170,12 @@ class Lane:
                     self.pacer.rest()
                 await self._wait_for_work()
             asked = self._loop.time()
-            turn = await self.pacer.turn()
+            permit = await self.pacer.turn()
             self._context.observer.observe_turn(self.name, self._loop.time() - asked)
             if not ready or not self._may_start():
-                turn.give_back()
+                permit.give_back()
                 continue
-            self._pool.start(ready.popleft(), turn)
+            self._pool.start(ready.popleft(), permit)
             if self._hand_over.low:
                 self._changed.set()
 
@@ -197,14 +186,14 @@ class Lane:
         """Whether the API takes another trigger into its queue; always so in the other lanes."""
         return self._triggers is None or self._triggers.open
 
-    def _attempt_ended(self, hand: InFlightAttempt, error: BaseException | None) -> None:
-        if not hand.begun:
-            hand.turn.give_back()
-            self._hand_over.ready.appendleft(hand.execution)
+    def _attempt_ended(self, attempt: InFlightAttempt, error: BaseException | None) -> None:
+        if not attempt.begun:
+            attempt.permit.give_back()
+            self._hand_over.ready.appendleft(attempt.execution)
         if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:
-            self._context.halt(error if isinstance(error, HaltError) else FaultError(error))
+            self._context.listener.halt(error if isinstance(error, HaltError) else FaultError(error))
 
     async def _wait_for_work(self) -> None:
         self._blocked = True

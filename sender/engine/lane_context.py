@@ -1,27 +1,26 @@
-"""What all lanes of a run share: the wire, the memory, the books, and the rules."""
+"""What the lanes of one session share: the API, the ledger, the rules, and who is told what happens."""
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from sender.engine.backoff import Backoff
+from sender.engine.kind_gate import KindGate
 from sender.runtime.metrics import NoMetrics
+from sender.transport.verdict import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from sender.engine.backoff import Backoff
-    from sender.engine.identities import Identities
     from sender.engine.job_execution import JobExecution
     from sender.errors import HaltError
     from sender.ledger import JobRecord, Ledger
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
     from sender.runtime.metrics import Observer
-    from sender.transport import Transport
-    from sender.transport.verdict import Rules
+    from sender.transport import Reply, Request, Wire
 
 InDoubt = Literal["hold", "resend-if-absent", "resend"]
 
@@ -33,21 +32,41 @@ class RecordFn(Protocol):
         """Have it recorded."""
 
 
-class OnEnd(Protocol):
-    """Is told of every end of a started job, just after it was put on record."""
+class Api(Protocol):
+    """The API as a lane uses it; `sender.engine.workspace.Workspace` is one."""
 
-    async def __call__(self, execution: JobExecution, outcome: Outcome, resendable: bool) -> None:
-        """Take note of it."""
+    @property
+    def key_version(self) -> int:
+        """Changes whenever another key is in use."""
+
+    def reload_key(self) -> bool:
+        """Read the key's file again; whether the key has changed."""
+
+    async def send(self, request: Request, wire: Wire) -> Reply:
+        """One request; raises TransportFault."""
+
+    async def probe(self) -> bool:
+        """A harmless look whether the API answers."""
 
 
-class Key(Protocol):
-    """The API key in use."""
+class LaneListener(Protocol):
+    """Hears what happens in the lanes; `sender.session.session.Session` is one."""
 
-    version: int
-    """Changes whenever another key is in use."""
+    @property
+    def has_room(self) -> bool:
+        """Whether more jobs may be handed over, as far as the recording of their ends goes."""
 
-    def reload(self) -> bool:
-        """Read its file again; whether the key has changed."""
+    def record(self, ended: FinishedJob) -> None:
+        """A job has ended: have that recorded; returns at once."""
+
+    async def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
+        """A started job has ended, and its end was just given to `record`."""
+
+    def job_refused(self, execution: JobExecution, record: JobRecord) -> None:
+        """Another replica got the job before this one could hand it over; `record` tells how it stands."""
+
+    def halt(self, error: HaltError) -> None:
+        """End the run early: called once or more, returns at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +81,18 @@ class Policy:
     in_doubt: InDoubt = "hold"
     log_bodies: bool = False
     """Whether the answer to a job that was not sent stands in its outcome."""
+    rules: Rules = field(default_factory=Rules)
+    backoff: Backoff = field(default_factory=Backoff)
 
 
 @dataclass(slots=True)
 class LaneContext:
-    """One run's shared hands."""
+    """Given to every lane of a session."""
 
-    transport: Transport
+    api: Api
     ledger: Ledger
-    identities: Identities
-    record: RecordFn
-    rules: Rules
-    backoff: Backoff
     policy: Policy
-    halt: Callable[[HaltError], None]
-    """End the run early: called once or more, returns at once."""
-    probe: Callable[[], Awaitable[bool]]
-    """A harmless look whether the API answers."""
-    key: Key
-    on_end: OnEnd
-    on_refused: Callable[[JobExecution, JobRecord], None]
-    """Told of a job that another replica got before this one could hand it over, and how it stands."""
+    listener: LaneListener
+    kinds: KindGate = field(default_factory=KindGate)
     observer: Observer = field(default_factory=NoMetrics)
-    random: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
-    refused_kinds: dict[str, int] = field(default_factory=dict)
-    """403s in a row of each kind that were not about a job's content."""
-    halted_kinds: set[str] = field(default_factory=set)

@@ -116,7 +116,7 @@ class TriggerFollower:
         if job.meta is not None:
             facts["meta"] = job.meta.decode()
         self._waiting[job.key] = WaitingTrigger(
-            job.key, job.content, job.path.split("/")[3], trigger, execution.tried_at or self._wall(), facts
+            job.key, job.content, job.path_ids[0], trigger, execution.tried_at or self._wall(), facts
         )
         self._note_closed()
         await self._save()

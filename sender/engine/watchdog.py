@@ -40,7 +40,7 @@ class Watchdog:
             if self._pool.stalled(now):
                 self._on_change()
             if self._breaker.state == "open" and now >= self._breaker.retry_at:
-                answered = await self._context.probe()
+                answered = await self._context.api.probe()
                 self._breaker.probed(self._loop.time(), answered=answered)
                 self._on_change()
             self._give_up(now)
@@ -49,4 +49,5 @@ class Watchdog:
         """End a run whose API has been away for too long."""
         outage = 0.0 if self._breaker.open_since is None else now - self._breaker.open_since
         if outage > self._context.policy.max_outage:
-            self._context.halt(HaltError(f"the API has answered nothing in the lane {self._name} for {outage:,.0f} s"))
+            error = HaltError(f"the API has answered nothing in the lane {self._name} for {outage:,.0f} s")
+            self._context.listener.halt(error)

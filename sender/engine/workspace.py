@@ -1,16 +1,15 @@
-"""A Workspace of the API at work: one key, one wire, one set of limits, and the three lanes that keep them."""
+"""A Workspace of the API at work: one key, one transport, one set of limits, and the three lanes that keep them."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sender.config.settings import DEFAULTS
 from sender.engine.api_reader import ApiReader
 from sender.engine.backoff import Backoff
-from sender.engine.breaker import Breaker
 from sender.engine.job_queue import JobQueue
+from sender.engine.kind_gate import KindGate
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
 from sender.engine.preflight import WORKSPACES
@@ -18,7 +17,7 @@ from sender.engine.trigger_follower import NOTE, TriggerFollower
 from sender.jobs.kinds import LANES
 from sender.outcomes.summary import LaneFigures
 from sender.pacing.guard import Guard
-from sender.pacing.pacer import Pacer
+from sender.pacing.pacer_factory import LocalPacers
 from sender.runtime.metrics import NoMetrics
 from sender.transport import TransportFault
 from sender.transport.http_transport import HttpTransport
@@ -29,15 +28,11 @@ if TYPE_CHECKING:
 
     from sender.config.api_key import ApiKey
     from sender.config.settings import Settings
-    from sender.engine.identities import Identities
-    from sender.engine.job_execution import JobExecution
-    from sender.engine.lane_context import OnEnd, RecordFn
-    from sender.errors import HaltError
+    from sender.engine.lane_context import LaneListener
     from sender.jobs.kinds import LaneName
-    from sender.ledger import JobRecord, Ledger
-    from sender.pacing.pacer import Pace
+    from sender.ledger import Ledger
+    from sender.pacing.pacer_factory import Demand, PacerFactory
     from sender.runtime.metrics import Observer
-    from sender.shared_state.shared_state import SharedState
 
 MOST_JOBS: Final = 2000
 """Jobs that wait in a lane's memory, whatever their size."""
@@ -59,7 +54,7 @@ class Workspace:
         settings: Settings,
         wall: Callable[[], float],
         *,
-        state: SharedState | None = None,
+        pacers: PacerFactory | None = None,
         joins: bool = False,
         observer: Observer | None = None,
     ) -> None:
@@ -67,6 +62,7 @@ class Workspace:
         self._settings = settings
         self._key = key
         self._wall = wall
+        self._kinds = KindGate()
         self.lanes: dict[LaneName, Lane] = {}
         self.triggers: TriggerFollower | None = None
         self.transport = HttpTransport(
@@ -76,88 +72,48 @@ class Workspace:
             keep_alive=settings.keep_alive,
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
         )
-        self._state = state
-        self._joins = joins
+        self.send = self.transport.send
         self._rates = _rates_of(settings)
         self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
-        self.pacers = {lane: self._pacer(lane, self._rates[lane], state) for lane in LANES}
+        self._pacers: PacerFactory = pacers or LocalPacers()
+        self.pacers = {
+            lane: self._pacers.pacer(
+                lane, rate, guard=self._guards.get(lane), demand=lambda lane=lane: self._demand(lane),  # type: ignore[misc]
+                joins=joins and rate == _rates_of(DEFAULTS)[lane],
+            )
+            for lane, rate in self._rates.items()
+        }
         self.reader = ApiReader(self.transport, self.pacers["app"])
 
-    def _pacer(self, lane: LaneName, rate: float, state: SharedState | None) -> Pace:
-        guard = self._guards.get(lane)
-        if state is None:
-            return Pacer(rate, guard=guard)
-        joins = self._joins and rate == _rates_of(DEFAULTS)[lane]
-        return state.pacer(lane, rate, guard=guard, demand=lambda: self._demand(lane), joins=joins)
+    @property
+    def key_version(self) -> int:
+        """Changes whenever another key is in use."""
+        return self._key.version
 
-    def _demand(self, name: LaneName) -> tuple[int, int, int]:
-        """What a shared pacer reserves for: jobs, and our own reading in the app lane."""
-        lane = self.lanes.get(name)
-        high, normal, low = lane.demand if lane is not None else (0, 0, 0)
-        return high, normal + (self.reader.waiting if name == "app" else 0), low
+    def reload_key(self) -> bool:
+        """Read the key's file again; whether the key has changed."""
+        return self._key.reload()
 
-    async def open_lanes(
-        self,
-        ledger: Ledger,
-        identities: Identities,
-        record: RecordFn,
-        *,
-        halt: Callable[[HaltError], None],
-        on_end: OnEnd,
-        on_refused: Callable[[JobExecution, JobRecord], None],
-    ) -> LaneContext:
-        """Make the lanes, which share the desk that is returned."""
-        await self.open_triggers(ledger, record)
+    async def open_lanes(self, ledger: Ledger, listener: LaneListener) -> None:
+        """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
-        policy = Policy(settings.max_attempts, settings.max_wait, settings.max_outage, log_bodies=settings.log_bodies)
-        if settings.in_doubt == "resend":
-            policy = replace(policy, in_doubt="resend")
         context = LaneContext(
-            transport=self.transport,
-            ledger=ledger,
-            identities=identities,
-            record=record,
-            rules=Rules(frozenset(settings.safe_statuses), frozenset(settings.ambiguous_statuses)),
-            backoff=Backoff(settings.backoff, settings.backoff_cap),
-            policy=policy,
-            halt=halt,
-            probe=self.probe,
-            key=self._key,
-            on_end=on_end,
-            on_refused=on_refused,
-            observer=self._observer,
-            wall=self._wall,
+            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self._observer, wall=self._wall
+        )
+        self.triggers = TriggerFollower(
+            self.reader, ledger, listener.record, limit=settings.trigger_queue, lag=settings.reconcile_lag,
+            wall=self._wall, saved=await ledger.get_note(NOTE),
         )
         for name in LANES:
-            self.lanes[name] = self.new_lane(name, context)
-        return context
-
-    async def open_triggers(self, ledger: Ledger, record: RecordFn) -> None:
-        """Take up the triggers that earlier runs left waiting at the API."""
-        settings = self._settings
-        self.triggers = TriggerFollower(
-            self.reader, ledger, record, limit=settings.trigger_queue, lag=settings.reconcile_lag, wall=self._wall,
-            saved=await ledger.get_note(NOTE),
-        )
-
-    def new_lane(self, name: LaneName, context: LaneContext) -> Lane:
-        """A lane under the workspace's limits, at the beginning of its work."""
-        settings = self._settings
-        return Lane(
-            name,
-            context,
-            self.pacers[name],
-            JobQueue(MOST_JOBS, settings.memory // len(LANES)),
-            Breaker(self.pacers[name].rate),
-            guard=self._guards.get(name),
-            triggers=self.triggers if name == "trigger" else None,
-            concurrency=settings.concurrency,
-        )
-
-    async def follow_triggers(self) -> None:
-        """Ask for the triggers that wait whenever no other may be started for them; until cancelled."""
-        if self.triggers is not None:
-            await self.triggers.follow()
+            self.lanes[name] = Lane(
+                name,
+                context,
+                self.pacers[name],
+                JobQueue(MOST_JOBS, settings.memory // len(LANES)),
+                guard=self._guards.get(name),
+                triggers=self.triggers if name == "trigger" else None,
+                concurrency=settings.concurrency,
+            )
 
     def set_rates(self, settings: Settings) -> None:
         """Change the limits that differ; the replicas of a shared state all follow."""
@@ -168,14 +124,10 @@ class Workspace:
                 self.lanes[name].breaker.rate = self.pacers[name].rate
         self._rates = rates
 
-    async def hold(self, *, held: bool) -> None:
+    async def pause(self, *, paused: bool) -> None:
         """Start nothing further in any replica, or go on."""
         for name in LANES:
-            pacer = self.pacers[name]
-            if isinstance(pacer, Pacer):
-                pacer.hold(held)
-            elif self._state is not None:
-                await (self._state.pause(name) if held else self._state.resume(name))
+            await (self._pacers.pause(name) if paused else self._pacers.resume(name))
 
     async def warm(self) -> None:
         """Open connections ahead of the first jobs."""
@@ -197,10 +149,29 @@ class Workspace:
         rate = (pacer.requests - 1) / span if span > 0 else float(pacer.requests)
         return LaneFigures(pacer.requests, rate, pacer.most_in_window, self.lanes[name].http_429)
 
-    def halted_kinds(self) -> set[str]:
+    @property
+    def closed_kinds(self) -> set[str]:
         """Kinds that the API does not allow."""
-        return {kind for lane in self.lanes.values() for kind in lane.halted_kinds}
+        return self._kinds.closed
+
+    def _demand(self, name: LaneName) -> Demand:
+        """What a shared pacer reserves for: jobs, and our own reading in the app lane."""
+        lane = self.lanes.get(name)
+        high, normal, low = lane.demand if lane is not None else (0, 0, 0)
+        return high, normal + (self.reader.waiting if name == "app" else 0), low
 
 
 def _rates_of(settings: Settings) -> dict[LaneName, float]:
     return {"send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app}
+
+
+def _policy_of(settings: Settings) -> Policy:
+    return Policy(
+        settings.max_attempts,
+        settings.max_wait,
+        settings.max_outage,
+        in_doubt="resend" if settings.in_doubt == "resend" else "hold",
+        log_bodies=settings.log_bodies,
+        rules=Rules(frozenset(settings.safe_statuses), frozenset(settings.ambiguous_statuses)),
+        backoff=Backoff(settings.backoff, settings.backoff_cap),
+    )

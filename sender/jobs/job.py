@@ -52,6 +52,11 @@ class Job(NamedTuple):
     """JSON to be copied to the outcome, at most 1 KB."""
     warnings: tuple[Problem, ...] = ()
 
+    @property
+    def path_ids(self) -> tuple[str, ...]:
+        """The ids that stand in the path, in its order."""
+        return self.kind.ids_in(self.path)
+
 
 class Invalid(NamedTuple):
     """A line that failed its checks: nothing is requested and it claims no identity."""

@@ -1,4 +1,4 @@
-"""The kinds of job, one table: which request each makes, in which lane (CONTRACT section 1, API.md sections 3 to 5)."""
+"""The kinds of job, one table: which request each makes, in which lane (docs/job-format.md)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class Kind:
     """Whether doing it twice is the same as once, so that everything transient about it is safe."""
     answer_id: str | None = None
     """The key of a 2xx answer that proves acceptance; None where any JSON 2xx does."""
+
+    def ids_in(self, path: str) -> tuple[str, ...]:
+        """The ids of a request's path, in the order of `path_ids`."""
+        pairs = zip(self.path.split("/"), path.split("/"), strict=True)
+        return tuple(part for name, part in pairs if name.startswith("{"))
 
 
 def _send(name: str) -> Kind:

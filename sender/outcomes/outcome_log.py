@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -31,7 +32,8 @@ class OutcomeLog:
     def open(cls, path: Path) -> OutcomeLog:
         """Open or create (mode 0600) and repair a torn last line; UsageError when it cannot be written."""
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            # A pipe whose reader pauses must not hold a thread that nobody can end: it is written by the loop.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         except OSError as error:
             raise UsageError(f"the outcome log {path} cannot be opened: {error.strerror}") from None
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
@@ -46,7 +48,16 @@ class OutcomeLog:
 
     async def append(self, lines: Sequence[bytes]) -> None:
         """Durably add these lines; OutputError when they cannot all be written, and then none stays half-written."""
-        await asyncio.to_thread(self._append, b"".join(lines))
+        try:
+            if self._regular:
+                await asyncio.to_thread(self._append, b"".join(lines))
+            else:
+                await self._stream(b"".join(lines))
+        except OSError as error:
+            raise OutputError(
+                f"the outcome log {self.path} cannot be written ({error.strerror}): nothing further was sent. "
+                "Make room, then run the same command again"
+            ) from None
 
     def _append(self, data: bytes) -> None:
         size = os.fstat(self._handle).st_size
@@ -54,15 +65,25 @@ class OutcomeLog:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._handle, view) :]
-            if self._regular:
-                os.fdatasync(self._handle)
-        except OSError as error:
-            if self._regular:
+            os.fdatasync(self._handle)
+        except OSError:
+            with suppress(OSError):  # on a disk that takes nothing, not even this: the next run repairs the line
                 os.ftruncate(self._handle, size)
-            raise OutputError(
-                f"the outcome log {self.path} cannot be written ({error.strerror}): nothing further was sent. "
-                "Make room, then run the same command again"
-            ) from None
+            raise
+
+    async def _stream(self, data: bytes) -> None:
+        """Write to a pipe or terminal as it takes the bytes."""
+        loop, view = asyncio.get_running_loop(), memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._handle, view) :]
+            except BlockingIOError:
+                ready = asyncio.Event()
+                loop.add_writer(self._handle, ready.set)
+                try:
+                    await ready.wait()
+                finally:
+                    loop.remove_writer(self._handle)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -6,8 +6,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import structlog
+
+from sender.errors import OutputError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sender.ledger import FinalRecord, Ledger
     from sender.outcomes.outcome import Outcome
@@ -16,6 +20,12 @@ BATCH: Final = 1000
 FEW: Final = 100
 GATHER: Final = 0.03
 """Seconds that a few ends wait for others, so that 100 jobs a second cost 33 commits and not 100."""
+MOST_WAITING: Final = 4000
+"""Ends that wait to be written; above that lanes and intakes wait for the recorder."""
+SLOW: Final = 5.0
+"""Seconds after which a log that takes no line is told of."""
+
+log = structlog.get_logger()
 
 
 class FinishedJob(NamedTuple):
@@ -27,7 +37,12 @@ class FinishedJob(NamedTuple):
     key: str | None = None
     """What the end is asked for by, where there is no entry."""
     later: bool = False
-    """Whether it changes the fate of a job that ended before: settled from doubt, or errors that came late."""
+    """Whether it changes the fate of a job that ended before: resolved from doubt, or errors that came late."""
+
+    @property
+    def identity(self) -> str | None:
+        """The job's key, where it has one."""
+        return self.entry.key if self.entry is not None else self.key
 
 
 class Log(Protocol):
@@ -37,22 +52,38 @@ class Log(Protocol):
         """Durably add these lines; raises OutputError when that cannot be done."""
 
 
+class RecorderListener(Protocol):
+    """Hears from a recorder."""
+
+    def recorded(self, batch: Sequence[FinishedJob]) -> None:
+        """These ends are durable."""
+
+    def log_failed(self, error: OutputError) -> None:
+        """The outcome log cannot be written: from now on ends are recorded in the ledger alone."""
+
+
 class Recorder:
     """Takes ends as they come, and writes all that wait in one go while the next ones gather."""
 
-    def __init__(
-        self, ledger: Ledger, log: Log, on_recorded: Callable[[Sequence[FinishedJob]], None], *, gather: float = GATHER
-    ) -> None:
+    def __init__(self, ledger: Ledger, log: Log, listener: RecorderListener, *, gather: float = GATHER) -> None:
         self._gather = gather
         self._ledger = ledger
         self._log = log
-        self._on_recorded = on_recorded
+        self._listener = listener
         self._waiting: deque[FinishedJob] = deque()
         self._recording: Sequence[FinishedJob] = ()
         self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._failed: Exception | None = None
+        self._failed: BaseException | None = None
+        self._appending: asyncio.Task[None] | None = None
+        self._without_log = False
+        self.unlogged = 0
+        """Ends that stand in the ledger alone, since the log was given up; the next run writes their lines."""
+        self.dropped = 0
+        """Ends of lines that claim no identity, which the given-up log did not take: the next run checks them anew."""
 
     @property
     def backlog(self) -> int:
@@ -60,19 +91,30 @@ class Recorder:
         return len(self._waiting)
 
     @property
+    def has_room(self) -> bool:
+        """Whether further ends may be put without the memory growing."""
+        return len(self._waiting) < MOST_WAITING
+
+    @property
     def unrecorded(self) -> list[FinishedJob]:
-        """The same, with those that are being written."""
+        """The ends that are not yet on disk, with those that are being written."""
         return [*self._recording, *self._waiting]
+
+    async def wait_for_room(self) -> None:
+        """Return once `has_room`."""
+        await self._room.wait()
 
     def put(self, ended: FinishedJob) -> None:
         """Have this end recorded; returns at once."""
         self._waiting.append(ended)
+        if not self.has_room:
+            self._room.clear()
         if self._failed is None:
             self._idle.clear()
         self._more.set()
 
     async def replay(self) -> int:
-        """Write the lines that an earlier run settled but did not come to log; returns their number."""
+        """Write the lines that an earlier run finished but did not come to log; returns their number."""
         upto = await self._ledger.last_seq()
         lines = await self._ledger.unlogged()
         if lines:
@@ -80,38 +122,80 @@ class Recorder:
             await self._ledger.logged(upto)
         return len(lines)
 
+    def give_up_log(self) -> None:
+        """Record in the ledger alone from now on: the log takes no lines, and the run has to end."""
+        self._without_log = True
+        if self._appending is not None:
+            self._appending.cancel()
+
     async def run(self) -> None:
-        """Record until cancelled; raises OutputError as soon as something cannot be written."""
+        """Record until cancelled; raises as soon as something cannot be written."""
         try:
-            await self._run()
-        except Exception as error:
+            while True:
+                await self._more.wait()
+                if len(self._waiting) < FEW:
+                    await asyncio.sleep(self._gather)
+                await self._record_next()
+        except BaseException as error:
             self._failed = error
+            self._room.set()
             self._idle.set()
             raise
-
-    async def _run(self) -> None:
-        while True:
-            await self._more.wait()
-            if len(self._waiting) < FEW:
-                await asyncio.sleep(self._gather)
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            self._recording = batch
-            await self._record(batch)
-            self._recording = ()
-            if not self._waiting:
-                self._more.clear()
-                self._idle.set()
 
     async def drain(self) -> None:
         """Return when everything that was put is on disk and told; raises what `run` failed with."""
         await self._idle.wait()
-        if self._failed is not None:
+        if self._failed is not None and not isinstance(self._failed, asyncio.CancelledError):
             raise self._failed
+
+    async def _record_next(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._recording = batch
+        if self.has_room:
+            self._room.set()
+        await self._record(batch)
+        self._recording = ()
+        if not self._waiting:
+            self._more.clear()
+            self._idle.set()
 
     async def _record(self, batch: Sequence[FinishedJob]) -> None:
         entries = [ended.entry for ended in batch if ended.entry is not None]
         upto = await self._ledger.settle(entries) if entries else 0
-        await self._log.append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch])
-        if upto:
-            await self._ledger.logged(upto)
-        self._on_recorded(batch)
+        if await self._append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch]):
+            if upto:
+                await self._ledger.logged(upto)
+        else:
+            self.unlogged += len(entries)
+            self.dropped += len(batch) - len(entries)
+            batch = [ended for ended in batch if ended.entry is not None]
+        self._listener.recorded(batch)
+
+    def _given_up(self) -> bool:
+        return self._without_log
+
+    async def _append(self, lines: Sequence[bytes]) -> bool:
+        """Add to the log; False when it was given up before it took them."""
+        if self._given_up():
+            return False
+        loop = asyncio.get_running_loop()
+        slow = loop.call_later(SLOW, _tell_slow)
+        self._appending = loop.create_task(self._log.append(lines))
+        try:
+            await self._appending
+        except asyncio.CancelledError:
+            if self._given_up():
+                return False
+            raise
+        except OutputError as error:
+            self._without_log = True
+            self._listener.log_failed(error)
+            return False
+        finally:
+            self._appending = None
+            slow.cancel()
+        return True
+
+
+def _tell_slow() -> None:
+    log.warning("the outcome log takes no lines; jobs wait until it does (Ctrl-C twice ends the run)", seconds=SLOW)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from sender.ledger import State
+    from sender.jobs.job import Job
+    from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome, Status
     from sender.outcomes.summary import Books
 
@@ -38,8 +39,9 @@ class Tally:
         if self._left is not None:
             self._left -= 1
 
-    def standing(self, key: str, state: State) -> None:
+    def known(self, job: Job, record: JobRecord) -> None:
         """A job that an earlier run ended: only counted, as a duplicate if it was sent."""
+        key, state = job.key, record.state
         status: Status = "duplicate" if state == "sent" else "in_doubt" if state == "handed_over" else state
         self._books.count(status)
         if status == "in_doubt":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.admission import admit
+from sender.engine.job_execution import JobExecution
 from sender.jobs.job import Invalid, Job
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from sender.engine.lane import Lane
-    from sender.engine.lane_context import LaneContext
     from sender.inputs import Feed
     from sender.jobs.job import Line
-    from sender.jobs.kinds import LaneName
     from sender.ledger import JobRecord
     from sender.outcomes.tally import Tally
+    from sender.session.session import Session
     from sender.validation.parser import Parser
 
 BATCH: Final = 64
@@ -34,85 +34,76 @@ class Intake:
         self,
         feed: Feed,
         lane: Lane,
+        session: Session,
         parser: Parser,
-        context: LaneContext,
         tally: Tally,
         *,
         retry: Container[str] = (),
-        carried: Container[str] = (),
         check: Callable[[Job], Job] = lambda job: job,
     ) -> None:
+        self.lane = lane
         self._feed = feed
-        self._lane = lane
+        self._session = session
         self._parser = parser
-        self._context = context
         self._tally = tally
         self._retry = retry
-        self._carried = carried
         self._check = check
         self.elsewhere: list[Job] = []
         """Jobs that another replica has in hand, for `look_again`."""
 
-    @property
-    def lane_name(self) -> LaneName:
-        """The lane that is fed."""
-        return self._lane.name
-
     async def run(self) -> None:
-        """Read to the end; the lane is told when nothing more will come."""
+        """Read to the end."""
         while not self._tally.full:
-            await self._lane.queue.wait_for_room()
-            jobs, size = self._lane.queue.room
+            await self.lane.queue.wait_for_room()
+            await self._session.recorder.wait_for_room()
+            jobs, size = self.lane.queue.room
             lines = await self._feed.read(min(jobs, BATCH), max(size, 1))
             if not lines:
                 break
             await self._take_on(lines)
-        self._lane.fed()
+
+    async def look_again(self) -> None:
+        """Decide on the jobs that another replica had, all but those that it still has."""
+        identities = self._session.identities
+        with await identities.look_up([job.key for job in self.elsewhere]) as records:
+            jobs, self.elsewhere = self.elsewhere, []
+            for job in jobs:
+                self._decide(job, records.get(job.key), identities.held(job.key))
+
+    def refused(self, job: Job, record: JobRecord) -> None:
+        """Another replica took the job between our look-up and our hand-over."""
+        self._session.identities.ended(job.key)
+        self._decide(job, record, None)
 
     async def _take_on(self, lines: Sequence[Line]) -> None:
-        wall = self._context.wall()
+        wall, identities = self._session.wall(), self._session.identities
         size = sum(len(line.data) for line in lines)
         checked = await run_step(size, self._check_lines, lines, wall)
-        keys = [entry.key for entry in checked if isinstance(entry, Job)]
-        look_up = await self._context.identities.look_up(keys)
-        with look_up as standings:
+        with await identities.look_up([entry.key for entry in checked if isinstance(entry, Job)]) as records:
             for entry in checked:
-                if self._tally.full or self._lane.stopping:
+                if self._tally.full or self.lane.stopping:
                     return  # a lane that has stopped counts no further jobs as left
                 self._tally.read += 1
                 if isinstance(entry, Invalid):
                     self._refuse(entry)
                 else:
-                    self._decide(entry, standings.get(entry.key), self._context.identities.held(entry.key))
+                    self._decide(entry, records.get(entry.key), identities.held(entry.key))
 
     def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Job | Invalid]:
         return [self._parser.parse(line, wall) for line in lines]
 
-    async def look_again(self, carried: Container[str]) -> None:
-        """Decide on the jobs that another replica had, all but those that it still has."""
-        self._carried = carried
-        with await self._context.identities.look_up([job.key for job in self.elsewhere]) as standings:
-            jobs, self.elsewhere = self.elsewhere, []
-            for job in jobs:
-                self._decide(job, standings.get(job.key), self._context.identities.held(job.key))
-
-    def refused(self, job: Job, standing: JobRecord) -> None:
-        """Another replica took the job between our look-up and our hand-over."""
-        self._context.identities.ended(job.key)
-        self._decide(job, standing, None)
-
-    def _decide(self, job: Job, standing: JobRecord | None, in_hand: str | None) -> None:
-        if standing is not None and in_hand is None and (standing.held or standing.state == "handed_over"):
+    def _decide(self, job: Job, record: JobRecord | None, in_hand: str | None) -> None:
+        if record is not None and in_hand is None and (record.held or record.state == "handed_over"):
             self.elsewhere.append(job)
             return
-        run = 0 if job.key in self._carried else self._context.ledger.run
-        admission = admit(job, in_hand, standing, run=run, retry=self._retry)
+        run = 0 if job.key in self._session.carried else self._session.ledger.run
+        admission = admit(job, in_hand, record, run=run, retry=self._retry)
         if admission == "start":
             self._tally.take_one()
-            self._context.identities.hold(job.key, job.content)
-            self._lane.accept(self._check(job))
-        elif admission == "standing" and standing is not None:
-            self._tally.standing(job.key, standing.state)
+            self._session.identities.hold(job.key, job.content)
+            self._session.submit(JobExecution(self._check(job)))
+        elif admission == "standing" and record is not None:
+            self._tally.known(job, record)
         elif admission == "duplicate":
             self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))
         else:
@@ -134,4 +125,4 @@ class Intake:
         )
 
     def _record(self, outcome: Outcome) -> None:
-        self._context.record(FinishedJob(outcome, None))
+        self._session.record(FinishedJob(outcome, None))

@@ -1,57 +1,47 @@
-"""One run of `sender send`, from its plan to its exit status: opened first is closed last.
+"""One run of `sender send`, from its plan to its exit status.
 
-source -> intake -> lane -> transport          (one intake and one lane for each of send, trigger, app)
-                      |
-                      v
-                  recorder -> ledger, outcome log -> books
+inputs -> intake -> session          (one intake for each lane: send, trigger, app)
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import orjson
 import structlog
 
-from sender.doubts.doubts import Doubts
-from sender.engine.identities import Identities
-from sender.engine.preflight import Preflight, TemplateCheck, look_ahead
-from sender.engine.workspace import Workspace
-from sender.errors import HaltError, InputError, OutputError, SenderError, UsageError
-from sender.inputs.inputs import Inputs, open_inputs
-from sender.outcomes.outcome_log import OutcomeLog
-from sender.outcomes.recorder import FinishedJob, Recorder
+from sender.engine.preflight import TemplateCheck
+from sender.errors import HaltError, OutputError, SenderError, UsageError
+from sender.inputs.inputs import open_inputs
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
-from sender.runtime.stop_signals import StopSignals
+from sender.runtime.stop_signals import StopRequest, StopSignals
+from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
-from sender.session.stores import open_ledger, open_shared, refuse_older_log
+from sender.session.front_end import Listener
+from sender.session.opening import open_session
+from sender.session.stores import shown_memory
 from sender.validation import Options
 from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
 
     from sender.engine.job_execution import JobExecution
-    from sender.engine.lane import Lane
-    from sender.engine.lane_context import LaneContext
-    from sender.ledger import JobRecord, Ledger
-    from sender.ledger.sqlite_ledger import SqliteLedger
+    from sender.engine.preflight import Preflight
+    from sender.inputs.inputs import Inputs
+    from sender.ledger import JobRecord
+    from sender.outcomes.recorder import FinishedJob
     from sender.send.send_plan import SendPlan
-    from sender.shared_state.redis_ledger import RedisLedger
-    from sender.shared_state.shared_state import SharedState
+    from sender.session.session import Session
 
 OTHERS_EVERY: Final = 1.0
 OTHERS_WAIT: Final = 60.0
 """Seconds that a run waits at its end for jobs that another replica holds; a dead one is known after 30."""
-UNCLEAN_WAIT: Final = 60.0
-"""Seconds after which a run that was killed can no longer count towards the limit."""
 
 log = structlog.get_logger()
 
@@ -62,318 +52,147 @@ async def send_jobs(plan: SendPlan) -> int:
         from sender.send.dry_run import rehearse
 
         return rehearse(plan)
-    async with AsyncExitStack() as stack:
-        source = open_inputs(plan.inputs)
-        stack.push_async_callback(source.aclose)
-        state = None
-        if plan.state:
-            state = await open_shared(
-                plan.state, plan.base_url, plan.settings, stack, on_lost=lambda error: run.halt(error)
-            )
-            await refuse_older_log(plan.outcomes, state)
-        run = Run(plan, source, state)
-        stack.push_async_callback(run.workspace.transport.aclose)
-        stack.enter_context(StopSignals(run.stop))
-        return await run.execute(stack)
+    stop = StopRequest()
+    async with aclosing(open_inputs(plan.inputs)) as inputs:
+        with StopSignals(stop):
+            return await SendRun(plan, inputs, stop).execute()
 
 
-class Run:
-    """The parts of one run and how they are wired."""
+class SendRun(Listener):
+    """Feeds a session from the inputs, and counts what becomes of each line."""
 
-    def __init__(self, plan: SendPlan, source: Inputs, state: SharedState | None = None) -> None:
-        settings = plan.settings
-        if plan.api_key is None:
-            raise ValueError("a run needs a key")
+    def __init__(self, plan: SendPlan, inputs: Inputs, stop: StopRequest) -> None:
         self._plan = plan
-        self._source = source
-        self._state = state
-        self._memory = str(plan.ledger) if state is None else state.shown
-        self._intakes: list[Intake] = []
-        self._settings = settings
-        self._begin = time.monotonic()
+        self._settings = plan.settings
+        self._inputs = inputs
+        self._stop = stop
         self._loop = asyncio.get_running_loop()
-        self._stopped = False
-        self._stop_asked = asyncio.Event()
-        self._halted: HaltError | None = None
+        self._begin = self._loop.time()
+        self._intakes: list[Intake] = []
         self._late: SenderError | None = None
-        self._bytes = (0, source.size)
-        self.books = Books()
-        self._tally = Tally(self.books, settings.limit or None)
-        self._left = 0
-        self.workspace = Workspace(plan.base_url, plan.api_key, settings, time.time, state=state, joins=True)
+        """What broke an input after its beginning."""
+        self._bytes = (0, inputs.size)
+        self._books = Books()
+        self._tally = Tally(self._books, plan.settings.limit or None)
 
-    async def execute(self, stack: AsyncExitStack) -> int:
+    async def execute(self) -> int:
         """From the preflight to the exit status."""
-        seen = await self._look_ahead()
-        if seen.warning:
-            log.warning(seen.warning)
-        ledger = await self._open_ledger(stack)
-        if seen.workspace is not None:
-            await ledger.bind_workspace(seen.workspace)
-        outcome_log = OutcomeLog.open(self._plan.outcomes)
-        stack.callback(outcome_log.close)
-        await self._announce(ledger)
-        return await self._work(ledger, outcome_log, seen)
+        self._stop.on_asked(self._stop_reading)
+        async with open_session(self._plan, self, self._stop) as (session, seen):
+            try:
+                await self._work(session, seen)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
+                session.halt(halt_of(error))
+            return self._finish(session)
 
-    async def _open_ledger(self, stack: AsyncExitStack) -> SqliteLedger | RedisLedger:
-        if self._state is not None:
-            return self._state.ledger
-        ledger = await open_ledger(self._plan.ledger, self._plan.base_url, self._settings, stack)
-        self._wait_out(ledger)
-        return ledger
+    async def _work(self, session: Session, seen: Preflight) -> None:
+        session.supervise(Progress(self._snapshot, shown=self._settings.progress).run(), "progress", ends=True)
+        if not session.ended:
+            await session.workspace.warm()
+        session.start()
+        await self._feed_lanes(session, seen)
+        await session.drain()
+        await self._wait_for_others(session)
+        await session.settle()
 
-    async def _look_ahead(self) -> Preflight:
-        """The preflight, which a signal cuts short."""
-        if not self._settings.preflight:
-            return Preflight()
-        looking = asyncio.create_task(look_ahead(self.workspace.reader.get, self._plan.base_url))
-        stopping = asyncio.create_task(self._stop_asked.wait())
-        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if looking.done():
-            return looking.result()
-        looking.cancel()
-        return Preflight()
+    async def _feed_lanes(self, session: Session, seen: Preflight) -> None:
+        options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
+        parser, check = Parser(self._settings.kind, options), TemplateCheck(seen.templates)
+        self._inputs.on_progress(self._note_place)
+        feeding = []
+        for name, lane in session.workspace.lanes.items():
+            feed = self._inputs.feed(name, parser.lane_of)
+            retry = frozenset(self._settings.retry)
+            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, check=check)
+            self._intakes.append(intake)
+            feeding.append(session.supervise(self._feed(intake), f"intake {name}", ends=True))
+        await asyncio.wait(feeding)
 
-    async def _work(self, ledger: Ledger, outcome_log: OutcomeLog, seen: Preflight) -> int:
-        identities = Identities(ledger)
-        recorder = Recorder(ledger, outcome_log, lambda batch: self._count(batch, identities))
-        doubts = Doubts(self.workspace, ledger, recorder, self._settings)
-        context = await self.workspace.open_lanes(
-            ledger, identities, recorder.put,
-            halt=self.halt, on_end=doubts.note_end, on_refused=self._refused,
-        )
-        beside = [
-            asyncio.create_task(self._record(recorder), name="recorder"),
-            asyncio.create_task(Progress(self._snapshot, shown=self._settings.progress).run(), name="progress"),
-        ]
+    async def _feed(self, intake: Intake) -> None:
+        """What breaks an input ends the reading; what was read goes on."""
         try:
-            await recorder.replay()
-            carried = await doubts.open()
-            beside.append(asyncio.create_task(self._guard(doubts.keep_notes()), name="notes"))
-            self.workspace.reader.readable = seen.readable
-            beside.append(asyncio.create_task(self._guard(self.workspace.follow_triggers()), name="triggers"))
-            if self._stopped:
-                self._stop_lanes()
-            else:
-                await self.workspace.warm()
-            await self._run_lanes(context, carried, seen)
-            await recorder.drain()
-            await self._wait_for_others(doubts, recorder)
-            await self._settle(doubts, recorder, beside[0])
-        except OutputError as error:
-            self.halt(error)
-        finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-        return self._finish()
+            await intake.run()
+        except OutputError:
+            raise
+        except SenderError as error:
+            self._late = self._late or error
+            if not isinstance(error, HaltError):
+                self._inputs.stop()
 
-    async def _wait_for_others(self, doubts: Doubts, recorder: Recorder) -> None:
+    async def _wait_for_others(self, session: Session) -> None:
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
         until = self._loop.time() + OTHERS_WAIT
-        while self._elsewhere() and not self._ends_early and self._loop.time() < until:
-            carried = await doubts.carry()
+        while self._elsewhere() and not (session.ended or self._tally.full) and self._loop.time() < until:
+            session.carried |= await session.doubts.carry()
             for intake in self._intakes:
-                await intake.look_again(carried)
-            async with anyio.create_task_group() as group:
-                for lane in self.workspace.lanes.values():
-                    if lane.waiting:
-                        lane.take_again(())
-                        group.start_soon(self._run_lane, lane)
-            await recorder.drain()
+                await intake.look_again()
+            await session.drain()
             if self._elsewhere():
-                await self._pause(OTHERS_EVERY)
-
-    @property
-    def _ends_early(self) -> bool:
-        return self._stopped or self._halted is not None or self._tally.full
+                await self._stop.unless_asked(asyncio.sleep(OTHERS_EVERY))
 
     def _elsewhere(self) -> int:
         return sum(len(intake.elsewhere) for intake in self._intakes)
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not after a signal."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop_asked.wait()
-
-    async def _settle(self, doubts: Doubts, recorder: Recorder, recording: asyncio.Task[None]) -> None:
-        """Settle what is in doubt, and send again what surely was not accepted, until nothing changes; or a signal."""
-        while not self._stopped and self._halted is None:
-            settling = asyncio.create_task(doubts.settle())
-            stopping = asyncio.create_task(self._stop_asked.wait())
-            await asyncio.wait({settling, stopping, recording}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not settling.done():
-                settling.cancel()
-                await asyncio.gather(settling, return_exceptions=True)
-                break
-            again = settling.result()
-            if again:
-                await self._send_again(again)
-            await recorder.drain()
-            if not again:
-                break
-        await doubts.save()
-        await recorder.drain()
-
-    async def _send_again(self, executions: list[JobExecution]) -> None:
-        async with anyio.create_task_group() as group:
-            for lane in self.workspace.lanes.values():
-                mine = [execution for execution in executions if execution.job.kind.lane == lane.name]
-                if mine:
-                    lane.take_again(mine)
-                    group.start_soon(self._guard, lane.run())
-
-    async def _guard(self, work: Awaitable[object]) -> None:
-        """A ledger or log that cannot be written ends the run."""
-        try:
-            await work
-        except OutputError as error:
-            self.halt(error)
-
-    async def _run_lanes(self, context: LaneContext, carried: set[str], seen: Preflight) -> None:
-        parser = Parser(
-            self._settings.kind,
-            Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions)),
-        )
-        check = TemplateCheck(seen.templates)
-        self._source.on_progress(self._note_place)
-        if self._stopped:
-            self._source.stop()
-        async with anyio.create_task_group() as group:
-            for name, lane in self.workspace.lanes.items():
-                feed = self._source.feed(name, parser.lane_of)
-                intake = Intake(
-                    feed, lane, parser, context, self._tally,
-                    retry=frozenset(self._settings.retry), carried=carried, check=check,
-                )
-                self._intakes.append(intake)
-                group.start_soon(self._feed, intake, lane)
-                group.start_soon(self._run_lane, lane)
-
-    async def _feed(self, intake: Intake, lane: Lane) -> None:
-        """What breaks an input ends the reading; what was read goes on."""
-        try:
-            await intake.run()
-        except (InputError, OutputError) as error:
-            if isinstance(error, OutputError):
-                self.halt(error)
-            elif self._late is None:
-                self._late = error
-        except SenderError as error:
-            self._late = self._late or error
-            self._source.stop()
-        finally:
-            lane.fed()
-
-    async def _run_lane(self, lane: Lane) -> None:
-        try:
-            left = await lane.run()
-            self._left += len(left)
-        except OutputError as error:
-            self.halt(error)
-
-    async def _record(self, recorder: Recorder) -> None:
-        try:
-            await recorder.run()
-        except OutputError as error:
-            self.halt(error)
-
-    async def _announce(self, ledger: Ledger) -> None:
-        counts = await ledger.count()
-        finished = sum(number for state, number in counts.items() if state in ("sent", "rejected"))
-        log.info("ledger", path=self._memory, finished=finished, in_doubt=counts.get("in_doubt", 0))
-
-    def _wait_out(self, ledger: SqliteLedger) -> None:
-        """Keep the ceiling over a kill and restart: what the last run wrote may still count."""
-        if ledger.last_hand_over is None:
-            return
-        since = time.time() - ledger.last_hand_over
-        for pacer in self.workspace.pacers.values():
-            if pacer.window + (0 if ledger.was_clean else UNCLEAN_WAIT) > since > -UNCLEAN_WAIT:
-                rest = pacer.window if pacer.window <= 1 else min(pacer.window, max(0.0, pacer.window - since) + 1)
-                pacer.pause_until(self._loop.time() + rest)
-
-    def _stop_lanes(self) -> None:
-        for lane in self.workspace.lanes.values():
-            lane.stop()
-
-    def stop(self, *, now: bool) -> None:
-        """A signal: finish what is in hand within the grace, or let go at once."""
-        self._stopped = True
-        self._stop_asked.set()
-        self._source.stop()
-        for lane in self.workspace.lanes.values():
-            if now:
-                lane.abort()
-            else:
-                lane.stop()
-                self._loop.call_later(self._settings.grace, lane.abort)
-
-    def halt(self, error: HaltError) -> None:
-        """Start nothing further, for a reason."""
-        if self._halted is None:
-            self._halted = error
-        self._source.stop()
-        for lane in self.workspace.lanes.values():
-            if isinstance(error, OutputError):
-                lane.abort()
-            else:
-                lane.stop()
-
-    def _count(self, batch: Sequence[FinishedJob], identities: Identities) -> None:
+    def on_recorded(self, batch: Sequence[FinishedJob]) -> None:
+        """See `FrontEnd.on_recorded`: count them."""
         for ended in batch:
             key = ended.entry.key if ended.entry is not None else None
             if ended.later and key is not None:
                 self._tally.settled(key, ended.outcome)
-                continue
-            self._tally.ended(key, ended.outcome)
-            if key is not None:
-                identities.ended(key)
+            else:
+                self._tally.ended(key, ended.outcome)
 
-    def _refused(self, execution: JobExecution, standing: JobRecord) -> None:
-        """Another replica has the job: it counts as that one leaves it, or as not started here."""
+    def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
+        """See `FrontEnd.on_refused`: the job counts as the other replica leaves it, or as not started here."""
         for intake in self._intakes:
-            if intake.lane_name == execution.job.kind.lane:
-                intake.refused(execution.job, standing)
+            if intake.lane.name == execution.job.kind.lane:
+                intake.refused(execution.job, record)
+
+    def on_halt(self, error: HaltError) -> None:
+        """See `FrontEnd.on_halt`."""
+        del error
+        self._inputs.stop()
+
+    def _stop_reading(self, *, now: bool) -> None:
+        del now
+        self._inputs.stop()
 
     def _note_place(self, place: int, size: int | None) -> None:
         self._bytes = (max(place, self._bytes[0]), size)
 
     def _snapshot(self) -> Snapshot:
-        books = self.books
+        books = self._books
         sent = books.statuses["sent"]
         return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
 
-    def _finish(self) -> int:
-        self.books.not_started = self._left + self._elsewhere()
-        if self.books.balance:
-            # Only ends that could not be written are missing here: they are handed over, and in doubt for the next run.
-            log.error("the books do not balance: the ledger holds the rest as handed over", lines=self.books.balance)
-        for name in self.workspace.lanes:
-            self.books.lanes[name] = self.workspace.figures(name)
-        if isinstance(self._late, UsageError) and not self.books.attempts:
+    def _finish(self, session: Session) -> int:
+        books, recorder = self._books, session.recorder
+        unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
+        books.not_started = session.left + self._elsewhere() + recorder.dropped + unclaimed
+        if books.balance > 0:
+            log.error("ends could not be recorded: the ledger holds these jobs as handed over, and the next run "
+                      "reports them in doubt", jobs=books.balance)
+            books.statuses["in_doubt"] += books.balance
+        if recorder.unlogged:
+            log.warning("the ledger keeps outcome lines that the log did not take; the next run writes them",
+                        lines=recorder.unlogged)
+        for name in session.workspace.lanes:
+            books.lanes[name] = session.workspace.figures(name)
+        if isinstance(self._late, UsageError) and not books.attempts:
             raise self._late
-        stopped = self._halted is not None or self._stopped or bool(self._halted_kinds())
-        status = exit_status(self.books, halted=stopped, errors_late=self._late is not None)
+        closed = session.workspace.closed_kinds
+        stopped = session.halted is not None or self._stop.asked or bool(closed)
+        status = exit_status(books, halted=stopped, errors_late=self._late is not None)
         self._print(status)
-        if self._halted is not None or self._late is not None:
-            sys.stderr.write(f"sender: {self._halted or self._late}\n")
+        for kind in sorted(closed):
+            sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
+        if session.halted is not None or self._late is not None:
+            sys.stderr.write(f"sender: {session.halted or self._late}\n")
         return status
 
-    def _halted_kinds(self) -> set[str]:
-        kinds = self.workspace.halted_kinds()
-        for kind in sorted(kinds):
-            sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
-        return kinds
-
     def _print(self, status: int) -> None:
-        summary = self.books.summary(
-            time.monotonic() - self._begin, outcomes=str(self._plan.outcomes), ledger=self._memory
+        summary = self._books.summary(
+            self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        if self._settings.json:
-            sys.stdout.write(orjson.dumps(summary).decode() + "\n")
-        else:
-            sys.stdout.write(summary_text(summary, status) + "\n")
+        text = orjson.dumps(summary).decode() if self._settings.json else summary_text(summary, status)
+        sys.stdout.write(text + "\n")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from sender.errors import UsageError
+from sender.jobs.masking import mask_credentials
 from sender.ledger.sqlite_ledger import Api, SqliteLedger
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
     from sender.errors import StateLost
     from sender.ledger.sqlite_ledger import Durability
+    from sender.session.session_plan import SessionPlan
     from sender.shared_state.shared_state import SharedState
 
 BEGINNING: Final = 1 << 20
@@ -56,6 +58,11 @@ async def open_shared(
 def host_of(base_url: str) -> str:
     """The API that a memory is bound to (CONTRACT section 6)."""
     return urlsplit(base_url).netloc
+
+
+def shown_memory(plan: SessionPlan) -> str:
+    """Where the session's memory lies, without a password."""
+    return mask_credentials(plan.state) if plan.state else str(plan.ledger)
 
 
 async def refuse_older_log(outcomes: Path, state: SharedState) -> None:

@@ -68,17 +68,24 @@ def check_broadcast(payload: Mapping[str, Any], body: bytes, report: Report, now
 def _check_default_audience(payload: Mapping[str, Any], report: Report) -> list[str]:
     """Nobody may reach the broadcast's whole audience by a slip: the API ignores what it does not know.
 
-    Returns the fields that may be meant as an audience.
+    Returns the fields that may be meant as an audience: those with such a name, and unknown lists.
     """
     for name in AUDIENCES:
         if name in payload:
             _tell_empty(name, report)
     misnamed = []
-    for name in islice(payload, MOST_UNKNOWN):
-        meant = None if name in BROADCAST.fields else audience_meant(name)
+    for number, (name, value) in enumerate(islice(payload.items(), MOST_UNKNOWN), 1):
+        if name in BROADCAST.fields:
+            continue
+        meant = audience_meant(name)
         if meant is not None:
-            misnamed.append(name)
             report.problem("misspelt_audience", *_misnamed(name, meant))
+        elif type(value) is list:
+            message = f"field {number} of the payload is a list without a name of the API, is an audience meant?"
+            report.problem("misspelt_audience", None, f"{message} Values of your own belong into data")
+        else:
+            continue
+        misnamed.append(name)
     if len(payload) > MOST_UNKNOWN:
         message = f"there are {len(payload):,} fields, and no audience is seen among them; put values of your own into"
         report.problem("misspelt_audience", None, f"{message} data. The API would take everybody")

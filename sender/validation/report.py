@@ -80,12 +80,16 @@ class Report:
 def _once(found: list[Problem]) -> list[Problem]:
     """Without what follows from a field that is missing, null, empty or of the wrong type."""
     kept: list[Problem] = []
+    seen: set[str] = set()
     done: set[str] = set()
     for problem in found:
-        if problem.field not in done:
+        code, field, _ = problem
+        if field not in done and not (code == "null_field" and field in seen):
             kept.append(problem)
-        if problem.field is not None and problem.code in _LAST:
-            done.add(problem.field)
+        if field is not None:
+            seen.add(field)
+            if code in _LAST:
+                done.add(field)
     return kept
 
 

@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.engine.backoff import Backoff
-from sender.engine.breaker import Breaker
-from sender.engine.identities import Identities
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
@@ -24,7 +22,6 @@ from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.guard import Guard
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault, Wire
-from sender.transport.verdict import Rules
 from tests.pacing.test_pacer import most_in_any, run_virtual
 
 if TYPE_CHECKING:
@@ -43,13 +40,15 @@ class World:
 
     script: Any
     """(number of the request, seconds since the start) -> (service time, answer or fault)"""
-    probe: Callable[[float], bool] = lambda now: True
+    answers: Callable[[float], bool] = lambda now: True
     written: list[float] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     ended: list[FinishedJob] = field(default_factory=list)
     halts: list[HaltError] = field(default_factory=list)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     key_version: int = 1
+    has_room: bool = True
+    lane: Lane | None = None
     probes: int = 0
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
@@ -77,23 +76,21 @@ class World:
         if ended.entry is not None:
             asyncio.get_running_loop().create_task(self.ledger.settle([ended.entry]))
 
-    async def harmless(self) -> bool:
+    async def probe(self) -> bool:
         self.probes += 1
-        return self.probe(asyncio.get_running_loop().time() - 1000)
+        return self.answers(asyncio.get_running_loop().time() - 1000)
 
-    async def note_end(self, execution: Any, outcome: Any, resendable: bool) -> None: ...
+    async def job_ended(self, execution: Any, outcome: Any, *, resendable: bool) -> None: ...
 
-    @property
-    def version(self) -> int:
-        return self.key_version
+    def job_refused(self, execution: Any, record: Any) -> None: ...
 
-    def reload(self) -> bool:
+    def halt(self, error: HaltError) -> None:
+        self.halts.append(error)
+        if self.lane is not None:
+            self.lane.stop()
+
+    def reload_key(self) -> bool:
         return False
-
-    async def aclose(self) -> None: ...
-
-    async def warm(self, connections: int) -> int:
-        return connections
 
     def statuses(self) -> Counter[str]:
         return Counter(ended.outcome.status for ended in self.ended)
@@ -101,21 +98,21 @@ class World:
 
 def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
     guard = Guard()
-    pacer = Pacer(rate, guard=guard)
-    lane: Lane
-
-    def halt(error: HaltError) -> None:
-        world.halts.append(error)
-        lane.stop()
-
     context = LaneContext(
-        transport=world, ledger=world.ledger, identities=Identities(world.ledger), record=world.record, rules=Rules(),
-        backoff=Backoff(), policy=Policy(**policy), halt=halt, probe=world.harmless, key=world,
-        on_end=world.note_end, on_refused=lambda execution, standing: None,
-        random=random.Random(5), wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
+        world, world.ledger, Policy(backoff=Backoff(random=random.Random(5)), **policy), world,
+        wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
     )
-    lane = Lane("send", context, pacer, JobQueue(10**6, 10**9), Breaker(rate), guard=guard)
-    return lane
+    world.lane = Lane("send", context, Pacer(rate, guard=guard), JobQueue(10**6, 10**9), guard=guard)
+    return world.lane
+
+
+async def work_off(lane: Lane) -> int:
+    """Run the lane until nothing waits, and stop it; returns the number of jobs that it left."""
+    running = asyncio.create_task(lane.run())
+    await lane.drained()
+    lane.stop()
+    await running
+    return lane.left
 
 
 def give(lane: Lane, count: int, **more: Any) -> None:
@@ -130,10 +127,9 @@ def run(world: World, count: int, *, rate: float = 100, before: Any = None, **po
     async def body(loop: VirtualLoop) -> None:
         lane = make_lane(world, rate, **policy)
         give(lane, count)
-        lane.fed()
         if before is not None:
             before(loop, lane)
-        left.append(len(await lane.run()))
+        left.append(await work_off(lane))
         await asyncio.sleep(0)
 
     run_virtual(body)
@@ -174,7 +170,8 @@ def test_no_burst_after_idle() -> None:
         for number in range(1000, 1300):
             key = f'"{number}"'
             lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
-        lane.fed()
+        await lane.drained()
+        lane.stop()
         await running
 
     run_virtual(body)
@@ -237,7 +234,7 @@ def test_an_outage_of_a_minute(how: str) -> None:
             return 0.1, Reply(502, "", b"")
         return 20.0, TransportFault("timeout", "written", "m")
 
-    world = World(script, probe=lambda now: not 10 <= now < 70)
+    world = World(script, answers=lambda now: not 10 <= now < 70)
     assert run(world, 3000, max_attempts=3) == 0
     assert world.statuses()["failed"] == 0
     assert world.statuses()["in_doubt"] <= 10 + 2 * 10
@@ -262,8 +259,7 @@ def test_expired_jobs_are_not_requested() -> None:
     async def body(loop: VirtualLoop) -> None:
         lane = make_lane(world, 10)
         give(lane, 50, expires_at=1_800_000_000 + loop.time() + 2)
-        lane.fed()
-        await lane.run()
+        await work_off(lane)
 
     run_virtual(body)
     assert world.statuses()["invalid"] > 20
@@ -304,7 +300,7 @@ def test_never_two_outcomes_and_the_books_balance(seed: int, count: int, stop_at
         answer = chance.choice(faults) if chance.random() < share and now < 30 else OK
         return chance.uniform(0, 1), answer
 
-    world = World(script, probe=lambda now: chance.random() < 0.7)
+    world = World(script, answers=lambda now: chance.random() < 0.7)
 
     def before(loop: VirtualLoop, lane: Lane) -> None:
         if stop_at is not None:

@@ -198,13 +198,13 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     identities = Identities(ledger)
     job = Job("a", "a", "c", KINDS["email"], "/v1/send/email", b"{}", "f", 1)
     lane: Any = SimpleNamespace(name="send")
-    context: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append)
-    intake = Intake(Mock(), lane, Mock(), context, Tally(books))
+    session: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append, carried=set())
+    intake = Intake(Mock(), lane, session, Mock(), Tally(books))
     identities.hold(job.key, job.content)
     with await identities.look_up(["other"]):
         intake.refused(job, JobRecord("handed_over", "c", 7, held=True))
     assert (intake.elsewhere, told) == ([job], [])
     ledger.find = AsyncMock(side_effect=OutputError("away"))  # type: ignore[method-assign]
     with pytest.raises(OutputError):
-        await intake.look_again(set())
+        await intake.look_again()
     assert intake.elsewhere == [job]

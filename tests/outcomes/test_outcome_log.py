@@ -65,17 +65,37 @@ async def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b'{"id":"a"}\n'
 
 
+class Told:
+    """Hears from a recorder."""
+
+    def __init__(self) -> None:
+        self.ends: list[FinishedJob] = []
+        self.failures: list[OutputError] = []
+
+    def recorded(self, batch: Sequence[FinishedJob]) -> None:
+        self.ends += batch
+
+    def log_failed(self, error: OutputError) -> None:
+        self.failures.append(error)
+
+
+class FullLog:
+    async def append(self, lines: Sequence[bytes]) -> None:
+        raise OutputError("full")
+
+
 async def test_the_recorder_tells_only_what_is_on_disk(tmp_path: Path) -> None:
     ledger, log = MemoryLedger(), OutcomeLog.open(tmp_path / "log")
     told: list[str | None] = []
 
-    def on_recorded(batch: object) -> None:
-        on_disk = {outcome["id"] for outcome in read_outcomes(tmp_path / "log")}
-        for ended in batch:  # type: ignore[attr-defined]
-            assert ended.outcome.id in on_disk
-            told.append(ended.outcome.id)
+    class OnDisk(Told):
+        def recorded(self, batch: Sequence[FinishedJob]) -> None:
+            on_disk = {outcome["id"] for outcome in read_outcomes(tmp_path / "log")}
+            for ended in batch:
+                assert ended.outcome.id in on_disk
+                told.append(ended.outcome.id)
 
-    recorder = Recorder(ledger, log, on_recorded)
+    recorder = Recorder(ledger, log, OnDisk())
     running = asyncio.create_task(recorder.run())
     for number in range(2500):
         recorder.put(sent(number))
@@ -92,7 +112,7 @@ async def test_lines_that_the_ledger_knows_and_the_log_lacks_are_written(tmp_pat
     ledger = MemoryLedger()
     await ledger.settle([sent(1).entry, sent(2).entry])  # type: ignore[list-item]
     log = OutcomeLog.open(tmp_path / "log")
-    recorder = Recorder(ledger, log, lambda _: None)
+    recorder = Recorder(ledger, log, Told())
     assert await recorder.replay() == 2
     assert await recorder.replay() == 0
     log.close()
@@ -102,11 +122,11 @@ async def test_lines_that_the_ledger_knows_and_the_log_lacks_are_written(tmp_pat
 async def test_what_cannot_be_written_is_told_to_all_who_wait() -> None:
     """A recorder that had failed left `drain` waiting for ever: `sender reconcile` hung on a full disk."""
 
-    class Full:
-        async def append(self, lines: Sequence[bytes]) -> None:
+    class FullLedger(MemoryLedger):
+        async def settle(self, entries: Sequence[FinalRecord]) -> int:
             raise OutputError("full")
 
-    recorder = Recorder(MemoryLedger(), Full(), lambda _: None)
+    recorder = Recorder(FullLedger(), FullLog(), Told())
     running = asyncio.create_task(recorder.run())
     recorder.put(sent(1))
     async with asyncio.timeout(5):
@@ -117,6 +137,49 @@ async def test_what_cannot_be_written_is_told_to_all_who_wait() -> None:
             await recorder.drain()
         with pytest.raises(OutputError):
             await running
+
+
+async def test_ends_that_the_log_does_not_take_stand_in_the_ledger_alone() -> None:
+    ledger, told = MemoryLedger(), Told()
+    recorder = Recorder(ledger, FullLog(), told)
+    running = asyncio.create_task(recorder.run())
+    for number in range(3):
+        recorder.put(sent(number))
+    recorder.put(FinishedJob(Outcome(None, None, "invalid", "f", 9), None))
+    async with asyncio.timeout(5):
+        await recorder.drain()
+        recorder.put(sent(7))
+        await recorder.drain()
+    running.cancel()
+    assert [str(error) for error in told.failures] == ["full"]
+    assert [ended.outcome.id for ended in told.ends] == ["job-0", "job-1", "job-2", "job-7"]
+    assert (recorder.unlogged, recorder.dropped) == (4, 1)
+    assert len(await ledger.unlogged()) == 4
+
+
+async def test_a_log_whose_reader_pauses_holds_jobs_back_and_can_be_given_up(tmp_path: Path) -> None:
+    """Ends were gathered without bound, and neither of two signals ended the run."""
+    os.mkfifo(tmp_path / "log")
+    log, told = OutcomeLog.open(tmp_path / "log"), Told()
+    recorder = Recorder(MemoryLedger(), log, told)
+    running = asyncio.create_task(recorder.run())
+    number = 0
+    async with asyncio.timeout(20):
+        while recorder.has_room:
+            recorder.put(sent(number))
+            number += 1
+            if number % 100 == 0:
+                await asyncio.sleep(0.001)
+        waiting = asyncio.create_task(recorder.wait_for_room())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        recorder.give_up_log()
+        await waiting
+        await recorder.drain()
+    running.cancel()
+    log.close()
+    assert len(told.ends) == number
+    assert 0 < recorder.unlogged <= number
 
 
 def test_the_line() -> None:
@@ -133,11 +196,11 @@ def test_the_line() -> None:
     )
 
 
-def test_a_pipe_is_a_log_too(tmp_path: Path) -> None:
+async def test_a_pipe_is_a_log_too(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     log = OutcomeLog.open(tmp_path / "fifo")
-    log._append(b"x\n")
+    await log.append([b"x\n"])
     assert os.read(reader, 10) == b"x\n"
     log.close()
     os.close(reader)

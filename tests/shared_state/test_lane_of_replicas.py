@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.engine.backoff import Backoff
-from sender.engine.breaker import Breaker
-from sender.engine.identities import Identities
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.shared_state.state_url import open_state
-from sender.transport.verdict import Rules
-from tests.engine.test_lane import OK, World
+from tests.engine.test_lane import OK, World, work_off
 from tests.shared_state.replica import declare, most_in_any
 
 if TYPE_CHECKING:
@@ -42,17 +37,12 @@ def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
 def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]:
     world = World(lambda number, now: (0.02, OK), ledger=state.ledger)  # type: ignore[arg-type]
     queue = JobQueue(10**6, 10**9)
-    context = LaneContext(
-        transport=world, ledger=state.ledger, identities=Identities(state.ledger), record=world.record, rules=Rules(),
-        backoff=Backoff(), policy=Policy(), halt=world.halts.append, probe=world.harmless, key=world,
-        on_end=world.note_end, on_refused=lambda execution, standing: None, random=random.Random(5),
-    )
+    context = LaneContext(world, state.ledger, Policy(), world)
     pacer = state.pacer("send", 100, demand=lambda: queue.startable)
-    lane = Lane("send", context, pacer, queue, Breaker(100))  # type: ignore[arg-type]
+    lane = Lane("send", context, pacer, queue)
     for number in range(count):
         key = f'"{name}-{number}"'
         lane.accept(Job(key, key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
-    lane.fed()
     return world, lane
 
 
@@ -64,7 +54,7 @@ async def test_two_lanes_send_everything_once_within_one_limit(redis_server: Red
             state = await open_state(redis_server.url, host="api")
             stack.push_async_callback(state.close)
             made.append(shared_lane(state, name, 130))
-        assert await asyncio.gather(*(lane.run() for _, lane in made)) == [[], []]
+        assert await asyncio.gather(*(work_off(lane) for _, lane in made)) == [0, 0]
         await asyncio.sleep(0.2)
         assert [world.statuses() for world, _ in made] == [{"sent": 130}, {"sent": 130}]
         written = [stamp for world, _ in made for stamp in world.written]
@@ -79,7 +69,7 @@ async def test_a_server_that_goes_away_stops_the_lane_and_loses_nothing(redis_se
         state = await open_state(redis_server.url, host="api")
         stack.push_async_callback(state.close)
         world, lane = shared_lane(state, "c", 150)
-        running = asyncio.create_task(lane.run())
+        running = asyncio.create_task(work_off(lane))
         async with asyncio.timeout(20):
             while len(world.written) < 50:
                 await asyncio.sleep(0.01)
@@ -90,6 +80,6 @@ async def test_a_server_that_goes_away_stops_the_lane_and_loses_nothing(redis_se
         assert len(world.written) == before, "what was reserved and handed over has left, nothing more"
         redis_server.start()
         async with asyncio.timeout(30):
-            assert await running == []
+            assert await running == 0
         assert most_in_any(1.0, world.written) <= 100
         assert len(set(world.bodies)) == len(world.bodies) == 150

@@ -130,7 +130,7 @@ def test_trigger_id_is_found() -> None:
 
 @given(st.integers(1, 60), st.floats(0, 100), st.integers())
 def test_backoff(attempt: int, floor: float, seed: int) -> None:
-    delay = Backoff(0.5, 30).delay(attempt, random.Random(seed), floor)
+    delay = Backoff(0.5, 30, random.Random(seed)).delay(attempt, floor)
     assert floor <= delay <= floor + min(30, 0.5 * 2 ** (attempt - 1))
 
 

@@ -1,0 +1,93 @@
+"""Opening a session: preflight, ledger or shared state, outcome log, lanes; what is opened first is closed last."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sender.engine.preflight import Preflight, look_ahead
+from sender.engine.workspace import Workspace
+from sender.outcomes.outcome_log import OutcomeLog
+from sender.outcomes.recorder import GATHER
+from sender.runtime.supervisor import Supervisor
+from sender.session.session import Session
+from sender.session.stores import open_ledger, open_shared, refuse_older_log, shown_memory
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sender.ledger import Ledger
+    from sender.ledger.sqlite_ledger import SqliteLedger
+    from sender.runtime.stop_signals import StopRequest
+    from sender.session.front_end import FrontEnd
+    from sender.session.session_plan import SessionPlan
+    from sender.shared_state.redis_ledger import RedisLedger
+
+UNCLEAN_WAIT: Final = 60.0
+"""Seconds after which a run that was killed can no longer count towards the limit."""
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def open_session(
+    plan: SessionPlan, front_end: FrontEnd, stop: StopRequest
+) -> AsyncIterator[tuple[Session, Preflight]]:
+    """A session whose lanes do not work yet, and what the preflight told; UsageError when something is surely wrong."""
+    async with AsyncExitStack() as stack:
+        supervisor = Supervisor()
+        state = None
+        if plan.state:
+            state = await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)
+            await refuse_older_log(plan.outcomes, state)
+        workspace = Workspace(plan.base_url, plan.key, plan.settings, time.time, pacers=state, joins=True)
+        stack.push_async_callback(workspace.transport.aclose)
+        seen = await _look_ahead(plan, workspace, stop)
+        ledger: SqliteLedger | RedisLedger
+        if state is None:
+            ledger = await open_ledger(plan.ledger, plan.base_url, plan.settings, stack)
+            wait_out(ledger, workspace)
+        else:
+            ledger = state.ledger
+        if seen.workspace is not None:
+            await ledger.bind_workspace(seen.workspace)
+        outcome_log = OutcomeLog.open(plan.outcomes)
+        stack.callback(outcome_log.close)
+        await _announce(ledger, plan)
+        await stack.enter_async_context(supervisor)
+        session = Session(workspace, ledger, outcome_log, plan.settings, supervisor, front_end, gather=GATHER)
+        await session.open(seen)
+        stop.on_asked(session.stop)
+        yield session, seen
+
+
+async def _look_ahead(plan: SessionPlan, workspace: Workspace, stop: StopRequest) -> Preflight:
+    """The preflight, which a stop cuts short."""
+    if not plan.settings.preflight:
+        return Preflight()
+    seen = await stop.unless_asked(look_ahead(workspace.reader.get, plan.base_url)) or Preflight()
+    if seen.warning:
+        log.warning(seen.warning)
+    return seen
+
+
+def wait_out(ledger: SqliteLedger, workspace: Workspace) -> None:
+    """Keep the ceiling over a kill and restart: what the last run wrote may still count."""
+    if ledger.last_hand_over is None:
+        return
+    now = asyncio.get_running_loop().time()
+    since = time.time() - ledger.last_hand_over
+    for pacer in workspace.pacers.values():
+        if pacer.window + (0 if ledger.was_clean else UNCLEAN_WAIT) > since > -UNCLEAN_WAIT:
+            rest = pacer.window if pacer.window <= 1 else min(pacer.window, max(0.0, pacer.window - since) + 1)
+            pacer.pause_until(now + rest)
+
+
+async def _announce(ledger: Ledger, plan: SessionPlan) -> None:
+    counts = await ledger.count()
+    finished = sum(number for state, number in counts.items() if state in ("sent", "rejected"))
+    log.info("ledger", path=shown_memory(plan), finished=finished, in_doubt=counts.get("in_doubt", 0))

@@ -16,7 +16,7 @@ from sender.validation.envelope import Envelope, Opener
 from sender.validation.field_types import is_ours
 from sender.validation.line import BOM, TOO_DEEP, Document, read_line
 from sender.validation.options import DEFAULT, Options
-from sender.validation.repeated_keys import count_keys, repeated_keys
+from sender.validation.repeated_keys import may_repeat_keys, repeated_keys
 from sender.validation.report import Report
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def _job(envelope: Envelope, document: Document, line: Line, report: Report) -> 
 
 def _check_keys(envelope: Envelope, members: dict[str, Any], canonical: bytes, data: bytes, report: Report) -> None:
     """Warn of keys that stand twice; the line is read anew only if its number of keys is not what was understood."""
-    around = len(members) + count_keys(envelope.meta or b"") if "payload" in members else 0
-    if count_keys(data) == around + count_keys(canonical):
+    around = orjson.dumps(members | {"payload": 0}) if "payload" in members else b""
+    if not may_repeat_keys(data, around, canonical):
         return
     repeated = repeated_keys(data.removeprefix(BOM))
     others = [name for name in repeated if not is_ours(name)]

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 _ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|u|"
+    rb"[^u](?:\\[^u])*+)"
 )
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 

@@ -92,7 +92,8 @@ class Opener:
         return Envelope(_read_id(members.get("id")), self.kind_of(members))
 
     def _open_envelope(self, members: dict[str, Any], body: bytes | None, line: Line, report: Report) -> Envelope:
-        _check_keys(members, report)
+        if not ENVELOPE.issuperset(members):
+            _check_keys(members, report)
         kind = self.kind_of(members)
         if kind is None:
             near = nearest(members["kind"], KINDS) if isinstance(members["kind"], str) else None

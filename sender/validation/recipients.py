@@ -16,6 +16,7 @@ _ADDRESS: Final = r'[^\s@,;:"(){}<>\\]++@[^\s@,;:"(){}<>\\]++'
 PLAIN: Final = re.compile(rf"""(?:(?:"[^"\\\r\n]*+"[ ]?|[\w .'-]*+)<{_ADDRESS}>|{_ADDRESS})""")
 """One address with nothing to say about it."""
 _MARK: Final = re.compile(r'[",(]|\{\{|\{%')
+_OPENING: Final = re.compile(r'["(]|\{[{%]')
 _QUOTED: Final = re.compile(r'(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
@@ -69,6 +70,8 @@ def check_from(value: str, report: Report) -> None:
 
 def split_addresses(text: str) -> list[Piece]:
     """The pieces between the commas that are outside of quotes, comments and liquid; what is not closed is plain."""
+    if not _OPENING.search(text):
+        return [Piece(piece, piece) for part in text.split(",") if (piece := part.strip())]
     pieces: list[Piece] = []
     bare: list[str] = []
     endless: set[str] = set()

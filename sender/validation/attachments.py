@@ -42,8 +42,8 @@ def check_attachments(files: Mapping[str, Any], report: Report, risky: Collectio
 
 
 def _check_name(field: str, name: str, report: Report, risky: Collection[str]) -> None:
-    stem, dot, extension = name.rpartition(".")
-    if not dot or not stem or not extension:
+    stem, _, extension = name.rpartition("/")[2].rpartition(".")
+    if not stem or not extension:
         report.problem("bad_attachment", field, f"the file name of {field} needs an extension, like receipt.pdf")
     elif extension.lower() in risky:
         report.warn("risky_extension", field, f"{field} is a .{extension.lower()} file; the API may forbid that type")

@@ -58,7 +58,7 @@ SMS: Final = Shape("sms", {
     **_COMMON,
     "send_to_unsubscribed": FLAG,
     "tracked": FLAG,
-    **dict.fromkeys(("to", "from", "body", "image_url"), TEXT),
+    **dict.fromkeys(("to", "from"), TEXT),
 })
 WHATSAPP: Final = SMS._replace(kind="whatsapp")
 PUSH: Final = Shape("push", {

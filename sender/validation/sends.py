@@ -49,7 +49,7 @@ def check_whatsapp(payload: Mapping[str, Any], body: bytes, report: Report, now:
 
 
 def _check_number(shape: Shape, payload: Mapping[str, Any], report: Report) -> None:
-    check_types(shape, payload, report)
+    check_types(shape, payload, report, FROM_TEMPLATE)
     _require_template_and_person(payload, report)
     check_phone(payload, report)
     sender = payload.get("from")
@@ -78,7 +78,7 @@ def check_push(payload: Mapping[str, Any], body: bytes, report: Report, now: flo
         _check_device(device, report)
     overridden = [name for name in OVERRIDDEN if payload.get(name) is not None]
     if overridden and type(payload.get("custom_payload")) is dict:
-        message = f"custom_payload takes the place of {', '.join(overridden)}, which are ignored"
+        message = f"custom_payload overrides the payload's other content; ignored is {', '.join(overridden)}"
         report.warn("ignored_field", "custom_payload", message)
     _finish(payload, body, report, now)
 

@@ -17,7 +17,7 @@ def check_texts(payload: Mapping[str, Any], names: Collection[str], one_line: Co
     for name, value in payload.items():
         if type(value) is not str or name not in names:
             continue
-        if "{" in value and has_open_liquid(value):
+        if "{" in value and "endraw" not in value and has_open_liquid(value):
             report.warn("unclosed_liquid", name, f"{name} holds liquid that is opened and not closed")
         if name in one_line and ("\n" in value or "\r" in value):
             report.warn("line_break", name, f"{name} holds a line break; it has to stand on one line")

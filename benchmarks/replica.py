@@ -20,7 +20,7 @@ from sender.transport import Request, Wire
 from sender.transport.http_transport import HttpTransport
 
 if TYPE_CHECKING:
-    from sender.shared_state.shared_pacer import SharedTurn
+    from sender.pacing.permit import Permit
 
 REQUEST = Request("POST", "/v1/send/email", orjson.dumps(EMAIL))
 
@@ -34,13 +34,13 @@ async def replica(url: str, limit: str, port: str, seconds: str) -> None:
     pacer = state.pacer("send", float(limit), demand=lambda: (0, 1000, 0))
     async with asyncio.TaskGroup() as tasks:
         while loop.time() < end:
-            tasks.create_task(_send(transport, await pacer.turn()))
+            tasks.create_task(_send(transport, await pacer.acquire()))
     await transport.aclose()
     await state.close()
 
 
-async def _send(transport: HttpTransport, turn: SharedTurn) -> None:
-    await transport.send(REQUEST, Wire(on_written=turn.written))
+async def _send(transport: HttpTransport, permit: Permit) -> None:
+    await transport.send(REQUEST, Wire(on_written=permit.written))
 
 
 if __name__ == "__main__":

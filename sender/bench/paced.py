@@ -19,7 +19,7 @@ from sender.transport.http_transport import HttpTransport
 if TYPE_CHECKING:
     from sender.bench.scenarios import Scenario
     from sender.config.api_key import ApiKey
-    from sender.pacing.pacer import Turn
+    from sender.pacing.permit import Permit
 
 HANDS: Final = 512
 TIMEOUT: Final = 20.0
@@ -66,23 +66,23 @@ class Paced:
             if self._scenario.idle and number == count // 2:
                 self.pacer.rest()
                 await asyncio.sleep(IDLE)
-            turn = await self.pacer.turn()
+            permit = await self.pacer.acquire()
             if self._again:
                 chosen = self._again.pop()
             else:
                 chosen, number = number, number + 1
-            task = loop.create_task(self._one(transport, turn, chosen))
+            task = loop.create_task(self._one(transport, permit, chosen))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _one(self, transport: HttpTransport, turn: Turn, number: int) -> None:
+    async def _one(self, transport: HttpTransport, permit: Permit, number: int) -> None:
         try:
-            reply = await transport.send(self._template.request(number), Wire(on_written=turn.written))
+            reply = await transport.send(self._template.request(number), Wire(on_written=permit.written))
         except TransportFault:
             self.errors += 1
             return
         finally:
-            turn.give_back()
+            permit.cancel()
         now = asyncio.get_running_loop().time()
         if reply.status == 429:
             self.guard.refused(now)

@@ -15,7 +15,7 @@ from sender.transport import Reply, Request, TransportFault, Wire
 from sender.transport.verdict import parse_retry_after
 
 if TYPE_CHECKING:
-    from sender.pacing.pacer import Pace
+    from sender.pacing.pace import Pace
     from sender.transport import Transport
 
 OWN_SHARE: Final = 5.0
@@ -45,7 +45,7 @@ class ApiReader:
         self.alone = False
         """Set when no job is left: then reading takes the whole rate."""
         self.waiting = 0
-        """Requests that wait for their turn."""
+        """Requests that wait for their permit."""
 
     async def get(self, request: Request) -> Reply:
         """One attempt, whatever the answer; raises TransportFault."""
@@ -53,13 +53,13 @@ class ApiReader:
             await self._share.acquire()
         self.waiting += 1
         try:
-            turn = await self._pacer.turn()
+            permit = await self._pacer.acquire()
         finally:
             self.waiting -= 1
         try:
-            return await self._transport.send(request, Wire(on_written=turn.written))
+            return await self._transport.send(request, Wire(on_written=permit.written))
         finally:
-            turn.give_back()
+            permit.cancel()
 
     async def read(self, path: str, **query: object) -> dict[str, Any]:
         """The JSON object of a 200, after a few tries; raises ReadingRefusedError or ReadingFailedError."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sender.engine.breaker import Breaker
     from sender.engine.job_execution import JobExecution
-    from sender.pacing.pacer import Permit
+    from sender.pacing.permit import Permit
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sender.engine.lane_context import LaneContext
     from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
-    from sender.pacing.pacer import Pace
+    from sender.pacing.pace import Pace
     from sender.transport.verdict import Verdict
 
 STORM: Final = 3

@@ -1,4 +1,4 @@
-"""The HandOver of a lane: the next slots' jobs, durably handed over before a turn is waited for.
+"""The HandOver of a lane: the next slots' jobs, durably handed over before a permit is waited for.
 
 They are at most `AHEAD` seconds of slots, so that the commit never stands in the pace and a kill leaves no more than
 that in doubt.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
-    from sender.pacing.pacer import Pace
+    from sender.pacing.pace import Pace
 
 AHEAD: Final = 0.05
 """Seconds of slots that are handed over ahead."""
@@ -35,7 +35,7 @@ class HandOver:
         self._context = context
         self._most = min(MOST_AHEAD, most)
         self.ready: deque[JobExecution] = deque()
-        """Jobs that are handed over and wait for their turns."""
+        """Jobs that are handed over and wait for their permits."""
 
     @property
     def low(self) -> bool:
@@ -76,12 +76,11 @@ class HandOver:
                 self._queue.finish(execution)
                 self._context.listener.job_refused(execution, record)
 
-    async def release(self) -> int:
-        """Take back those that were not started; returns their number."""
-        executions, keys = list(self.ready), [execution.job.key for execution in self.ready]
+    async def release(self) -> None:
+        """Take back those that were not started, and leave them to the next run."""
+        left = list(self.ready)
         self.ready.clear()
-        for execution in executions:
-            self._queue.finish(execution)
-        if keys:
-            await self._context.ledger.release(keys)
-        return len(keys)
+        if left:
+            await self._context.ledger.release([execution.job.key for execution in left])
+        for execution in left:
+            self._backlog.leave(execution)

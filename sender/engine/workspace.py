@@ -17,7 +17,7 @@ from sender.engine.trigger_follower import NOTE, TriggerFollower
 from sender.jobs.kinds import LANES
 from sender.outcomes.summary import LaneFigures
 from sender.pacing.guard import Guard
-from sender.pacing.pacer_factory import LocalPacers
+from sender.pacing.pacer import LocalPacers
 from sender.runtime.metrics import NoMetrics
 from sender.transport import TransportFault
 from sender.transport.http_transport import HttpTransport
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sender.engine.lane_context import LaneListener
     from sender.jobs.kinds import LaneName
     from sender.ledger import Ledger
-    from sender.pacing.pacer_factory import Demand, PacerFactory
+    from sender.pacing.pace import Demand, PacerFactory
     from sender.runtime.metrics import Observer
 
 MOST_JOBS: Final = 2000
@@ -75,9 +75,9 @@ class Workspace:
         self.send = self.transport.send
         self._rates = _rates_of(settings)
         self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
-        self._pacers: PacerFactory = pacers or LocalPacers()
+        factory: PacerFactory = pacers or LocalPacers()
         self.pacers = {
-            lane: self._pacers.pacer(
+            lane: factory.pacer(
                 lane, rate, guard=self._guards.get(lane), demand=lambda lane=lane: self._demand(lane),  # type: ignore[misc]
                 joins=joins and rate == _rates_of(DEFAULTS)[lane],
             )
@@ -126,8 +126,8 @@ class Workspace:
 
     async def pause(self, *, paused: bool) -> None:
         """Start nothing further in any replica, or go on."""
-        for name in LANES:
-            await (self._pacers.pause(name) if paused else self._pacers.resume(name))
+        for pacer in self.pacers.values():
+            await (pacer.pause() if paused else pacer.resume())
 
     async def warm(self) -> None:
         """Open connections ahead of the first jobs."""

@@ -1,4 +1,4 @@
-"""The kinds of job, one table: which request each makes, in which lane (docs/job-format.md)."""
+"""The kinds of job, one table: which request each makes, in which lane (docs/job-format.md, "Kinds")."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Nothing personal leaves: text that comes from the API is masked before anyone may read it.
 
-A text of the API is short, and a payload may have 25 MB. So what is looked for is chosen by the text: a string of the
-payload is looked at more closely only if it stands in it.
+See docs/delivery-semantics.md, "The outcome log". A text of the API is short, and a payload may have 25 MB: so the text
+chooses what is looked for, and a string of the payload is looked at more closely only if it stands in the text.
 """
 
 from __future__ import annotations

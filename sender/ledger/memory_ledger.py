@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
+from sender.ledger.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sender.ledger import State
+    from sender.ledger.ledger import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class Message:
 
 
 class Queue(Protocol):
-    """A source of messages (CONTRACT section 7)."""
+    """A source of messages (docs/queues-and-state.md, "Queues")."""
 
     source: str
     """Its URL as shown to people."""

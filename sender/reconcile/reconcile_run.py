@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from sender.errors import OutputError
     from sender.ledger import Ledger
-    from sender.ledger.sqlite_ledger import Durability
     from sender.outcomes.outcome import Outcome
     from sender.session.session_plan import SessionPlan
 
@@ -100,7 +99,7 @@ def _find_ledger(plan: SessionPlan) -> None:
 async def _open_ledger(plan: SessionPlan, supervisor: Supervisor, stack: AsyncExitStack) -> Ledger:
     if plan.state:
         return (await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)).ledger
-    ledger = await SqliteLedger.open(plan.ledger, None, durability=cast("Durability", plan.settings.durability))
+    ledger = await SqliteLedger.open(plan.ledger, None, durability=plan.settings.durability)
     stack.push_async_callback(ledger.close)
     return ledger
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 from time import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import orjson
 
 from sender.errors import UsageError
 from sender.jobs.masking import mask_credentials
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger.sqlite_ledger import SqliteLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from sender.config.settings import Settings
     from sender.errors import StateLost
-    from sender.ledger.sqlite_ledger import Durability
     from sender.session.session_plan import SessionPlan
     from sender.shared_state.shared_state import SharedState
 
@@ -31,7 +30,7 @@ BEGINNING: Final = 1 << 20
 
 async def open_ledger(path: Path, base_url: str, settings: Settings, stack: AsyncExitStack) -> SqliteLedger:
     """The ledger file of one run at a time, to be closed with the stack; UsageError when it belongs to another API."""
-    ledger = await SqliteLedger.open(path, Api(host_of(base_url)), durability=cast("Durability", settings.durability))
+    ledger = await SqliteLedger.open(path, host_of(base_url), durability=settings.durability)
     stack.push_async_callback(ledger.close)
     return ledger
 
@@ -56,7 +55,7 @@ async def open_shared(
 
 
 def host_of(base_url: str) -> str:
-    """The API that a memory is bound to (CONTRACT section 6)."""
+    """The API that a memory is bound to (docs/delivery-semantics.md, "The ledger")."""
     return urlsplit(base_url).netloc
 
 

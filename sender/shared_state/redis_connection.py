@@ -1,4 +1,4 @@
-"""A Link is the way to the Redis of one workspace: scripts, one epoch, and patience while the server is away.
+"""The RedisConnection of one workspace: scripts, one epoch, and patience while the server is away.
 
 Every script begins with a look at the epoch marker (`prelude.lua`): a server that lost its state answers StateLost and
 nothing else. Every new connection first says which server it found (`enter.lua`): after a restart or a failover, which
@@ -43,7 +43,7 @@ class Away(Exception):  # noqa: N818 - it says what is
 
 
 class RedisConnection:
-    """Calls the scripts of one workspace; open it with `await Link.open(...)`."""
+    """Calls the scripts of one workspace; open it with `await RedisConnection.open(...)`."""
 
     def __init__(self, url: str, workspace_tag: str, host: str) -> None:
         self.shown = mask_credentials(url)

@@ -1,4 +1,4 @@
-"""What the server's own settings promise, checked at the start (CONTRACT section 7).
+"""What the server's own settings promise, checked at the start (docs/queues-and-state.md, "Shared state").
 
 The ledger has to outlive the server. What is kept through what, by the server's settings:
 
@@ -35,7 +35,7 @@ NEVER_SYNCED: Final = (
 )
 
 
-class Match(NamedTuple):
+class Examination(NamedTuple):
     """What the server's settings mean for us."""
 
     durability: str
@@ -43,7 +43,7 @@ class Match(NamedTuple):
     warnings: Sequence[str] = ()
 
 
-def examine(version: str, settings: Mapping[str, str] | None, *, wait_aof: bool, shown: str) -> Match:
+def examine(version: str, settings: Mapping[str, str] | None, *, wait_aof: bool, shown: str) -> Examination:
     """Decide; `settings` is None where CONFIG is forbidden. UsageError when the ledger could lose jobs unnoticed."""
     number = _number(version)
     if number < LEAST:
@@ -54,28 +54,28 @@ def examine(version: str, settings: Mapping[str, str] | None, *, wait_aof: bool,
             "and set `appendfsync always` on the server"
         )
     if settings is None:
-        return Match("unknown: the server does not tell its settings", (FORBIDDEN,))
+        return Examination("unknown: the server does not tell its settings", (FORBIDDEN,))
     policy = settings.get("maxmemory-policy", "noeviction")
     if policy != "noeviction":
         raise UsageError(
             f"--state {shown} has maxmemory-policy {policy} and may forget jobs: CONFIG SET maxmemory-policy noeviction"
         )
     if settings.get("appendonly", "yes") != "yes":
-        return Match(
+        return Examination(
             "none: a restart of the server loses what happened since its last snapshot",
             ("the server keeps nothing over a restart: CONFIG SET appendonly yes, and in redis.conf",),
         )
     return _by_sync(settings.get("appendfsync", "everysec"), wait_aof=wait_aof)
 
 
-def _by_sync(sync: str, *, wait_aof: bool) -> Match:
+def _by_sync(sync: str, *, wait_aof: bool) -> Examination:
     if sync == "always":
-        return Match("a hand-over is on the server's disk before the first byte of its request leaves")
+        return Examination("a hand-over is on the server's disk before the first byte of its request leaves")
     if wait_aof and sync == "everysec":
-        return Match("a hand-over waits for the server's disk (WAITAOF), up to a second each")
+        return Examination("a hand-over waits for the server's disk (WAITAOF), up to a second each")
     lost = "up to two seconds" if sync == "everysec" else "whatever the kernel has not written"
     kept = f"a hand-over survives the end of the server process; a power loss there costs {lost}"
-    return Match(kept, () if sync == "everysec" else (NEVER_SYNCED,))
+    return Examination(kept, () if sync == "everysec" else (NEVER_SYNCED,))
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The SharedState of a workspace: its link, ledger and pacers, opened and closed as one."""
+"""The SharedState of a workspace: its connection, ledger and pacers, opened and closed as one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from sender.errors import UsageError
-from sender.pacing.pacer import window_of
 from sender.shared_state.redis_connection import RedisConnection
 from sender.shared_state.redis_ledger import RedisLedger
 from sender.shared_state.server_settings import ASKED, examine
+from sender.shared_state.shared_lane import SharedLane
 from sender.shared_state.shared_pacer import SharedPacer
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
-    from sender.shared_state.slot_reservation import Demand
+    from sender.pacing.pace import Demand
 
 log = structlog.get_logger()
 
@@ -96,25 +96,10 @@ class SharedState:
 
         Who `joins` takes the rate as it is, and brings its own only where nobody has been.
         """
-        made = SharedPacer(
-            self._connection, lambda: self.ledger.run, lane, rate, guard=guard, demand=demand, priority=priority,
-            joins=joins,
-        )
+        shared = SharedLane(self._connection, lambda: self.ledger.run, lane, rate, joins=joins)
+        made = SharedPacer(shared, guard=guard, demand=demand, priority=priority)
         self._pacers.append(made)
         return made
-
-    async def set_rate(self, lane: LaneName, rate: float) -> None:
-        """Change a lane's limit in all replicas; they follow within a second."""
-        limit, window = window_of(rate)
-        await self._connection.call("lane", lane, "rate", limit, int(window * 1e6))
-
-    async def pause(self, lane: LaneName) -> None:
-        """Start nothing in this lane, in any replica, until `resume`."""
-        await self._connection.call("lane", lane, "hold")
-
-    async def resume(self, lane: LaneName) -> None:
-        """End a `pause`; the replicas follow within a second."""
-        await self._connection.call("lane", lane, "go")
 
     async def rejoin(self) -> None:
         """After StateLost: take the epoch as it is now, as a new owner; waits while the server is away."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SCHEMES: Final = ("redis", "rediss", "unix")
 OPTIONS: Final = ("durable",)
 KEEP: Final = 30 * 86400.0
+"""Seconds after which a finished identity is forgotten."""
 
 
 async def open_state(

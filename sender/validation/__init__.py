@@ -1,6 +1,6 @@
-"""Checks of a payload before it is sent: reject what the API surely refuses, warn of the rest (docs/api.md).
+"""Checks of a payload before it is sent: reject what the API surely refuses, warn of the rest.
 
-Nothing is changed: a payload is sent as it is, or not at all.
+See docs/api.md, "Rules of the checks". Nothing is changed: a payload is sent as it is, or not at all.
 """
 
 from __future__ import annotations

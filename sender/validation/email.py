@@ -1,4 +1,4 @@
-"""Emails (docs/api.md, Email)."""
+"""Emails (docs/api.md, "Email")."""
 
 from __future__ import annotations
 

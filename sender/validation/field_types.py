@@ -23,7 +23,8 @@ OTHER_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "plaintext_body": ("body_plain",), "text": ("body_plain", "message"), "html": ("body",), "html_body": ("body",),
     "template": ("transactional_message_id",), "template_id": ("transactional_message_id",),
     "data": ("message_data", "custom_data"), "message_data": ("data",), "variables": ("message_data", "data"),
-    "recipient": ("to",), "recipients": ("to",), "sender": ("from",), "device": ("custom_device",), "schedule_at": ("scheduled_at", "send_at"),
+    "recipient": ("to",), "recipients": ("to",), "sender": ("from",), "device": ("custom_device",),
+    "schedule_at": ("scheduled_at", "send_at"),
 }
 """What the field is called that people mean by such a name: the first one that the kind has."""
 _KNOWN_TO: Final[dict[str, tuple[str, ...]]] = {

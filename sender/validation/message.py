@@ -1,4 +1,4 @@
-"""What all transactional messages have in common (docs/api.md, Common fields)."""
+"""What all transactional messages have in common (docs/api.md, "Common fields")."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHONE: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
 def check_person(payload: Mapping[str, Any], report: Report, *, required: bool) -> None:
-    """`identifiers` names one person by one of id, email and cio_id (the vendor: one of, and only one of)."""
+    """`identifiers` names one person by one of id, email and cio_id (docs/api.md, "Identifiers")."""
     person = payload.get("identifiers")
     if person is None:
         if required:
@@ -105,7 +105,7 @@ def _check_send_at(send_at: Any, report: Report, now: float) -> None:
 
 
 def check_phone(payload: Mapping[str, Any], report: Report) -> None:
-    """`to` is in E.164 form or liquid (docs/api.md, SMS)."""
+    """`to` is in E.164 form or liquid (docs/api.md, "SMS")."""
     number = payload.get("to")
     if type(number) is not str or PHONE.fullmatch(number) or has_liquid(number):
         return

@@ -1,4 +1,4 @@
-"""The transactional kinds beside email, each with its fields and rules (docs/api.md, SMS to In-app)."""
+"""The transactional kinds beside email, each with its fields and rules (docs/api.md, "Transactional sends")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a payload is, beside the API's limits (docs/api.md, Limits)."""
+"""How large a payload is, beside the API's limits (docs/api.md, "Limits")."""
 
 from __future__ import annotations
 

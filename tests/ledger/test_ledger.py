@@ -21,13 +21,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sender.errors import OutputError, UsageError
 from sender.ledger import FinalRecord, HandOverRecord
 from sender.ledger.memory_ledger import MemoryLedger
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-API = Api("127.0.0.1:8025")
+API = "127.0.0.1:8025"
 
 
 def claim(key: str, content: str = "c") -> HandOverRecord:
@@ -41,7 +41,7 @@ def entry(key: str, state: Any = "sent", content: str = "c", **more: Any) -> Fin
 @pytest.fixture(params=["sqlite", "memory", "redis"])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
     if request.param == "redis":
-        state = await open_state(request.getfixturevalue("redis_server").url, host=API.host)
+        state = await open_state(request.getfixturevalue("redis_server").url, host=API)
         yield state.ledger
         await state.close()
         return
@@ -198,7 +198,7 @@ async def test_it_belongs_to_one_api_one_workspace_and_one_run(tmp_path: Path) -
         await SqliteLedger.open(tmp_path / "l", API)
     await ledger.close()
     with pytest.raises(UsageError, match=r"127\.0\.0\.1:8025, this run goes to api\.customer\.io"):
-        await SqliteLedger.open(tmp_path / "l", Api("api.customer.io"))
+        await SqliteLedger.open(tmp_path / "l", "api.customer.io")
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b""])
@@ -216,7 +216,7 @@ async def test_what_is_not_a_ledger(tmp_path: Path, content: bytes) -> None:
 async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
     await ledger.hand_over([claim("before")])
-    ledger._connection.execute("PRAGMA max_page_count = 20")
+    ledger._commits.connection.execute("PRAGMA max_page_count = 20")
     with pytest.raises(OutputError, match="cannot be written"):
         for number in range(100):
             await ledger.hand_over([claim(f"k{number}-{n}") for n in range(100)])
@@ -231,7 +231,7 @@ async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
 async def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
     await asyncio.gather(*(ledger.hand_over([claim(f"k{n}")]) for n in range(200)))
-    assert ledger.commits < 50
+    assert ledger._commits.commits < 50
     await ledger.close()
 
 
@@ -239,9 +239,9 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from sender.ledger import FinalRecord, HandOverRecord
-from sender.ledger.sqlite_ledger import Api, SqliteLedger
+from sender.ledger.sqlite_ledger import SqliteLedger
 async def main():
-    ledger = await SqliteLedger.open(Path(sys.argv[1]), Api("h"))
+    ledger = await SqliteLedger.open(Path(sys.argv[1]), "h")
     n = 0
     while True:
         keys = [f"{ledger.run}-{n + i}" for i in range(5)]
@@ -268,7 +268,7 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
             if key and (what == "S" or key not in told):
                 told[key] = what
     assert len(told) > 50
-    ledger = await SqliteLedger.open(tmp_path / "l", Api("h"))
+    ledger = await SqliteLedger.open(tmp_path / "l", "h")
     assert not ledger.was_clean
     found = await ledger.find(list(told))
     for key, what in told.items():

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.pacing.guard import MOST_SPREAD, Guard
-from sender.pacing.pacer import Pacer, window_of
+from sender.pacing.pace import window_of
+from sender.pacing.pacer import Pacer
 from tests.conftest import VirtualLoop
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def run_virtual(body: Callable[[VirtualLoop], Coroutine[None, None, None]]) -> N
 
 
 async def write_now(pacer: Pacer, stamps: list[float]) -> None:
-    turn = await pacer.turn()
-    turn.written()
+    permit = await pacer.acquire()
+    permit.written()
     stamps.append(asyncio.get_running_loop().time())
 
 
@@ -115,17 +116,17 @@ def test_one_in_ten_seconds() -> None:
     run_virtual(body)
 
 
-def test_a_turn_given_back_is_not_lost_and_a_cancelled_wait_takes_nothing() -> None:
+def test_a_cancelled_permit_is_not_lost_and_a_cancelled_wait_takes_nothing() -> None:
     async def body(loop: VirtualLoop) -> None:
         pacer = Pacer(1)
-        (await pacer.turn()).give_back()
-        (await pacer.turn()).written()
-        waiting = asyncio.create_task(pacer.turn())
+        (await pacer.acquire()).cancel()
+        (await pacer.acquire()).written()
+        waiting = asyncio.create_task(pacer.acquire())
         await asyncio.sleep(0.1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         begin = loop.time()
-        (await pacer.turn()).written()
+        (await pacer.acquire()).written()
         assert loop.time() - begin < 1.0
         assert pacer.requests == 2
 
@@ -135,11 +136,11 @@ def test_a_turn_given_back_is_not_lost_and_a_cancelled_wait_takes_nothing() -> N
 def test_an_unwritten_request_holds_its_place() -> None:
     async def body(loop: VirtualLoop) -> None:
         pacer = Pacer(2)
-        slow = await pacer.turn()
-        (await pacer.turn()).written()
+        slow = await pacer.acquire()
+        (await pacer.acquire()).written()
         await asyncio.sleep(5)
-        (await pacer.turn()).written()
-        waiting = asyncio.create_task(pacer.turn())
+        (await pacer.acquire()).written()
+        waiting = asyncio.create_task(pacer.acquire())
         await asyncio.sleep(0.4)
         assert not waiting.done(), "the slow one may be written at any instant from now on"
         slow.written()
@@ -171,7 +172,7 @@ def test_pause() -> None:
     lag=st.floats(0, 0.5),
 )
 def test_never_above_the_ceiling(rate: int, seed: int, stalls: float, lag: float) -> None:
-    """Stalls between turn and write, idle times, lost turns, late writes: never more than `rate` in any second."""
+    """Stalls between permit and write, idle times, lost permits, late writes: never more than `rate` in any second."""
     chance = random.Random(seed)
     stamps: list[float] = []
 
@@ -179,20 +180,20 @@ def test_never_above_the_ceiling(rate: int, seed: int, stalls: float, lag: float
         pacer = Pacer(rate)
 
         async def attempt(late: float) -> None:
-            turn = await pacer.turn()
+            permit = await pacer.acquire()
             if chance.random() < 0.05:
-                turn.give_back()
+                permit.cancel()
                 return
             if chance.random() < stalls:
                 loop.stall(chance.random() * 3)
             if not late:
-                turn.written()
+                permit.written()
                 stamps.append(loop.time())
                 return
 
             async def write_late() -> None:
                 await asyncio.sleep(late)
-                turn.written()
+                permit.written()
                 stamps.append(loop.time())
 
             pending.append(asyncio.create_task(write_late()))
@@ -242,8 +243,8 @@ def refused_share(jitter: float, seconds: int, *, rival: float = 0.0, skip: floa
         rival_task = asyncio.create_task(other())
         async with asyncio.TaskGroup() as group:
             while loop.time() < begin + seconds:
-                turn = await pacer.turn()
-                turn.written()
+                permit = await pacer.acquire()
+                permit.written()
                 group.create_task(arrive(loop.time()))
         rival_task.cancel()
         late = [taken for written, taken in answers if written >= skip]
@@ -346,18 +347,18 @@ def test_a_higher_rate_does_not_wait_for_the_old_slot() -> None:
     run_virtual(body)
 
 
-def test_on_hold_nothing_starts_and_afterwards_there_is_no_burst() -> None:
+def test_while_paused_nothing_starts_and_afterwards_there_is_no_burst() -> None:
     async def body(loop: VirtualLoop) -> None:
         pacer, stamps = Pacer(100), list[float]()
         for _ in range(50):
             await write_now(pacer, stamps)
-        pacer.hold(True)
-        assert pacer.held
+        await pacer.pause()
+        assert pacer.paused
         waiting = asyncio.create_task(write_now(pacer, stamps))
         await asyncio.sleep(60)
         assert len(stamps) == 50
         assert loop.time() < pacer.next_at(loop.time()) < loop.time() + 1, "a lane looks again by itself"
-        pacer.hold(False)
+        await pacer.resume()
         await waiting
         released = loop.time()
         for _ in range(200):

@@ -79,8 +79,8 @@ async def test_events_come_out_as_they_went_in() -> None:
 async def test_running_parts_are_read_at_the_scrape() -> None:
     figures = Figures()
     pacer = Pacer(100.0)
-    turn = await pacer.turn()
-    turn.written()
+    permit = await pacer.acquire()
+    permit.written()
     breaker = Breaker(100.0)
     figures.watch_lane("send", lane(pacer, breaker=breaker))
     samples = await scrape(figures)

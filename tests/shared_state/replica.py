@@ -1,4 +1,4 @@
-"""A replica in a process of its own: takes turns and tells the instants (CLOCK_MONOTONIC, one for all processes).
+"""A replica in a process of its own: takes permits and tells the instants (CLOCK_MONOTONIC, one for all processes).
 
 python -m tests.shared_state.replica URL '{"rate": 100, "seconds": 5, ...}'; says `ready`, begins at
 a line on stdin, and prints one JSON object at its end.
@@ -13,11 +13,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sender.pacing.pacer import window_of
+from sender.pacing.pace import window_of
 from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
-    from sender.shared_state.shared_pacer import SharedTurn
+    from sender.pacing.permit import Permit
     from tests.shared_state.server import RedisServer
 
 
@@ -49,10 +49,10 @@ async def replicate(
     chance = random.Random(7)
     late: list[asyncio.Task[None]] = []
 
-    async def write(turn: SharedTurn, delay: float) -> None:
+    async def write(permit: Permit, delay: float) -> None:
         if delay:
             await asyncio.sleep(delay)
-        turn.written()
+        permit.written()
         stamps.append(loop.time())
 
     try:
@@ -62,11 +62,11 @@ async def replicate(
                     due = max(due, begin) + every
                     await asyncio.sleep(due - loop.time())
                 asked = loop.time()
-                turn = await pacer.turn()
+                permit = await pacer.acquire()
                 if chance.random() < slow:
-                    late.append(asyncio.create_task(write(turn, chance.uniform(0, 0.5))))
+                    late.append(asyncio.create_task(write(permit, chance.uniform(0, 0.5))))
                 else:
-                    await write(turn, 0)
+                    await write(permit, 0)
                 waits.append(loop.time() - asked)
                 left -= 1
     except TimeoutError:

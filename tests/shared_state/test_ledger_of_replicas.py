@@ -63,7 +63,7 @@ async def test_of_many_tasks_one_wins_each_key(redis_server: RedisServer) -> Non
 
 CLAIMER = """
 import asyncio, json, sys
-from sender.ledger import Claim
+from sender.ledger import HandOverRecord
 from sender.shared_state.state_url import open_state
 async def main():
     state = await open_state(sys.argv[1], host="api")
@@ -71,7 +71,7 @@ async def main():
     won = []
     for n in range(200):
         key = f"p{n}"
-        if not await state.ledger.hand_over([Claim(key, "c", b"{}")]):
+        if not await state.ledger.hand_over([HandOverRecord(key, "c", b"{}")]):
             won.append(key)
     print(json.dumps(won), flush=True)
     sys.stdin.readline()
@@ -203,7 +203,7 @@ async def test_a_lost_state_is_noticed(redis_server: RedisServer) -> None:
 async def test_a_lost_state_is_told_by_the_heartbeat(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sender.shared_state.redis_ledger.BEAT", 0.05)
+    monkeypatch.setattr("sender.shared_state.heartbeat.BEAT", 0.05)
     told: asyncio.Future[StateLost] = asyncio.get_running_loop().create_future()
     async with replicas(redis_server, 1, on_lost=told.set_result):
         redis_server.do("FLUSHALL")
@@ -238,7 +238,7 @@ async def test_what_a_killed_server_forgot_is_said_again(redis_server: RedisServ
         redis_server.do("DEL", PREFIX + "j:hand", PREFIX + "j:end", PREFIX + "handed:1")
         redis_server.kill()
         redis_server.start()
-        await one.ledger.beat_until_heard()
+        await one.ledger.beat(patient=True)
         async with asyncio.timeout(10):
             while len(found := await two.ledger.find(["hand", "end"])) < 2:
                 await asyncio.sleep(0.02)

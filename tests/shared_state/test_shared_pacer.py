@@ -49,9 +49,14 @@ async def used(state: SharedState, redis_server: RedisServer) -> SharedState:
 
 async def write(pacer: SharedPacer, stamps: list[float], count: int) -> None:
     for _ in range(count):
-        turn = await pacer.turn()
-        turn.written()
+        permit = await pacer.acquire()
+        permit.written()
         stamps.append(asyncio.get_running_loop().time())
+
+
+async def set_rate(state: SharedState, lane: str, rate: int) -> None:
+    """As another replica does on an operator's word."""
+    await state._connection.call("lane", lane, "rate", rate, 1_000_000)
 
 
 def test_four_processes_hold_one_limit_and_share_it(redis_server: RedisServer) -> None:
@@ -90,7 +95,7 @@ def test_ceiling_through_a_kill_and_restart_of_the_server(redis_server: RedisSer
     assert stamps[-1] - stamps[0] > 3, "they came back"
 
 
-def test_a_slow_lane_is_shared_and_its_turns_go_round(redis_server: RedisServer) -> None:
+def test_a_slow_lane_is_shared_and_its_permits_go_round(redis_server: RedisServer) -> None:
     figures = results(start_replicas(redis_server, *[{"rate": 0.8, "lane": "trigger", "seconds": 6}] * 2))
     stamps = merged(figures)
     assert most_in_any(1.25, stamps) == 1
@@ -126,7 +131,7 @@ def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisSe
 async def test_a_new_state_waits_one_window(state: SharedState) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    await state.pacer("send", 100).turn()
+    await state.pacer("send", 100).acquire()
     assert loop.time() - begin > 1.5
 
 
@@ -135,12 +140,12 @@ async def test_few_jobs_cost_few_slots(used: SharedState, redis_server: RedisSer
     pacer = used.pacer("send", 100, demand=lambda: (0, waiting, 0))
     stamps: list[float] = []
     for _ in range(3):
-        turn = await pacer.turn()
-        turn.written()
+        permit = await pacer.acquire()
+        permit.written()
         waiting -= 1
         stamps.append(asyncio.get_running_loop().time())
     await asyncio.sleep(0.3)
-    assert not pacer._reserve._slots
+    assert not pacer._slots._slots
     assert pacer.given_up <= 3
     assert (pacer.requests, pacer.rate, pacer.window) == (3, 100.0, 1.0)
     assert pacer.first_written is not None
@@ -148,17 +153,17 @@ async def test_few_jobs_cost_few_slots(used: SharedState, redis_server: RedisSer
     assert pacer.most_in_window <= 3
 
 
-async def test_a_cancelled_turn_takes_nothing_and_leaves_the_gate_open(state: SharedState) -> None:
+async def test_a_cancelled_wait_takes_nothing_and_leaves_the_gate_open(state: SharedState) -> None:
     pacer = state.pacer("send", 100)
-    waiting = asyncio.create_task(pacer.turn())
+    waiting = asyncio.create_task(pacer.acquire())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     async with asyncio.timeout(20):
-        turn = await pacer.turn()
-    turn.give_back()
-    turn.written()
+        permit = await pacer.acquire()
+    permit.cancel()
+    permit.written()
     assert pacer.requests == 0
 
 
@@ -167,13 +172,13 @@ async def test_a_pause_holds_for_all_replicas(used: SharedState, redis_server: R
     other_state = await open_state(redis_server.url, host="api")
     try:
         one, other = used.pacer("send", 100), other_state.pacer("send", 100)
-        await asyncio.gather(one.turn(), other.turn())
+        await asyncio.gather(one.acquire(), other.acquire())
         end = loop.time() + 1.7
         one.pause_until(end)
         assert one.paused_until == end
         assert one.next_at(loop.time()) >= end
         await asyncio.sleep(1.0)
-        await other.turn()
+        await other.acquire()
         assert loop.time() > end - 0.1
         assert abs(other.paused_until - end) < 0.2
     finally:
@@ -182,17 +187,17 @@ async def test_a_pause_holds_for_all_replicas(used: SharedState, redis_server: R
 
 async def test_operators_pause_resume_and_change_the_rate(used: SharedState) -> None:
     pacer = used.pacer("send", 100, demand=lambda: (0, 5, 0))
-    await pacer.turn()
-    await used.pause("send")
+    await pacer.acquire()
+    await pacer.pause()
     await asyncio.sleep(0.8)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
-            await pacer.turn()
-    assert pacer.held
-    await used.resume("send")
+            await pacer.acquire()
+    assert pacer.paused
+    await pacer.resume()
     async with asyncio.timeout(20):
-        await pacer.turn()
-    await used.set_rate("send", 10)
+        await pacer.acquire()
+    await set_rate(used, "send", 10)
     stamps: list[float] = []
     await asyncio.sleep(1.0)
     await write(pacer, stamps, 12)
@@ -203,13 +208,13 @@ async def test_operators_pause_resume_and_change_the_rate(used: SharedState) -> 
 async def test_a_replica_configured_otherwise_changes_the_rate_and_a_restart_keeps_it(
     used: SharedState, redis_server: RedisServer
 ) -> None:
-    await used.pacer("send", 100).turn()
-    await used.set_rate("send", 50)
+    await used.pacer("send", 100).acquire()
+    await set_rate(used, "send", 50)
     again = used.pacer("send", 100)
-    await again.turn()
+    await again.acquire()
     assert again.rate == 50, "the configuration is the same: what an operator said still holds"
     other = used.pacer("send", 20)
-    await other.turn()
+    await other.acquire()
     assert other.rate == 20
 
 
@@ -218,37 +223,37 @@ async def test_a_lost_state_stops_the_lane_until_it_is_joined_anew(
 ) -> None:
     loop = asyncio.get_running_loop()
     pacer = used.pacer("send", 100)
-    await pacer.turn()
+    await pacer.acquire()
     redis_server.do("FLUSHALL")
     lost = loop.time()
     await asyncio.sleep(0.7)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
-            await pacer.turn()
+            await pacer.acquire()
     await used.rejoin()
     async with asyncio.timeout(20):
-        await pacer.turn()
+        await pacer.acquire()
     assert loop.time() - lost > 1.6, "one full window after the state began anew"
 
 
 async def test_a_server_clock_that_jumps_makes_the_lane_wait(used: SharedState) -> None:
     pacer = used.pacer("send", 100)
-    await pacer.turn()
-    pacer._reserve._clock._least += 3600
-    pacer._reserve._clock._most += 3600
-    pacer._reserve._slots.clear()
+    await pacer.acquire()
+    pacer._slots.clock._least += 3600
+    pacer._slots.clock._most += 3600
+    pacer._slots.drop()
     loop = asyncio.get_running_loop()
     with capture_logs() as logs:
         begin = loop.time()
         async with asyncio.timeout(20):
-            await pacer.turn()
+            await pacer.acquire()
     assert loop.time() - begin > 1.0
     assert "a clock has jumped: the lane waits a window" in [log["event"] for log in logs]
 
 
 async def test_a_server_clock_that_was_set_back_holds_nobody_up(used: SharedState, redis_server: RedisServer) -> None:
     pacer = used.pacer("send", 100)
-    await pacer.turn()
+    await pacer.acquire()
     redis_server.do("HSET", LANE + "send", "last", int((time.time() + 3600) * 1e6))
     async with asyncio.timeout(20):
         await write(pacer, [], 60)
@@ -258,10 +263,10 @@ async def test_the_most_careful_guard_counts_for_all(used: SharedState, redis_se
     guard = Guard()
     guard.share = 0.5
     careful, other = used.pacer("send", 100, guard=guard), used.pacer("send", 100)
-    await asyncio.gather(careful.turn(), other.turn())
+    await asyncio.gather(careful.acquire(), other.acquire())
     stamps: list[float] = []
     await write(other, stamps, 30)
-    await careful.turn()
+    await careful.acquire()
     await write(other, stamps, 30)
     assert rate_of(stamps) < 75
 
@@ -269,18 +274,18 @@ async def test_the_most_careful_guard_counts_for_all(used: SharedState, redis_se
 async def test_without_a_server_next_at_is_later(used: SharedState, redis_server: RedisServer) -> None:
     loop = asyncio.get_running_loop()
     pacer = used.pacer("send", 100)
-    await pacer.turn()
+    await pacer.acquire()
     redis_server.kill()
     try:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2):
                 while True:
-                    (await pacer.turn()).written()
+                    (await pacer.acquire()).written()
         assert not used.reachable
         now = loop.time()
-        assert pacer.next_at(now) > now + 0.05, "no job is handed over for a turn that cannot come"
+        assert pacer.next_at(now) > now + 0.05, "no job is handed over for a permit that cannot come"
     finally:
         redis_server.start()
     async with asyncio.timeout(20):
-        await pacer.turn()
+        await pacer.acquire()
     assert used.reachable

@@ -1,0 +1,136 @@
+"""The ReservedSlots of one replica in a lane: which it may still use, and how many more it needs.
+
+Pure but for what it remembers: the caller passes loop times, in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from sender.pacing.pace import window_of
+from sender.shared_state.server_clock import ServerClock
+
+if TYPE_CHECKING:
+    from sender.pacing.guard import Guard
+    from sender.pacing.pace import Demand
+    from sender.shared_state.shared_lane import Grant
+
+WIDER: Final = 0.005
+"""Seconds by which a window's worth of slots is wider than the window: 0.5 % of a rate per second."""
+SPARE: Final = 0.0005
+LEAST_LATE: Final = 0.0015
+ASK_AHEAD: Final = 0.1
+"""Seconds before the end of what is reserved at which more is asked for."""
+LOOK_AGAIN: Final = 0.9
+"""Seconds after which a lane that must wait asks again, so that it hears of a resume or a rate in time."""
+LONGEST_TRIP: Final = 0.05
+
+
+class ReservedSlots:
+    """Slots as loop times, what the server told with them, and how much of the line writes that came late owe."""
+
+    def __init__(self, rate: float, guard: Guard | None) -> None:
+        self.limit, self.window = window_of(rate)
+        self.paused = False
+        """Whether an operator paused the lane."""
+        self.not_before = -math.inf
+        self.ask_at = -math.inf
+        """Loop time before which asking makes no sense."""
+        self.given_up = 0
+        """Slots that were reached too late."""
+        self.owed = 0.0
+        """Seconds by which the line has to move on for writes that came late."""
+        self.trip = 0.002
+        """Seconds that an answer takes."""
+        self.clock = ServerClock()
+        self._guard = guard
+        self._slots: deque[float] = deque()
+        self._step = 0.0
+        self._high_refused = False
+
+    @property
+    def late(self) -> float:
+        """Seconds after its instant up to which a write is in its slot."""
+        return max(LEAST_LATE, WIDER - SPARE - 2 * self.clock.error)
+
+    @property
+    def widened(self) -> float:
+        """Seconds by which the window has to be widened for this replica."""
+        spread = self._guard.spread if self._guard else 0.0
+        error = min(self.clock.error, 1.0)
+        return max(WIDER, self.late + 2 * error + SPARE) + spread
+
+    @property
+    def share(self) -> float:
+        """Part of the limit that may be used."""
+        return self._guard.share if self._guard else 1.0
+
+    def first(self, now: float) -> float | None:
+        """The next slot that can be used; those that cannot are given up."""
+        if self.paused:
+            self.drop()
+        good = self.late + min(self._step, 0.3 * self.window)  # up to a slot too late it is cheaper to compensate
+        while self._slots and (self._slots[0] + good < now or self._slots[0] < self.not_before):
+            self._slots.popleft()
+            self.given_up += 1
+        return self._slots[0] if self._slots else None
+
+    def take(self) -> float:
+        """Use the first slot."""
+        return self._slots.popleft()
+
+    def drop(self) -> None:
+        """Forget what is reserved."""
+        self._slots.clear()
+
+    def enough(self, now: float) -> bool:
+        """Whether nothing need be asked for, whatever is wanted."""
+        return bool(self._slots) and self._slots[-1] > now + ASK_AHEAD + self.trip and not self.owed
+
+    def missing(self, wanted: Demand) -> Demand | None:
+        """For how many of the jobs wanted there is no slot yet; None when there is nothing to say to the server."""
+        left, covered = list(wanted), len(self._slots)
+        for rank, number in enumerate(wanted):
+            left[rank] = max(0, number - covered)
+            covered = max(0, covered - number)
+        return (left[0], left[1], left[2]) if any(left) or self.owed else None
+
+    def is_urgent(self, wants: Demand) -> bool:
+        """Whether to ask before `ask_at`: for a debt, or a high job that was not refused yet."""
+        return bool(self.owed or (wants[0] and not self._high_refused))
+
+    def owe(self, seconds: float) -> None:
+        """A write came so much later than its slot: the line moves on for it, by no more than a slot."""
+        self.owed += min(max(0.0, seconds - self.late), self._step)
+
+    def compensate(self) -> None:
+        """What cannot be said to the server is made good with slots that are reserved already."""
+        while self.owed > 0 and self._slots:
+            self._slots.pop()
+            self.owed -= self._step
+        self.owed = max(0.0, self.owed)
+
+    def learn(self, sent: float, received: float, wants: Demand, grant: Grant) -> bool:
+        """Take what was granted; False when it cannot be placed on the loop's clock."""
+        self.trip = min(LONGEST_TRIP, 0.8 * self.trip + 0.2 * (received - sent))
+        self.paused = bool(grant.paused)
+        self.limit, self.window, self._step = int(grant.limit), grant.window / 1e6, grant.step / 1e6
+        if not self.clock.learn(sent, received, grant.now / 1e6):
+            self.drop()
+            return False
+        if grant.paused_until > grant.now:
+            self.not_before = max(self.not_before, self.clock.to_loop(grant.paused_until / 1e6))
+        count = int(grant.granted)
+        self._slots.extend(self.clock.to_loop((grant.first + n * grant.step) / 1e6) for n in range(count))
+        self._high_refused = wants[0] > count
+        self.ask_at = -math.inf
+        if count < sum(wants):
+            wait = min(LOOK_AGAIN, (grant.ask_again - grant.now) / 1e6)
+            self.ask_at = received + max(0.005, min(wait, self._lasts(received)) if count else wait)
+        return True
+
+    def _lasts(self, now: float) -> float:
+        """Seconds until what is reserved runs low."""
+        return max(0.0, self._slots[-1] - ASK_AHEAD - self.trip - now) if self._slots else 0.0

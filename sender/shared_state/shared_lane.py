@@ -1,0 +1,87 @@
+"""A SharedLane is one lane as the server keeps it for all replicas (`lane.lua`, `reserve.lua`)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sender.pacing.pace import window_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.pacing.pace import Demand
+    from sender.shared_state.redis_connection import RedisConnection
+    from sender.shared_state.server_clock import ServerClock
+
+LOOKS: Final = (("look",),) * 5
+"""What a new replica asks, to know the server's clock well from its first slot on."""
+
+
+class Grant(NamedTuple):
+    """Slots that the server gave, and how the lane stands. Instants and lengths in the server's microseconds."""
+
+    now: float
+    granted: float
+    first: float
+    step: float
+    ask_again: float
+    paused_until: float
+    paused: float
+    limit: float
+    window: float
+
+
+class SharedLane:
+    """Speaks for one replica, whose number as an owner is `owner()`; every call may raise StateLost or OutputError.
+
+    Who `joins` takes the rate as it is, and brings its own only where nobody has been.
+    """
+
+    def __init__(
+        self, connection: RedisConnection, owner: Callable[[], int], name: str, rate: float, *, joins: bool = False
+    ) -> None:
+        self.name = name
+        self.rate = rate
+        """Requests per second, as configured."""
+        self._connection = connection
+        self._owner = owner
+        self._joins = joins
+        self._epoch = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether the server does not answer just now."""
+        return self._connection.away_since is not None
+
+    @property
+    def declared(self) -> bool:
+        """Whether the server knows this lane in its present epoch."""
+        return self._epoch == self._connection.token
+
+    async def declare(self, clock: ServerClock) -> None:
+        """Join the lane in this epoch, and learn the server's clock from the answers; Away without an answer."""
+        epoch = self._connection.token
+        limit, window = window_of(self.rate)
+        declaration = ("declare", "" if self._joins else self.rate, limit, int(window * 1e6))
+        loop = asyncio.get_running_loop()
+        for what in (declaration, *LOOKS):
+            sent = loop.time()
+            *_, now = await self._connection.call("lane", self.name, *what, patient=False)
+            clock.learn(sent, loop.time(), float(now) / 1e6)
+        self._epoch = epoch
+
+    async def reserve(self, wants: Demand, widened: float, share: float, lead: float, owed: float) -> Grant | None:
+        """Ask for slots; in seconds and a part of the limit. None: the lane has to be declared. Away: no answer."""
+        answer = await self._connection.call(
+            "reserve", self._owner(), self.name, *wants, int(widened * 1e6), share, int(lead * 1e6), int(owed * 1e6),
+            patient=False,
+        )
+        if len(answer) == 2:
+            self._epoch = ""
+            return None
+        return Grant(*map(float, answer))
+
+    async def tell(self, *what: object) -> None:
+        """Change the lane for all replicas; waits until the server answers."""
+        await self._connection.call("lane", self.name, *what)

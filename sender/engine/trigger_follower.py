@@ -111,7 +111,7 @@ class TriggerFollower:
             return
         job = execution.job
         facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
-                 "started_at": execution.started_at}
+                 "started_at": execution.started_at, "written_at": execution.written_at}
         words = await run_step(len(job.body), words_of, job.body)
         if words is not None:
             facts["words"] = b64encode(words).decode()

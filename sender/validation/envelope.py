@@ -89,7 +89,7 @@ class Opener:
             name = next(name for name in members if name in MARKS)
             message = f"{name} is a key of the envelope; put the API's own body under the key payload"
             report.problem("envelope_key", name, message)
-        return Envelope(_read_id(members.get("id")), self.kind_of(members))
+        return Envelope(read_id(members.get("id")), self.kind_of(members))
 
     def _open_envelope(self, members: dict[str, Any], body: bytes | None, line: Line, report: Report) -> Envelope:
         if not ENVELOPE.issuperset(members):
@@ -133,7 +133,8 @@ def _check_keys(members: dict[str, Any], report: Report) -> None:
             report.problem("unknown_key", near, f"the envelope has a key that does not exist{hint}")
 
 
-def _read_id(value: Any) -> str | None:
+def read_id(value: Any) -> str | None:
+    """The text of a job's id; None if it is none."""
     text = str(value) if type(value) is int else value
     return text if type(text) is str and 0 < len(text) <= MOST_ID else None
 
@@ -143,7 +144,7 @@ def _check_id(members: dict[str, Any], kind: Kind | None, report: Report, *, nee
         if kind is not None and kind.needs_id and needed:
             report.problem("missing_id", "id", f"a {kind.name} needs an id, since sending the same again can be meant")
         return None
-    job_id = _read_id(members["id"])
+    job_id = read_id(members["id"])
     if job_id is None:
         report.problem("bad_id", "id", f"id must be a text of 1 to {MOST_ID} characters, or an integer")
     return job_id

@@ -12,7 +12,7 @@ from sender.jobs.kinds import KINDS
 from sender.jobs.payload import mend, read_exactly
 from sender.jobs.problem import Problem
 from sender.validation.check import CHECKS
-from sender.validation.envelope import Envelope, Opener
+from sender.validation.envelope import Envelope, Opener, read_id
 from sender.validation.field_types import is_ours
 from sender.validation.line import BOM, TOO_DEEP, Document, read_line
 from sender.validation.options import DEFAULT, Options
@@ -46,6 +46,17 @@ class Parser:
         kind = None if isinstance(document, Problem) else document.members.get("kind")
         known = KINDS.get(kind) if isinstance(kind, str) else None
         return known.lane if known is not None else default.lane
+
+    def key_of(self, data: bytes) -> str | None:
+        """The identity of a line that names its job's id, without any check; None for every other line."""
+        document = read_line(data)
+        if isinstance(document, Problem) or "payload" not in document.members:
+            return None
+        members = document.members
+        if type(members.get("id")) is float:
+            members = read_exactly(data.removeprefix(BOM)) or members
+        job_id, workspace = read_id(members.get("id")), members.get("workspace")
+        return None if job_id is None else key_of_id(workspace if isinstance(workspace, str) else None, job_id)
 
     def parse(self, line: Line, now: float) -> Job | Invalid:
         """The line's job; `now` is unix time. Never raises, whatever stands in the line."""
@@ -81,7 +92,6 @@ class Parser:
             kind = None if envelope.kind is None else envelope.kind.name
             return Invalid(envelope.id, kind, line.source, line.number, *report.findings(), envelope.meta)
         return _job(envelope, document, line, report)
-
 
 def _unreadable(line: Line, problem: Problem) -> Invalid:
     return Invalid(None, None, line.source, line.number, (problem,))

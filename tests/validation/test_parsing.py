@@ -127,6 +127,16 @@ def test_integers_over_64_bits_keep_their_digits() -> None:
     assert codes({"id": int("1" * 300), "payload": SEND}) == {"bad_id"}
 
 
+@pytest.mark.parametrize("line", [
+    {"id": "a", "payload": SEND}, {"payload": SEND, "id": 7}, {"id": HUGE, "workspace": "w", "payload": SEND},
+    {"id": "b", "payload": SEND | {"subject": "\ud83d"}},
+])
+def test_the_key_of_a_line_is_that_of_its_job(line: dict[str, Any]) -> None:
+    raw = json.dumps(line).encode()
+    assert Parser().key_of(raw) == job(raw).key
+    assert Parser().key_of(json.dumps(line["payload"]).encode()) is None
+
+
 def test_a_person_is_looked_for_without_what_is_null() -> None:
     found = job(SEND | {"identifiers": {"id": "42", "email": None}})
     assert person_of(read_payload(found.body), found.body) == {"id": "42"}

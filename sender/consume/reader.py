@@ -16,6 +16,7 @@ from sender.consume.prefetch import PrefetchPolicy
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.queues import QueueError, QueueLost
+from sender.runtime.long_step import run_step
 from sender.runtime.tasks import unless
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Reader:
         left: list[UnackedMessage] = []
         for message in messages:
             unacked = UnackedMessage(self.queue, message, self._loop.time())
-            found = self._parser.parse(message)
+            found = await run_step(len(message.data), self._parser.parse, message)
             if isinstance(found, Outcome):
                 left += self._refuse(unacked, found)
             elif found.workspace not in self._consumers:

@@ -14,6 +14,7 @@ from sender.errors import HaltError
 from sender.jobs.masking import words_of
 from sender.jobs.problem import Problem
 from sender.outcomes.recorder import FinishedJob
+from sender.runtime.long_step import run_step
 from sender.transport import Reply, Request, TransportFault, Wire
 from sender.transport.verdict import judge
 
@@ -136,7 +137,8 @@ class AttemptRunner:
             return attempt
         job = attempt.execution.job
         try:
-            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words_of(job.body))
+            words = await run_step(len(job.body), words_of, job.body)
+            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words)
         except (ReadingFailedError, asyncio.CancelledError):  # the refusal itself is known, and has to be recorded
             return attempt
         return attempt._replace(details=details)

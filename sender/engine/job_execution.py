@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from sender.jobs.payload import person_of, read_payload
 from sender.ledger import FinalRecord, HandOverRecord
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
@@ -108,9 +109,11 @@ class JobExecution:
 
     def _detail(self, since: float | None, until: float | None = None) -> bytes:
         job = self.job
-        payload = orjson.loads(job.body)
+        payload = read_payload(job.body) if job.kind.lane == "send" else {}
         self.template = template_of(payload)
         detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
+        if "identifiers" in detail:
+            detail["identifiers"] = person_of(payload, job.body)
         detail.update(
             id=job.id,
             kind=job.kind.name,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sender.consume.reader import Reader
     from sender.consume.workspace_consumer import WorkspaceConsumer
     from sender.outcomes.recorder import FinishedJob
-    from sender.runtime.health import Conditions
+    from sender.runtime.conditions import Conditions
 
 WORKING: Final = "working"
 """The condition that a consumer neither opens nor drains."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender.errors import UsageError
 from sender.jobs.kinds import LANES
-from sender.runtime.health import HealthServer
 from sender.runtime.metrics import NoMetrics
-from sender.runtime.metrics.figures import Figures
 from sender.runtime.tracing import open_tracer
 
 if TYPE_CHECKING:
@@ -19,21 +16,21 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
     from sender.consume.reader import Reader
     from sender.consume.workspace_consumer import WorkspaceConsumer
-    from sender.runtime.health import Conditions
+    from sender.runtime.conditions import Conditions
     from sender.runtime.metrics import Observer
+    from sender.runtime.metrics.replica_metrics import ReplicaMetrics
     from sender.runtime.tracing import Tracer
 
 
 class Telemetry(NamedTuple):
-    """Who is told what happens, in a workspace or in all."""
+    """Who is told what happens."""
 
-    observer: Observer
+    metrics: ReplicaMetrics | None
     tracer: Tracer
 
-    def of(self, workspace: str | None) -> Telemetry:
-        """That of a workspace."""
-        figures = self.observer
-        return Telemetry(figures.of(workspace), self.tracer) if isinstance(figures, Figures) else self
+    def observer_of(self, workspace: str | None) -> Observer:
+        """Who counts what happens in a workspace."""
+        return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
 
     def watch(
         self, consumers: Mapping[str | None, WorkspaceConsumer], readers: Sequence[Reader], conditions: Conditions
@@ -47,19 +44,18 @@ class Telemetry(NamedTuple):
         for name, one in consumers.items():
             conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
             conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
-        figures = self.observer
-        if not isinstance(figures, Figures):
+        if self.metrics is None:
             return
         for name, one in consumers.items():
             for lane in LANES:
-                figures.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
-            figures.of(name).watch_ledger(one.session.ledger)
+                self.metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
+            self.metrics.of(name).watch_ledger(one.memory.ledger)
         for reader in readers:
-            figures.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        figures.conditions = conditions.met
-        figures.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
+            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
+        self.metrics.conditions = conditions.met
+        self.metrics.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
         if states:
-            figures.state = lambda: all(one.reachable for one in states)
+            self.metrics.state = lambda: all(one.reachable for one in states)
 
 
 def _halted(consumer: WorkspaceConsumer) -> str | None:
@@ -73,23 +69,14 @@ def _refused_kinds(consumer: WorkspaceConsumer) -> str | None:
 
 async def open_telemetry(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> Telemetry:
     """Open the server for health and metrics, if one is asked for, and the tracer; to be closed with the stack."""
-    observer: Observer = NoMetrics()
+    metrics = None
     if settings.health_port:
-        observer = await _serve(settings, conditions, stack)
+        from sender.runtime.health_server import HealthServer
+        from sender.runtime.metrics.replica_metrics import ReplicaMetrics
+
+        metrics = ReplicaMetrics()
+        server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
+        stack.push_async_callback(server.aclose)
     tracer = open_tracer()
     stack.push_async_callback(tracer.aclose)
-    return Telemetry(observer, tracer)
-
-
-async def _serve(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> Figures:
-    try:
-        from sender.runtime.metrics.prometheus import Exposition
-    except ModuleNotFoundError:
-        raise UsageError("--health-port needs prometheus-client: pip install 'sender[metrics]'") from None
-
-    figures = Figures()
-    server = await HealthServer.open(
-        conditions, settings.health_port, settings.health_host, metrics=Exposition(figures)
-    )
-    stack.push_async_callback(server.aclose)
-    return figures
+    return Telemetry(metrics, tracer)

@@ -21,6 +21,7 @@ from sender.pacing.pacer import LocalPacers
 from sender.runtime.metrics import NoMetrics
 from sender.transport import TransportFault
 from sender.transport.http_transport import HttpTransport
+from sender.transport.proxy import proxy_for
 from sender.transport.verdict import Rules
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Workspace:
         joins: bool = False,
         observer: Observer | None = None,
     ) -> None:
-        self._observer = observer or NoMetrics()
+        self.observer = observer or NoMetrics()
         self._settings = settings
         self._key = key
         self._wall = wall
@@ -71,6 +72,7 @@ class Workspace:
             timeout=settings.timeout,
             keep_alive=settings.keep_alive,
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
+            proxy=proxy_for(base_url, settings.proxy),
         )
         self.send = self.transport.send
         self._rates = _rates_of(settings)
@@ -98,7 +100,7 @@ class Workspace:
         """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
         context = LaneContext(
-            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self._observer, wall=self._wall
+            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall
         )
         self.triggers = TriggerFollower(
             self.reader, ledger, listener.record, limit=settings.trigger_queue, lag=settings.reconcile_lag,

@@ -15,7 +15,7 @@ from sender.consume.memory import Memory
 from sender.consume.message_parser import MessageParser
 from sender.consume.reader import Reader
 from sender.queues import QueueLost
-from sender.runtime.health import Conditions
+from sender.runtime.conditions import Conditions
 from sender.runtime.supervisor import Supervisor
 from tests.consume.parts import LINE, REST, FakeQueue, job, message, parser, unacked, until
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
-    from sender.runtime.metrics import Observer
     from sender.session.session import Session
 
 DEAD: Final = ("invalid", "rejected", "failed", "in_doubt")
@@ -29,20 +28,18 @@ class Completer:
     """Acknowledges, writes dead letters, requeues, or keeps the messages of jobs in doubt."""
 
     def __init__(
-        self, session: Session, in_flight: InFlight, acknowledger: Acknowledger, settings: Settings,
-        observer: Observer,
+        self, session: Session, in_flight: InFlight, acknowledger: Acknowledger, settings: Settings
     ) -> None:
         self._session = session
         self._in_flight = in_flight
         self._acknowledger = acknowledger
         self._settings = settings
-        self._observer = observer
         self._lines = OutcomeLines(settings.log_level)
 
     def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
-            self._observer.observe_outcome(ended.outcome.status)
+            self._session.workspace.observer.observe_outcome(ended.outcome.status)
             self._lines.tell(ended.outcome)
             if ended.identity is not None:
                 self._complete(ended.identity, ended.outcome)

@@ -55,8 +55,7 @@ async def open_consumer(plan: ConsumePlan, rejoin: RejoinState, stack: AsyncExit
     outputs = await open_outputs(plan, stack)
     consumers: dict[str | None, WorkspaceConsumer] = {}
     for config in plan.workspaces:
-        mine = telemetry.of(config.name)
-        consumers[config.name] = await _open_workspace(plan, config, rejoin, outputs, mine, stack)
+        consumers[config.name] = await _open_workspace(plan, config, rejoin, outputs, telemetry, stack)
     readers = [_open_reader(url, plan.settings, consumers, conditions, stack) for url in plan.urls]
     telemetry.watch(consumers, readers, conditions)
     return Consumer(plan, consumers, readers, conditions)
@@ -69,13 +68,14 @@ async def _open_workspace(
     supervisor = Supervisor()
     memory = await open_memory(config, plan.state, plan.settings, supervisor, stack)
     workspace = Workspace(
-        config.base_url, config.key, plan.settings, time.time, pacers=memory.state, observer=telemetry.observer
+        config.base_url, config.key, plan.settings, time.time, pacers=memory.state,
+        observer=telemetry.observer_of(config.name),
     )
     stack.push_async_callback(workspace.transport.aclose)
     if memory.state is not None:
         await _compare_births(memory, memory.state.ledger.born, config.name, rejoin)
     await stack.enter_async_context(supervisor)
-    consumer = WorkspaceConsumer(config.name, workspace, memory, plan.settings, outputs, telemetry, supervisor)
+    consumer = WorkspaceConsumer(config.name, workspace, memory, plan.settings, outputs, telemetry.tracer, supervisor)
     await consumer.open(config.base_url)
     for ended in rejoin.unrecorded.pop(config.name, []):
         consumer.session.record(ended)  # its message comes again, and is known then

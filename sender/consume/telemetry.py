@@ -23,17 +23,14 @@ if TYPE_CHECKING:
 
 
 class Telemetry(NamedTuple):
-    """Who is told what happens, in a workspace or in all."""
+    """Who is told what happens."""
 
+    metrics: ReplicaMetrics | None
     tracer: Tracer
-    metrics: ReplicaMetrics | None = None
-    """None where nobody asks for them."""
-    observer: Observer = NoMetrics()
-    """That of a workspace."""
 
-    def of(self, workspace: str | None) -> Telemetry:
-        """That of a workspace."""
-        return self if self.metrics is None else self._replace(observer=self.metrics.of(workspace))
+    def observer_of(self, workspace: str | None) -> Observer:
+        """Who counts what happens in a workspace."""
+        return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
 
     def watch(
         self, consumers: Mapping[str | None, WorkspaceConsumer], readers: Sequence[Reader], conditions: Conditions
@@ -47,19 +44,18 @@ class Telemetry(NamedTuple):
         for name, one in consumers.items():
             conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
             conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
-        metrics = self.metrics
-        if metrics is None:
+        if self.metrics is None:
             return
         for name, one in consumers.items():
             for lane in LANES:
-                metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
-            metrics.of(name).watch_ledger(one.session.ledger)
+                self.metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
+            self.metrics.of(name).watch_ledger(one.memory.ledger)
         for reader in readers:
-            metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        metrics.conditions = conditions.met
-        metrics.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
+            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
+        self.metrics.conditions = conditions.met
+        self.metrics.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
         if states:
-            metrics.state = lambda: all(one.reachable for one in states)
+            self.metrics.state = lambda: all(one.reachable for one in states)
 
 
 def _halted(consumer: WorkspaceConsumer) -> str | None:
@@ -73,17 +69,14 @@ def _refused_kinds(consumer: WorkspaceConsumer) -> str | None:
 
 async def open_telemetry(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> Telemetry:
     """Open the server for health and metrics, if one is asked for, and the tracer; to be closed with the stack."""
-    metrics = await _serve(settings, conditions, stack) if settings.health_port else None
+    metrics = None
+    if settings.health_port:
+        from sender.runtime.health_server import HealthServer
+        from sender.runtime.metrics.replica_metrics import ReplicaMetrics
+
+        metrics = ReplicaMetrics()
+        server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
+        stack.push_async_callback(server.aclose)
     tracer = open_tracer()
     stack.push_async_callback(tracer.aclose)
-    return Telemetry(tracer, metrics)
-
-
-async def _serve(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> ReplicaMetrics:
-    from sender.runtime.health_server import HealthServer
-    from sender.runtime.metrics.replica_metrics import ReplicaMetrics
-
-    metrics = ReplicaMetrics()
-    server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
-    stack.push_async_callback(server.aclose)
-    return metrics
+    return Telemetry(metrics, tracer)

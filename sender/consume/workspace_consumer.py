@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sender.consume.in_flight import UnackedMessage
     from sender.consume.memory import Memory
     from sender.consume.outputs import Outputs
-    from sender.consume.telemetry import Telemetry
     from sender.engine.job_execution import JobExecution
     from sender.engine.workspace import Workspace
     from sender.jobs.job import Job, Priority
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
     from sender.runtime.supervisor import Supervisor
+    from sender.runtime.tracing import Tracer
 
 GATHER: Final = 0.08
 """Seconds that ends wait for others: each record is a round trip, which all replicas pay to one server."""
@@ -53,7 +53,7 @@ class WorkspaceConsumer(Listener):
 
     def __init__(
         self, name: str | None, workspace: Workspace, memory: Memory, settings: Settings, outputs: Outputs,
-        telemetry: Telemetry, supervisor: Supervisor,
+        tracer: Tracer, supervisor: Supervisor,
     ) -> None:
         self.name = name
         self.memory = memory
@@ -66,10 +66,9 @@ class WorkspaceConsumer(Listener):
         self._preflight = settings.preflight
         self._lease = Lease(memory.ledger)
         self._capacity = LaneCapacity(workspace, self.in_flight, settings.prefetch)
-        self._completer = Completer(self.session, self.in_flight, self.acknowledger, settings, telemetry.observer)
+        self._completer = Completer(self.session, self.in_flight, self.acknowledger, settings)
         self._dispatcher = Dispatcher(
-            self.session, memory, self.in_flight, self._completer, self._capacity, telemetry.tracer,
-            settings.max_deliveries,
+            self.session, memory, self.in_flight, self._completer, self._capacity, tracer, settings.max_deliveries
         )
         self._reconcile_loop = ReconcileLoop(
             self.session, memory, self.in_flight, self._completer, self._lease, reads_lists=settings.reconcile

@@ -13,7 +13,6 @@ from sender.config.api_key import ApiKey
 from sender.config.settings import Settings
 from sender.consume.memory import Memory
 from sender.consume.outputs import Outputs
-from sender.consume.telemetry import Telemetry
 from sender.consume.workspace_consumer import WorkspaceConsumer
 from sender.engine.workspace import Workspace
 from sender.ledger.memory_ledger import MemoryLedger
@@ -41,7 +40,7 @@ async def opened() -> AsyncIterator[WorkspaceConsumer]:
         memory: Any = Memory(MemoryLedger())  # type: ignore[arg-type]
         await stack.enter_async_context(supervisor)
         consumer = WorkspaceConsumer(
-            None, workspace, memory, settings, Outputs(NoLog(), None), Telemetry(NullTracer()), supervisor
+            None, workspace, memory, settings, Outputs(NoLog(), None), NullTracer(), supervisor
         )
         await consumer.open("http://127.0.0.1:9")
         yield consumer

@@ -26,7 +26,7 @@ from sender.runtime.metrics.prometheus import Exposition
 from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.workspace_metrics import HTTP_STATUSES, LATENCY
 from sender.transport import Reply, TransportFault
-from tests.engine.test_lane import OK, World, run
+from tests.engine.world import OK, World, run
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane

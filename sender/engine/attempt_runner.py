@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sender.engine.api_reader import ReadingFailedError
 from sender.engine.decision import Attempt, decide
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from sender.outcomes.outcome import Outcome
     from sender.transport.verdict import Verdict
 
+CLOCK_STEP: Final = 0.25
+"""Seconds by which the wall clock may run ahead of the loop's before the written stamps follow it."""
+
 
 class AttemptRunner:
     """Carries attempts out."""
@@ -52,6 +55,7 @@ class AttemptRunner:
         self._feedback = feedback
         self._triggers = triggers
         self._loop = asyncio.get_running_loop()
+        self._unix_offset = float("-inf")
 
     async def attempt(self, attempt: InFlightAttempt) -> None:
         """Try once, and see to what follows."""
@@ -63,7 +67,7 @@ class AttemptRunner:
         if execution.job.expires_at is not None:
             wire.may_write = lambda: not execution.expired(self._context.wall())
         try:
-            answer = await self._exchange(execution.job, wire)
+            answer = await self._exchange(execution, wire)
         except asyncio.CancelledError:
             attempt.interruptible = False
             attempt.permit.cancel()
@@ -82,17 +86,34 @@ class AttemptRunner:
         if execution.started_at is None:
             execution.started_at = execution.tried_at
 
-    async def _exchange(self, job: Job, wire: Wire) -> Reply | TransportFault:
+    async def _exchange(self, execution: JobExecution, wire: Wire) -> Reply | TransportFault:
+        job = execution.job
         try:
             return await self._context.api.send(Request(job.kind.method, job.path, job.body), wire)
         except TransportFault as fault:
             return fault
+        finally:
+            if wire.written_at is not None:
+                execution.written_at = self._unix(wire.written_at)
 
     async def _withheld(self, execution: JobExecution) -> None:
         """Its time was over before its first byte."""
         execution.attempts -= 1
+        if not execution.attempts:
+            execution.started_at = None
         await self._context.ledger.release([execution.job.key])
         self._backlog.expire(execution)
+
+    def _unix(self, instant: float) -> float:
+        """Loop time in unix seconds, by an offset that changes only where it must.
+
+        So a second of the outcome log holds no more writes than the pacer let into it. The loop's time may be a little
+        old, never new: the least offset is the true one, until the wall clock is set.
+        """
+        offset = self._context.wall() - self._loop.time()
+        if not 0 <= offset - self._unix_offset <= CLOCK_STEP:
+            self._unix_offset = offset
+        return self._unix_offset + instant
 
     async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:
         if wire.written_at is None:

@@ -40,6 +40,7 @@ class Deadlines:
 
     def close(self) -> None:
         """Keep no more deadlines."""
+        self._ends.clear()
         if self._timer is not None:
             self._timer.cancel()
 

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 import structlog
@@ -49,12 +49,25 @@ OTHERS_WAIT: Final = 60.0
 log = structlog.get_logger()
 
 
-async def send_jobs(plan: SendPlan) -> int:
-    """Do it all; returns the exit status, raises UsageError before anything is sent."""
-    if plan.settings.dry_run:
-        from sender.send.dry_run import rehearse
+class RunEnd(NamedTuple):
+    """What a run has to say at its end."""
 
-        return rehearse(plan)
+    status: int
+    """Exit status."""
+    summary: str
+    reasons: tuple[str, ...]
+    """Why it did not come to its end."""
+
+    def tell(self) -> int:
+        """Print it, and return the exit status."""
+        sys.stdout.write(f"{self.summary}\n")
+        sys.stdout.flush()
+        sys.stderr.writelines(f"sender: {reason}\n" for reason in self.reasons)
+        return self.status
+
+
+async def send_jobs(plan: SendPlan) -> RunEnd:
+    """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
     async with aclosing(open_inputs(plan.inputs)) as inputs:
         with StopSignals(stop):
@@ -78,8 +91,8 @@ class SendRun(Listener):
         self._books = Books()
         self._tally = Tally(self._books, plan.settings.limit or None)
 
-    async def execute(self) -> int:
-        """From the preflight to the exit status."""
+    async def execute(self) -> RunEnd:
+        """From the preflight to what there is to say."""
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
             try:
@@ -203,10 +216,11 @@ class SendRun(Listener):
         sent = books.statuses["sent"]
         return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
 
-    def _finish(self, session: Session) -> int:
+    def _finish(self, session: Session) -> RunEnd:
         books, recorder = self._books, session.recorder
-        books.read += self._inputs.unread
-        books.not_started += self._inputs.unread
+        unread = 0 if self._tally.full else self._inputs.unread
+        books.read += unread
+        books.not_started += unread
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
         books.not_started += self._elsewhere() + recorder.dropped + unclaimed
         if books.balance > 0:
@@ -223,16 +237,14 @@ class SendRun(Listener):
         closed = session.workspace.closed_kinds
         stopped = session.halted is not None or self._stop.asked or bool(closed)
         status = exit_status(books, halted=stopped, errors_late=self._late is not None)
-        self._print(status)
-        for kind in sorted(closed):
-            sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
+        reasons = [f"the API takes no jobs of kind {kind}: {said}. Those that are left were not sent; the same command "
+                   "takes them up" for kind, said in sorted(closed.items())]
         if session.halted is not None or self._late is not None:
-            sys.stderr.write(f"sender: {session.halted or self._late}\n")
-        return status
+            reasons.append(str(session.halted or self._late))
+        return RunEnd(status, self._summary(status), tuple(reasons))
 
-    def _print(self, status: int) -> None:
+    def _summary(self, status: int) -> str:
         summary = self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        text = orjson.dumps(summary).decode() if self._settings.json else summary_text(summary, status)
-        sys.stdout.write(text + "\n")
+        return orjson.dumps(summary).decode() if self._settings.json else summary_text(summary, status)

@@ -104,6 +104,9 @@ class Settings:
     send_again: bool = _setting(
         False, "run", "flag", "send jobs that another memory knows as sent or in doubt, on your word"
     )
+    max_rejected: str = _setting(
+        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them", metavar="N|P%"
+    )
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
 

@@ -101,7 +101,7 @@ class AttemptRunner:
         execution.attempts -= 1
         if not execution.attempts:
             execution.started_at = None
-        await self._context.ledger.release([execution.job.key])
+        await self._context.release([execution.job.key])
         self._backlog.expire(execution)
 
     def _unix(self, instant: float) -> float:
@@ -117,7 +117,7 @@ class AttemptRunner:
 
     async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:
         if wire.written_at is None:
-            await self._context.ledger.release([execution.job.key])
+            await self._context.release([execution.job.key])
             self._backlog.leave(execution)
             return
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
@@ -140,7 +140,7 @@ class AttemptRunner:
         if decision.outcome is None:
             await self._again(execution, verdict, decision.delay, key_version)
         elif self._may_be_about_kind(decision.outcome, verdict):
-            await self._context.ledger.release([execution.job.key])
+            await self._context.release([execution.job.key])
             self._forbidden.hold(ForbiddenJob(execution, decision.outcome, started))
         else:
             await self._backlog.end(execution, decision.outcome, resendable=decision.resendable)
@@ -169,7 +169,7 @@ class AttemptRunner:
     async def _again(self, execution: JobExecution, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
         execution.unsettled = execution.unsettled or verdict.what == "ambiguous"
-        await self._context.ledger.release([execution.job.key])
+        await self._context.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._context.listener.halt(HaltError(verdict.message))
             self._backlog.leave(execution)

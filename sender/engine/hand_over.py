@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sender.runtime.metrics import commit_time
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -69,7 +71,8 @@ class HandOver:
         """Hand these over; those that another replica got before are none of ours any more."""
         wall = self._context.wall()
         try:
-            refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+            with commit_time(self._context.observer, "hand_over"):
+                refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
         except asyncio.CancelledError:
             self.ready.extend(batch)  # the ledger may have them: `release` takes that back
             raise
@@ -90,6 +93,6 @@ class HandOver:
         left = list(self.ready)
         self.ready.clear()
         if left:
-            await self._context.ledger.release([execution.job.key for execution in left])
+            await self._context.release([execution.job.key for execution in left])
         for execution in left:
             self._backlog.leave(execution)

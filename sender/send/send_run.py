@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,14 +16,16 @@ import orjson
 import structlog
 
 from sender.engine.preflight import TemplateCheck
-from sender.errors import HaltError, OutputError, SenderError, UsageError
+from sender.errors import HaltError, InputError, UsageError
 from sender.inputs.inputs import all_lines, open_inputs
+from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
+from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
 from sender.session.other_memories import OtherMemories, find_memories
@@ -85,16 +88,19 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: list[Intake] = []
-        self._late: SenderError | None = None
+        self._late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
-        self._bytes = (0, inputs.size)
+        self._line_count = LineCount(inputs.files)
         self._books = Books()
+        self._stop_rule = MostRejected.parse(plan.settings.max_rejected)
+        self._session: Session | None = None
         self._tally = Tally(self._books, plan.settings.limit or None)
 
     async def execute(self) -> RunEnd:
         """From the preflight to what there is to say."""
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
+            self._session = session
             try:
                 await self._work(session, seen)
             except UsageError:
@@ -104,14 +110,16 @@ class SendRun(Listener):
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:
-        session.supervise(Progress(self._snapshot, shown=self._settings.progress).run(), "progress", ends=True)
+        progress = Progress(partial(self._snapshot, session), shown=self._settings.progress)
+        session.supervise(progress.run(), "progress", ends=True)
         options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
         parser = Parser(self._settings.kind, options)
         others = None if self._settings.send_again else await self._refuse_known(session, parser)
         if not session.ended:
             await session.workspace.warm()
         session.start()
-        await self._feed_lanes(session, parser, TemplateCheck(seen.templates), others)
+        session.supervise(self._line_count.run(), "line count", ends=True)
+        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.get), others)
         if others is not None:
             others.close()
         await session.drain()
@@ -138,16 +146,15 @@ class SendRun(Listener):
         return None
 
     async def _feed_lanes(
-        self, session: Session, parser: Parser, check: TemplateCheck, others: OtherMemories | None
+        self, session: Session, parser: Parser, templates: TemplateCheck, others: OtherMemories | None
     ) -> None:
-        self._inputs.on_progress(self._note_place)
         feeding = []
         for name, lane in session.workspace.lanes.items():
             feed: Feed = self._inputs.feed(name, parser.lane_of)
             if others is not None:
                 feed = others.guard(feed)
             retry = frozenset(self._settings.retry)
-            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, check=check)
+            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, templates=templates)
             self._intakes.append(intake)
             feeding.append(session.supervise(self._feed(intake), f"intake {name}", ends=True))
         await asyncio.wait(feeding)
@@ -158,12 +165,11 @@ class SendRun(Listener):
             await intake.run()
             if self._tally.full:  # a stream that stays open would never end for the other lanes
                 self._inputs.stop()
-        except OutputError:
-            raise
-        except SenderError as error:
+        except InputError as error:
             self._late = self._late or error
-            if not isinstance(error, HaltError):
-                self._inputs.stop()
+        except UsageError as error:
+            self._late = self._late or error
+            self._inputs.stop()
 
     async def _wait_for_others(self, session: Session) -> None:
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
@@ -187,6 +193,8 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
+        if self._session is not None and (error := self._stop_rule.broken(self._books)) is not None:
+            self._session.halt(error)
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `FrontEnd.on_refused`: the job counts as the other replica leaves it, or as not started here."""
@@ -208,13 +216,14 @@ class SendRun(Listener):
         del now
         self._inputs.stop()
 
-    def _note_place(self, place: int, size: int | None) -> None:
-        self._bytes = (max(place, self._bytes[0]), size)
-
-    def _snapshot(self) -> Snapshot:
-        books = self._books
-        sent = books.statuses["sent"]
-        return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
+    def _snapshot(self, session: Session) -> Snapshot:
+        statuses, count = self._books.statuses, self._line_count
+        return Snapshot(
+            total=self._tally.most(count.total), countable=count.countable, done=self._books.ended,
+            sent=statuses["sent"], sent_before=self._books.sent_before, invalid=statuses["invalid"],
+            rejected=statuses["rejected"], failed=statuses["failed"], in_doubt=statuses["in_doubt"],
+            in_hand=session.in_hand, stopping=self._stop.asked,
+        )
 
     def _finish(self, session: Session) -> RunEnd:
         books, recorder = self._books, session.recorder
@@ -236,6 +245,8 @@ class SendRun(Listener):
             raise self._late
         closed = session.workspace.closed_kinds
         stopped = session.halted is not None or self._stop.asked or bool(closed)
+        if stopped:
+            books.count_unread(self._line_count.total)
         status = exit_status(books, halted=stopped, errors_late=self._late is not None)
         reasons = [f"the API takes no jobs of kind {kind}: {said}. Those that are left were not sent; the same command "
                    "takes them up" for kind, said in sorted(closed.items())]
@@ -247,4 +258,5 @@ class SendRun(Listener):
         summary = self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        return orjson.dumps(summary).decode() if self._settings.json else summary_text(summary, status)
+        as_json = self._settings.json
+        return orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)

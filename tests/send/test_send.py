@@ -314,9 +314,10 @@ def test_a_forbidden_kind_halts_alone(tmp_path: Path) -> None:
 
 
 def test_every_kind_reaches_its_endpoint(sandbox: Sandbox, tmp_path: Path) -> None:
-    person = {"transactional_message_id": 3, "identifiers": {"id": "1"}}
-    jobs = [{"kind": kind, "payload": person | ({"to": "+15551234567"} if kind in ("sms", "whatsapp") else {})}
-            for kind in ("sms", "whatsapp", "push", "in_app", "inbox_message")]
+    person = {"identifiers": {"id": "1"}}
+    phone = {"to": "+15551234567"}
+    jobs = [{"kind": kind, "payload": person | {"transactional_message_id": f"by {kind}"} | to}
+            for kind, to in (("sms", phone), ("whatsapp", phone), ("push", {}), ("in_app", {}), ("inbox_message", {}))]
     later = int(time.time()) + 3600
     jobs += [
         email(1),
@@ -353,6 +354,22 @@ def test_a_signal_ends_in_order_and_the_same_command_goes_on(sandbox: Sandbox, t
     assert status == 0
     assert second["duplicate"] == first["sent"]
     assert sorted(sandbox.numbers()) == list(range(400))
+
+
+def test_what_was_never_read_is_not_started_and_the_next_run_adds_up(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A run that was stopped told only of the lines that it had come to."""
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(6000)])
+    command = ("send", "jobs.jsonl", "--base-url", sandbox.url, "--rate", "1000", "--no-progress")
+    process = start_sender(*command, "--json", cwd=tmp_path)
+    while len(sandbox.messages) < 30:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    first = json.loads(out)
+    assert first["read"] == first["sent"] + first["not_started"] == 6000
+    done = sender(*command, cwd=tmp_path)
+    assert b"in all  6,000  of 6,000 sent" in done.stdout
+    assert sorted(sandbox.numbers()) == list(range(6000))
 
 
 def test_second_signal_leaves_what_was_written_in_doubt(sandbox: Sandbox, tmp_path: Path) -> None:

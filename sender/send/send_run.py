@@ -22,6 +22,7 @@ from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
+from sender.runtime.screen import SCREEN
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
@@ -65,7 +66,8 @@ class RunEnd(NamedTuple):
         """Print it, and return the exit status."""
         sys.stdout.write(f"{self.summary}\n")
         sys.stdout.flush()
-        sys.stderr.writelines(f"sender: {reason}\n" for reason in self.reasons)
+        for reason in self.reasons:
+            SCREEN.write(f"sender: {reason}\n")
         return self.status
 
 

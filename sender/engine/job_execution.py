@@ -63,6 +63,17 @@ class JobExecution:
     """Where its attempts are traced."""
     doubted: bool = False
     """Whether an attempt before this one may have been accepted."""
+    unsettled: bool = False
+    """The same, and nobody has looked: it goes again all the same (`--in-doubt resend`)."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its owner has taken it back while it waited; it is not started any more."""
+        return self.owner is not None and not self.owner.may_start(self)
+
+    def expired(self, wall: float) -> bool:
+        """Whether its time was over at these unix seconds."""
+        return self.job.expires_at is not None and wall > self.job.expires_at
 
     @property
     def resource(self) -> str | None:

@@ -73,7 +73,6 @@ PROBLEMS: Final[dict[str, str]] = {
     "api_error": "The API refused the job.",
     "server_error": "The API failed.",
     "rate_limited": "The API asked for a slower pace.",
-    "kind_refused": "The API refuses jobs of this kind.",
     "accepted_id_unknown": "The API accepted the job, its id is not known.",
     "interrupted": "The run was stopped before the answer came.",
     "state_lost": "The message was delivered before the shared state was lost.",

@@ -122,10 +122,10 @@ def test_breaker_opens_probes_and_doubles() -> None:
     for _ in range(5):
         breaker.bad(11.0, 10.5)
     assert breaker.state == "open"
-    assert breaker.retry_at == 12.0
+    assert breaker.probe_at == 12.0
     for now in range(12, 60):
         breaker.probed(float(now), answered=False)
-        assert breaker.retry_at <= now + PROBE_EVERY
+        assert breaker.probe_at <= now + PROBE_EVERY
     breaker.probed(60.0, answered=True)
     assert breaker.state == "trying"
     breaker.bad(61.0, 5.0)
@@ -133,8 +133,12 @@ def test_breaker_opens_probes_and_doubles() -> None:
     waits = []
     for _ in range(8):
         breaker.bad(100.0, 99.0)
-        waits.append(breaker.retry_at - 100.0)
-        breaker.probed(100.0, answered=True)
+        waits.append(breaker.try_at - 100.0)
+        assert breaker.probe_at <= 100.0 + PROBE_EVERY
+        breaker.probed(100.0 + waits[-1] - 0.1, answered=True)
+        assert breaker.state == "open"
+        breaker.probed(100.0 + waits[-1], answered=True)
+        assert breaker.state == "trying"
     assert waits == sorted(waits)
     assert waits[-1] == MOST_WAIT
     breaker.good(200.0, 0.1)

@@ -62,19 +62,31 @@ async def settle_by_hand(plan: SessionPlan, status: str, names: Sequence[str]) -
         await adopt_orphans(ledger, clock)
         await recorder.replay()
         doubted = DoubtedAttempts(ledger, clock, plan.settings.reconcile_lag)
-        in_doubt = [DoubtfulJob.of(doubt, clock) async for doubt in ledger.doubts()]
-        await doubted.take_up(in_doubt)
-        named = _find(names, in_doubt, doubted.unbound)
-        await _check(named, status, ledger, doubted)
+        changed, ended = await close(ledger, clock, doubted, status, names)
         await stack.enter_async_context(supervisor)
         supervisor.start(recorder.run(), "recorder")
-        for outcome, job in await _outcomes(named, status, ledger):
-            recorder.put(FinishedJob(outcome, final_record(job, outcome), later=True))
-        await doubted.bind({one.job.key: one.result for one in named if one.result is not None})
+        for one in ended:
+            recorder.put(one)
         await recorder.drain()
         if supervisor.failure is not None:
             raise supervisor.failure
-        return await tell(plan, ledger, [Changed(one.job.id, status, one.made) for one in named], ())
+        return await tell(plan, ledger, changed, ())
+
+
+async def close(
+    ledger: Ledger, clock: ApiClock, doubted: DoubtedAttempts, status: str, names: Sequence[str]
+) -> tuple[list[Changed], list[FinishedJob]]:
+    """What changes for the jobs that are named, and their ends, which are still to be recorded; UsageError as above."""
+    in_doubt = [DoubtfulJob.of(doubt, clock) async for doubt in ledger.doubts()]
+    await doubted.take_up(in_doubt)
+    named = _find(names, in_doubt, doubted.unbound)
+    await _check(named, status, ledger, doubted)
+    ended = [
+        FinishedJob(outcome, final_record(job, outcome), later=True)
+        for outcome, job in await _outcomes(named, status, ledger)
+    ]
+    await doubted.bind({one.job.key: one.result for one in named if one.result is not None})
+    return [Changed(one.job.id, status, one.made) for one in named], ended
 
 
 class _RecorderListener:

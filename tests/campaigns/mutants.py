@@ -42,8 +42,8 @@ def _report(copy: Path, names: list[str]) -> int:
     states = {name: state for name, _, state in lines if state != "not checked"}
     found = [name for name, state in states.items() if state in FOUND]
     for name in found:
-        print(_told(copy, "show", name))
-    print(f"{len(states)} changes, {len(found)} of them noticed by no test")
+        sys.stdout.write(_told(copy, "show", name))
+    sys.stdout.write(f"{len(states)} changes, {len(found)} of them noticed by no test\n")
     return int(bool(found))
 
 

@@ -197,7 +197,7 @@ def test_an_unclear_end_is_never_called_an_end(
     """What may have been accepted ends as in doubt or goes again; a wait is never below the API's own."""
     outage, queue_full, doubted = flags
     verdict = Verdict(what, "c", "m", retry_after=retry_after)
-    one = execution(kind if what != "ambiguous" or kind != "content" else "email", tries=tries, doubted=doubted)
+    one = execution(kind, tries=tries, doubted=doubted)
     decision = decide(attempt(one, verdict, outage=outage, queue_full=queue_full), policy(in_doubt=in_doubt), NOW)
     if decision.outcome is None:
         assert decision.delay >= (retry_after or 0.0) or what == "halt_run"
@@ -206,4 +206,5 @@ def test_an_unclear_end_is_never_called_an_end(
     elif what in ("ambiguous", "accepted_id_unknown"):
         assert decision.outcome.status == "in_doubt"
     else:
-        assert decision.outcome.status in {"sent": ("sent",), "rejected": ("rejected",)}.get(what, ("failed", "in_doubt"))
+        ends = {"sent": ("sent",), "rejected": ("rejected",)}
+        assert decision.outcome.status in ends.get(what, ("failed", "in_doubt"))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
-from sender.doubts.matching import SKEW, WIDE_SKEW, listed_deliveries
-from tests.doubts.test_matching import LAG, NOW, doubtful, finding, listed
+from sender.doubts.doubtful_job import DoubtfulJob
+from sender.doubts.matching import SKEW, WIDE_SKEW, ListedDelivery, listed_deliveries, match
+from sender.ledger import Doubt
 
+LAG = 60.0
+NOW = 1_800_000_000.0
 UNTIL = NOW + 40
 LIKELY = NOW + 20
 ADOPTED, MAYBE, NOT = "adopted", "maybe", "not"
@@ -16,7 +20,13 @@ ADOPTED, MAYBE, NOT = "adopted", "maybe", "not"
 
 def verdict(job: dict[str, Any], shown: dict[str, Any], **numbers: int) -> str:
     """How the only delivery in the list is seen."""
-    found = finding(doubtful(**job), listed(**shown), **numbers)
+    known = {
+        "id": "a", "kind": "email", "path": "/v1/send/email", "transactional_message_id": 3, "identifiers": {"id": "7"},
+        "to": "ada@example.com", "since": NOW, "until": NOW + 1,
+    }
+    one = DoubtfulJob.of(Doubt("a", "c", "in_doubt", orjson.dumps(known | job), True), NOW + 500)
+    seen = {"type": "email", "template": 3, "recipient": "ada@example.com", "subject": "s", "created": NOW} | shown
+    found = match([(one, [ListedDelivery("d", **seen)])], numbers, LAG)["a"]
     if found.adopted:
         return ADOPTED
     return MAYBE if found.candidates else NOT

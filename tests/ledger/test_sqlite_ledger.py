@@ -9,15 +9,26 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.errors import OutputError, UsageError
-from sender.ledger import Doubt, HandOverRecord, JobRecord
+from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
 from sender.ledger.ledger_view import StoredJob
 from sender.ledger.sqlite_ledger import PAGE, SqliteLedger
-from tests.ledger.test_ledger import claim, entry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 API = "api"
+
+
+def handed(key: str, content: str = "c") -> HandOverRecord:
+    return HandOverRecord(key, content, b'{"id":"%s"}' % key.encode())
+
+
+def final(key: str, state: Any = "sent", **more: Any) -> FinalRecord:
+    return FinalRecord(key, "c", state, b"%s\n" % key.encode(), **more)
+
+
+async def finish(ledger: SqliteLedger, *records: FinalRecord) -> int:
+    return await ledger.settle(records)
 
 
 async def all_doubts(ledger: SqliteLedger, **more: Any) -> list[Doubt]:
@@ -44,15 +55,15 @@ async def test_what_another_memory_left_handed_over_is_in_doubt(tmp_path: Path) 
 
 async def test_doubts_say_all_that_reconcile_needs(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
-    await ledger.settle([entry("a", "in_doubt", detail=b'{"n":1}', resendable=False), entry("b", "in_doubt")])
+    await finish(ledger, final("a", "in_doubt", detail=b'{"n":1}', resendable=False), final("b", "in_doubt"))
     assert await all_doubts(ledger) == [
         Doubt("a", "c", "in_doubt", b'{"n":1}', False), Doubt("b", "c", "in_doubt", b"{}", True),
     ]
-    await ledger.hand_over([HandOverRecord("d", "x", b'{"n":2}'), claim("c")])
+    await ledger.hand_over([handed("d", "x"), handed("c")])
     await ledger.close()
     second = await SqliteLedger.open(tmp_path / "l", API)
     assert await all_doubts(second, earlier_runs_handed_over=True) == [
-        Doubt("c", "c", "handed_over", b'{"id":"c"}', True), Doubt("d", "x", "handed_over", b'{"n":2}', True),
+        Doubt("c", "c", "handed_over", b'{"id":"c"}', True), Doubt("d", "x", "handed_over", b'{"id":"d"}', True),
     ]
     assert len(await all_doubts(second)) == 2
     await second.close()
@@ -62,7 +73,7 @@ async def test_doubts_say_all_that_reconcile_needs(tmp_path: Path) -> None:
 async def test_each_doubt_comes_once(tmp_path: Path, count: int) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
     keys = [f"k{number:05}" for number in range(count)]
-    await ledger.settle([entry(key, "in_doubt") for key in keys])
+    await finish(ledger, *(final(key, "in_doubt") for key in keys))
     assert [doubt.key for doubt in await all_doubts(ledger)] == keys
     await ledger.close()
 
@@ -70,8 +81,8 @@ async def test_each_doubt_comes_once(tmp_path: Path, count: int) -> None:
 async def test_a_run_of_its_own_number_and_what_it_finds(tmp_path: Path) -> None:
     first = await SqliteLedger.open(tmp_path / "l", API)
     assert (first.run, first.was_clean, first.last_hand_over) == (1, True, None)
-    await first.hand_over([claim("a")])
-    await first.settle([entry("b", resendable=False)])
+    await first.hand_over([handed("a")])
+    await finish(first, final("b", resendable=False))
     assert await first.find(["a", "b"]) == {
         "a": JobRecord("handed_over", "c", 1), "b": JobRecord("sent", "c", 1, resendable=False),
     }
@@ -90,12 +101,12 @@ async def test_a_run_of_its_own_number_and_what_it_finds(tmp_path: Path) -> None
 
 async def test_the_outbox_is_emptied_with_the_next_write_and_never_filled_again(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
-    last = await ledger.settle([entry("a"), entry("b"), entry("c")])
+    last = await finish(ledger, final("a"), final("b"), final("c"))
     await ledger.logged(last - 1)
     await ledger.logged(1)
     assert len(await ledger.unlogged()) == 3, "nothing was written since"
     await ledger.put_note("n", b"1")
-    assert await ledger.unlogged() == [b'{"id":"c"}\n']
+    assert await ledger.unlogged() == [b"c\n"]
     await ledger.close()
 
 

@@ -13,7 +13,7 @@ from sender.engine.backoff import Backoff
 from sender.jobs.kinds import KINDS
 from sender.jobs.masking import MASK, mask
 from sender.transport import Reply, TransportFault
-from sender.transport.error_body import MOST_TEXT, parse_error
+from sender.transport.error_body import parse_error
 from sender.transport.verdict import Rules, Verdict, judge, parse_retry_after
 
 A = b'{"meta":{"error":"nope"}}'
@@ -118,7 +118,7 @@ def test_error_bodies(body: bytes, message: str) -> None:
 
 @given(st.binary(max_size=100), st.sampled_from(["", "text/html", "application/json"]))
 def test_error_bodies_never_raise(body: bytes, kind: str) -> None:
-    assert len(parse_error(kind, body).message) <= MOST_TEXT
+    parse_error(kind, body)
 
 
 def test_trigger_id_is_found() -> None:

@@ -109,6 +109,12 @@ def test_the_field_that_the_api_names(pointer: str, field: str) -> None:
     assert judged("broadcast", 400, body).field == field
 
 
+def test_no_rule_makes_a_5xx_a_refusal() -> None:
+    rules = Rules(safe=frozenset(), ambiguous=frozenset())
+    assert judge(KINDS["email"], Reply(500, "", b""), rules).what == "ambiguous"
+    assert judge(KINDS["email"], Reply(499, "", b""), rules).what == "rejected"
+
+
 def test_a_refusal_that_says_nothing_names_its_status() -> None:
     assert judged("email", 400, b"{}").message == "the API answered 400"
 

@@ -16,7 +16,7 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.ledger import Doubt
 from sender.transport import TransportFault
-from tests.engine.test_lane import OK, World, give, make_lane, run, work_off
+from tests.engine.world import OK, World, give, make_lane, run, work_off
 from tests.pacing.test_pacer import run_virtual
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ REFUSED = TransportFault("connect_failed", "unwritten", "m")
 LATE = TransportFault("timeout", "written", "m")
 
 
-@pytest.fixture(autouse=True)
-def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
+pytestmark = pytest.mark.usefixtures("no_detail")
 
 
 def stamps(world: World) -> list[float | None]:

@@ -24,7 +24,7 @@ from sender.runtime.metrics.events import LATENCY
 from sender.runtime.metrics.labels import HTTP_STATUSES
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.transport import Reply, TransportFault
-from tests.engine.test_lane import OK, World, run
+from tests.engine.world import OK, World, run
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane

@@ -168,47 +168,89 @@ def test_twice_what_the_latency_explains_and_a_few_may_be_in_hand(latencies: lis
     assert abs(breaker.most_in_hand() - (SPARE + 2 * rate * usual)) <= 0.5 + 1e-6 * rate
 
 
-def next_look(breaker: Breaker) -> float:
-    return breaker.retry_at
-
-
-def next_trial(breaker: Breaker) -> float:
-    return breaker.retry_at
-
-
 def test_probes_come_at_growing_distances_up_to_the_longest() -> None:
     breaker, now, waits = opened(), NOW, []
     for _ in range(8):
-        waits.append(next_look(breaker) - now)
-        now = next_look(breaker)
+        waits.append(breaker.probe_at - now)
+        now = breaker.probe_at
         breaker.probed(now, answered=False)
     assert waits == [min(PROBE_EVERY, FIRST_WAIT * 1.5**number) for number in range(8)]
+    breaker.probed(now, answered=True)
+    breaker.bad(now + 1, now + 0.5)
+    breaker.probed(now + 1, answered=False)
+    assert breaker.probe_at == now + 1 + FIRST_WAIT * 1.5, "an answer lets the distances begin anew"
+
+
+def failed_trials(count: int) -> tuple[Breaker, float]:
+    """A lane that failed so many trials, the last of them now."""
+    breaker, now = opened(), NOW
+    for _ in range(count):
+        now = breaker.try_at
+        breaker.probed(now, answered=True)
+        assert breaker.state == "trying"
+        breaker.bad(now, now)
+    return breaker, now
 
 
 def test_failed_trials_double_the_wait_up_to_the_longest_and_a_recovery_ends_that() -> None:
-    breaker, now, waits = opened(), NOW, []
-    for _ in range(8):
-        breaker.probed(now + 100, answered=True)
-        now += 200
-        breaker.bad(now, now - 1)
-        waits.append(next_trial(breaker) - now)
-    assert waits == [min(MOST_WAIT, FIRST_WAIT * 2**number) for number in range(1, 9)]
+    for count in range(9):
+        breaker, now = failed_trials(count)
+        wait = min(MOST_WAIT, FIRST_WAIT * 2**count)
+        assert (breaker.try_at, breaker.probe_at) == (now + wait, now + min(wait, PROBE_EVERY))
     breaker.probed(now + 100, answered=True)
     breaker.good(now + 101, 0.1)
     fail(breaker, now + 102)
-    assert next_trial(breaker) == now + 102 + FIRST_WAIT
+    assert breaker.try_at == now + 102 + FIRST_WAIT
 
 
-def test_a_lane_that_failed_its_trials_is_probed_as_often_as_ever() -> None:
-    breaker, now = opened(), NOW
-    for _ in range(5):
-        breaker.probed(now + 100, answered=True)
-        now += 200
-        breaker.bad(now, now - 1)
-    for _ in range(3):
-        now = next_look(breaker)
-        breaker.probed(now, answered=False)
-        assert next_look(breaker) == now + PROBE_EVERY
-    breaker.probed(now + 100, answered=True)
-    breaker.bad(now + 200, now + 199)
-    assert next_trial(breaker) == now + 200 + MOST_WAIT, "probes do not make the next trial come sooner"
+def test_an_answered_probe_waits_for_the_next_trial() -> None:
+    breaker, now = failed_trials(3)
+    for began, look in ((now + 1, now + 1 + PROBE_EVERY), (now + 6, now + 8), (now + 7.9, now + 8)):
+        breaker.probed(began, answered=True)
+        assert (breaker.state, breaker.probe_at, breaker.try_at) == ("open", look, now + 8)
+    breaker.probed(now + 8, answered=True)
+    assert breaker.state == "trying"
+
+
+def test_the_first_answer_after_silence_lets_a_job_be_tried() -> None:
+    breaker, now = failed_trials(6)
+    breaker.probed(now + 5, answered=False)
+    breaker.probed(now + 5 + FIRST_WAIT * 1.5, answered=True)
+    assert breaker.state == "trying"
+
+
+def test_an_api_that_answers_is_not_away_and_refuses_the_job() -> None:
+    breaker = Breaker(100)
+    assert not breaker.away
+    assert not breaker.is_refusal(NOW + 1)
+    fail(breaker, NOW)
+    assert breaker.away
+    assert not breaker.is_refusal(NOW + 1)
+    breaker.probed(NOW + 1, answered=True)
+    assert not breaker.away
+    assert [breaker.is_refusal(started) for started in (NOW - 1, NOW, NOW + 1)] == [False, False, True]
+    breaker.bad(NOW + 2, NOW + 1)
+    assert not breaker.away
+    breaker.probed(NOW + 4, answered=False)
+    assert breaker.away
+    assert not breaker.is_refusal(NOW + 4)
+    breaker.probed(NOW + 9, answered=True)
+    breaker.good(NOW + 10, 0.1)
+    assert not breaker.away
+    assert not breaker.is_refusal(NOW + 11), "it is over"
+    fail(breaker, NOW + 20)
+    assert breaker.away, "what was answered in an earlier outage tells nothing of this one"
+
+
+def test_an_answer_lets_it_be_probed_and_tried_at_once() -> None:
+    breaker, now = failed_trials(5)
+    breaker.good(now + 1, 0.1)
+    assert (breaker.state, breaker.probe_at, breaker.try_at) == ("open", now + 1, now + 1)
+
+
+def test_the_silence_of_a_process_that_stood_still_is_none_of_the_lanes() -> None:
+    breaker = full(Breaker(100), 0.5)
+    breaker.stood_still(NOW + 60)
+    assert not breaker.stalled(NOW + 60 + STALL + 1.4, 200, BEFORE)
+    assert breaker.stalled(NOW + 60 + STALL + 1.6, 200, BEFORE)
+    assert (breaker.probe_at, breaker.try_at) == (NOW + 62.6, NOW + 62.6), "it is looked into at once"

@@ -66,8 +66,9 @@ def test_what_was_sent_is_told_with_its_answer() -> None:
     assert (outcome.id, outcome.line, outcome.attempts) == ("a", 4, 2)
 
 
-def test_a_refusal_is_told_with_what_the_api_says_masked() -> None:
-    verdict = Verdict("rejected", "api_error", "bad Your receipt", "to", http_status=400)
+@pytest.mark.parametrize("what", ["rejected", "kind_refused"])
+def test_a_refusal_is_told_with_what_the_api_says_masked(what: Any) -> None:
+    verdict = Verdict(what, "api_error", "bad Your receipt", "to", http_status=400)
     more = Problem("api_error", "recipients", "one more")
     decision = decide(attempt(execution(), verdict, details=(more,)), POLICY, NOW)
     assert decision.outcome is not None
@@ -141,10 +142,15 @@ def test_429s_and_a_full_queue_of_triggers_do_not_count_against_the_job(more: An
     assert decision == Decision(delay=5.0 + 4.0, tries=2, refusals=3)
 
 
-@pytest.mark.parametrize(("verdict", "status"), [(RETRY, "failed"), (UNCLEAR, "in_doubt")])
-def test_the_last_attempt(verdict: Verdict, status: str) -> None:
+@pytest.mark.parametrize(
+    ("verdict", "unsettled", "status"),
+    [(RETRY, False, "failed"), (RETRY, True, "in_doubt"), (UNCLEAR, False, "in_doubt"), (UNCLEAR, True, "in_doubt")],
+)
+def test_the_last_attempt(verdict: Verdict, unsettled: bool, status: str) -> None:
+    """A job that may have been accepted before is no failed one, whatever its last attempt came to."""
     for tries in (2, 5):
-        decision = decide(attempt(execution(tries=tries), verdict), policy(in_doubt="resend"), NOW)
+        one = execution(tries=tries, unsettled=unsettled)
+        decision = decide(attempt(one, verdict), policy(in_doubt="resend"), NOW)
         assert status_of(decision) == status
         assert decision.outcome is not None
         assert decision.outcome.problems == (Problem(verdict.code, None, verdict.message),)

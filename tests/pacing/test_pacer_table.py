@@ -284,6 +284,57 @@ def test_writes_leave_the_window_one_by_one(virtual: VirtualLoop) -> None:
     virtual.run_until_complete(body())
 
 
+def test_what_is_urgent_passes_those_who_wait_and_a_pause_of_the_api(virtual: VirtualLoop) -> None:
+    async def body() -> None:
+        pacer = Pacer(10)
+        await written(pacer)
+        pacer.pause_until(START + 60)
+        waiting = asyncio.create_task(written(pacer))
+        await asyncio.sleep(0.01)
+        (await pacer.acquire_urgent()).written()
+        assert (now(), waiting.done()) == (START + 0.01, False)
+        assert await waiting == near([START + 60])
+
+    virtual.run_until_complete(body())
+
+
+def test_what_is_urgent_keeps_the_limit_and_counts_towards_it(virtual: VirtualLoop) -> None:
+    async def body() -> None:
+        pacer = Pacer(2)
+        permits = [await pacer.acquire_urgent(), await pacer.acquire_urgent()]
+        assert pacer.next_at(now()) == math.inf
+        for permit in permits:
+            permit.written()
+        assert pacer.next_at(now()) == near(START + 1.0 + MARGIN)
+        (await pacer.acquire_urgent()).written()
+        assert now() == near(START + 1.0 + MARGIN)
+        assert (pacer.requests, pacer.most_in_window) == (3, 2)
+
+    virtual.run_until_complete(body())
+
+
+def test_what_is_urgent_waits_for_an_unwritten_request_and_for_resume(virtual: VirtualLoop) -> None:
+    async def body() -> None:
+        pacer = Pacer(1)
+        slow = await pacer.acquire()
+        urgent = asyncio.create_task(pacer.acquire_urgent())
+        await asyncio.sleep(5.2)
+        assert not urgent.done()
+        slow.cancel()
+        (await urgent).cancel()
+        assert START + 5.2 <= now() <= START + 5.2 + LOOK_AGAIN
+        await pacer.pause()
+        urgent = asyncio.create_task(pacer.acquire_urgent())
+        await asyncio.sleep(10)
+        assert not urgent.done()
+        at = now()
+        await pacer.resume()
+        await urgent
+        assert at <= now() <= at + LOOK_AGAIN
+
+    virtual.run_until_complete(body())
+
+
 def test_a_run_alone_paces_each_lane_by_itself(virtual: VirtualLoop) -> None:
     async def body() -> None:
         guard = Guard()

@@ -28,7 +28,7 @@ RUN: Final = b"{{bench.run}}"
 FIRST_NUMBER: Final = 1_000_000
 
 _NOTE: Final = {"identifiers": {"id": "{{bench.n}}"},
-                "message_data": {"run": "{{bench.run}}", "n": "{{bench.n}}", "total": "12.50"}}  # fmt: skip
+                "message_data": {"run": "{{bench.run}}", "n": "{{bench.n}}", "total": "12.50"}}
 _PAYLOADS: Final[dict[str, dict[str, object]]] = {
     "email": {"transactional_message_id": 1, "to": "bench-{{bench.n}}@example.com"},
     "sms": {"transactional_message_id": 2, "to": "+1555{{bench.n}}"},

@@ -36,10 +36,13 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(args)
     from sender.runtime.logs import set_up
     from sender.runtime.loop import run as run_loop
+    from sender.send.dry_run import rehearse
     from sender.send.send_run import send_jobs
 
     set_up(plan.settings.log_format, plan.settings.log_level)
-    return run_loop(send_jobs(plan))
+    if plan.settings.dry_run:
+        return rehearse(plan)
+    return run_loop(send_jobs(plan)).tell()  # outside of the loop a Ctrl-C ends even a write that nobody reads
 
 
 def make_plan(args: argparse.Namespace) -> SendPlan:
@@ -57,6 +60,8 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
         _keep_apart(inputs, outcomes, ledger)
     with _gathering(problems):
         state = state_of(settings)
+        if state and settings.adopt:
+            raise UsageError("--adopt takes another memory over into a ledger, not into a shared state")
         if state and settings.dry_run:
             raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:

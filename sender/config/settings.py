@@ -36,6 +36,9 @@ class Settings:
     region: str = _setting("us", "api", "choice", "the workspace's region", choices=("us", "eu"))
     base_url: str = _setting("", "api", "text", "another API than the region's, such as the sandbox", metavar="URL")
     allow_http: bool = _setting(False, "api", "flag", "allow a base URL with plain http to another machine")
+    proxy: str = _setting(
+        "", "api", "text", "http proxy to the API; default: HTTPS_PROXY and NO_PROXY; none = no proxy", metavar="URL"
+    )
     api_key_file: str = _setting("", "api", "path", "file that holds the App API key; read again when it is refused")
     timeout: float = _setting(20.0, "api", "seconds", "longest time of a whole attempt, in seconds")
     keep_alive: float = _setting(
@@ -65,7 +68,10 @@ class Settings:
     backoff: float = _setting(0.5, "retry", "seconds", "longest first wait before a retry, doubled each time")
     backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds")
     max_wait: float = _setting(900.0, "retry", "seconds", "longest Retry-After that a run waits for before it halts")
-    max_outage: float = _setting(3600.0, "retry", "seconds", "seconds without a success after which a run halts")
+    max_outage: float = _setting(
+        3600.0, "retry", "seconds",
+        "seconds in which the API takes nothing of what waits, after which a run halts",
+    )
     safe_statuses: tuple[int, ...] = _setting(
         [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried"
     )
@@ -97,6 +103,14 @@ class Settings:
         choices=("rejected", "in_doubt", "failed", "invalid"),
     )
     limit: int = _setting(0, "run", "limit", "jobs started in this run; 0 = all", metavar="N")
+    adopt: str = _setting("", "run", "path", "take over what this ledger or outcome log of another run knows")
+    send_again: bool = _setting(
+        False, "run", "flag", "send jobs that another memory knows as sent or in doubt, on your word"
+    )
+    max_rejected: str = _setting(
+        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them",
+        metavar="N|PERCENT",
+    )
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
 

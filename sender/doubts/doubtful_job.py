@@ -14,8 +14,8 @@ from sender.outcomes.outcome import Outcome
 
 if TYPE_CHECKING:
     from sender.engine.api_clock import ApiClock
+    from sender.jobs.status import Status
     from sender.ledger.ledger import Doubt
-    from sender.outcomes.outcome import Status
 
 PERSONAL: Final = ("identifiers", "to", "subject")
 MARK: Final = "person"
@@ -119,7 +119,7 @@ class DoubtfulJob:
             self.id, self.kind, status, detail.get("source", ""), detail.get("line", 0),
             attempts=detail.get("attempts", 0), problems=problems, meta=meta,
             warnings=tuple(Problem(*warning) for warning in detail.get("warnings", ())),
-            started_at=detail.get("started_at"), **facts,
+            started_at=detail.get("started_at"), written_at=detail.get("written_at"), **facts,
         )
 
 

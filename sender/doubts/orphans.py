@@ -58,5 +58,5 @@ def _record(doubt: Doubt, one: DoubtfulJob) -> FinalRecord:
 
 
 def _waiting(one: DoubtfulJob) -> WaitingTrigger:
-    facts = {name: one.detail.get(name) for name in ("id", "source", "line", "attempts", "started_at")}
+    facts = {name: one.detail.get(name) for name in ("id", "source", "line", "attempts", "started_at", "written_at")}
     return WaitingTrigger(one.key, one.content, one.resource_id, None, one.since, facts)

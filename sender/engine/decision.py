@@ -15,7 +15,8 @@ from sender.jobs.problem import Problem
 if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.lane_context import Policy
-    from sender.outcomes.outcome import Outcome, Status
+    from sender.jobs.status import Status
+    from sender.outcomes.outcome import Outcome
     from sender.transport.verdict import Verdict
 
 MOST_SHOWN: Final = 2000
@@ -31,7 +32,7 @@ class Attempt(NamedTuple):
     """Seconds from write to answer; None where no answer came."""
     body: bytes | None
     outage: bool
-    """Whether the lane's breaker was not closed when it ended."""
+    """Whether the API gave no sign at all when it ended: a failure then is none of the job's."""
     details: tuple[Problem, ...] = ()
     """What the API tells of a refused broadcast elsewhere."""
     queue_full: bool = False
@@ -64,7 +65,9 @@ def decide(attempt: Attempt, policy: Policy, now: float) -> Decision:
             return _ended(attempt, "in_doubt", policy, now)._replace(resendable=False)
         case "ambiguous" if policy.in_doubt != "resend" or execution.job.kind.lane != "send":
             return _ended(attempt, "in_doubt", policy, now)
-        case "halt_run" | "kind_refused":
+        case "kind_refused":
+            return _ended(attempt, "rejected", policy, now)
+        case "halt_run":
             return Decision(None, policy.backoff.delay(1), tries=execution.tries, refusals=execution.refusals)
     return _try_again(attempt, policy, now)
 
@@ -78,8 +81,8 @@ def _try_again(attempt: Attempt, policy: Policy, now: float) -> Decision:
     if not attempt.outage:
         tries += 1
     if tries >= policy.max_attempts:
-        maybe_sent = execution.doubted_since is not None and not execution.job.kind.repeatable
-        return _ended(attempt, "in_doubt" if verdict.what == "ambiguous" or maybe_sent else "failed", policy, now)
+        doubtful = verdict.what == "ambiguous" or execution.may_be_accepted
+        return _ended(attempt, "in_doubt" if doubtful else "failed", policy, now)
     return Decision(None, policy.backoff.delay(max(1, tries), verdict.retry_after), tries=tries, refusals=refusals)
 
 

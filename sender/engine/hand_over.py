@@ -6,8 +6,11 @@ that in doubt.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
+
+from sender.runtime.metrics import commit_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +70,16 @@ class HandOver:
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
         wall, marks = self._context.wall(), self._context.clock.marks()
-        refused = await self._context.ledger.hand_over([execution.claim(wall, marks) for execution in batch])
+        try:
+            with commit_time(self._context.observer, "hand_over"):
+                refused = await self._context.ledger.hand_over([execution.claim(wall, marks) for execution in batch])
+        except asyncio.CancelledError:
+            self.ready.extend(batch)  # the ledger may have them: `release` takes that back
+            raise
+        except BaseException:
+            for execution in batch:
+                self._backlog.leave(execution)
+            raise
         for execution in batch:
             record = refused.get(execution.job.key)
             if record is None:
@@ -81,6 +93,6 @@ class HandOver:
         left = list(self.ready)
         self.ready.clear()
         if left:
-            await self._context.ledger.release([execution.job.key for execution in left])
+            await self._context.release([execution.job.key for execution in left])
         for execution in left:
             self._backlog.leave(execution)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from sender.jobs.payload import person_of, read_payload
 from sender.ledger import FinalRecord, HandOverRecord
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sender.engine.api_clock import ClockMarks
     from sender.jobs.job import Job
     from sender.jobs.problem import Problem
-    from sender.outcomes.outcome import Status
+    from sender.jobs.status import Status
     from sender.runtime.tracing import JobSpan
 
 LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
@@ -27,6 +28,13 @@ See docs/api.md, "Reading the API".
 """
 UNTEMPLATED = 1
 """Emails without a template are counted as message 1 (docs/api.md, "Email")."""
+
+
+class JobOwner(Protocol):
+    """Whoever gave jobs to a lane, and may take them back."""
+
+    def may_start(self, execution: JobExecution) -> bool:
+        """Asked before each try: whether it is still wanted; if not, the lane drops the job at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,14 +52,14 @@ class JobExecution:
     """Unix seconds of the first attempt."""
     tried_at: float | None = None
     """Unix seconds of the last attempt."""
+    written_at: float | None = None
+    """Unix seconds at which the last attempt that was written was written."""
     due: float = 0.0
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
     """See `template_of`; known once it was handed over."""
-    withdrawn: bool = False
-    """Whether it was given back to where it came from while it waited; it is not started any more."""
-    in_lane: bool = False
-    """Whether a lane has it, from its acceptance to its end, or until it is dropped or left."""
+    owner: JobOwner | None = None
+    """Whoever may take the job back while a lane has it."""
     span: JobSpan = NOBODY
     """Where its attempts are traced."""
     doubted: bool = False
@@ -60,6 +68,20 @@ class JobExecution:
     """Unix seconds of the first attempt of this run that may have been accepted, and of which no end is known."""
     clock_steps: int | None = None
     """`ApiClock.steps` at the first such attempt, else at the last one."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its owner has taken it back while it waited; it is not started any more."""
+        return self.owner is not None and not self.owner.may_start(self)
+
+    @property
+    def may_be_accepted(self) -> bool:
+        """Whether an attempt of this run may have been accepted, and repeating it is not the same as once."""
+        return self.doubted_since is not None and not self.job.kind.repeatable
+
+    def expired(self, wall: float) -> bool:
+        """Whether its time was over at these unix seconds."""
+        return self.job.expires_at is not None and wall > self.job.expires_at
 
     @property
     def resource(self) -> str | None:
@@ -108,6 +130,7 @@ class JobExecution:
             warnings=job.warnings,
             meta=job.meta,
             started_at=self.started_at,
+            written_at=self.written_at,
             **facts,
         )
 
@@ -131,9 +154,11 @@ class JobExecution:
         self, since: float | None, until: float | None = None, marks: ClockMarks | None = None
     ) -> bytes:
         job = self.job
-        payload = orjson.loads(job.body)
+        payload = read_payload(job.body) if job.kind.lane == "send" else {}
         self.template = template_of(payload)
         detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
+        if "identifiers" in detail:
+            detail["identifiers"] = person_of(payload, job.body)
         detail.update(
             id=job.id,
             kind=job.kind.name,
@@ -142,10 +167,11 @@ class JobExecution:
             line=job.line,
             attempts=self.attempts,
             started_at=self.started_at,
+            written_at=self.written_at,
             since=since,
             until=until,
-            **(marks or {}),
         )
+        detail.update(marks or {})
         if job.meta is not None:
             detail["meta"] = orjson.Fragment(job.meta)
         if job.warnings:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sender.engine.api_clock import ApiClock
 from sender.engine.backoff import Backoff
 from sender.engine.kind_gate import KindGate
-from sender.runtime.metrics import NoMetrics
+from sender.runtime.metrics import NoMetrics, commit_time
 from sender.transport.verdict import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.errors import HaltError
@@ -46,8 +46,8 @@ class Api(Protocol):
     async def send(self, request: Request, wire: Wire) -> Reply:
         """One request; raises TransportFault."""
 
-    async def probe(self) -> bool:
-        """A harmless look whether the API answers."""
+    async def probe(self) -> str | None:
+        """A harmless look whether the API answers: None when it does, else what was seen."""
 
 
 class LaneListener(Protocol):
@@ -81,7 +81,7 @@ class Policy:
     max_wait: float = 900.0
     """Longest Retry-After that is waited for, in seconds."""
     max_outage: float = 3600.0
-    """Seconds without a success after which the run halts."""
+    """Seconds, while work waits, in which the API takes nothing, after which the run halts; infinite: it waits."""
     in_doubt: InDoubt = "hold"
     log_bodies: bool = False
     """Whether the answer to a job that was not sent stands in its outcome."""
@@ -101,3 +101,8 @@ class LaneContext:
     observer: Observer = field(default_factory=NoMetrics)
     wall: Callable[[], float] = time.time
     clock: ApiClock = field(default_factory=ApiClock)
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """Take back the hand-over of jobs of which surely nothing was accepted."""
+        with commit_time(self.observer, "release"):
+            await self.ledger.release(keys)

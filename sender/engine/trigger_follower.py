@@ -25,6 +25,7 @@ from sender.jobs.problem import Problem
 from sender.ledger.ledger import FinalRecord
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.runtime.long_step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,10 @@ class TriggerFollower:
         if outcome.finished_at is not None and execution.tried_at is not None:
             at -= max(0.0, outcome.finished_at - execution.tried_at)
         facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
-                 "started_at": execution.started_at, "words": b64encode(words_of(job.body)).decode()}
+                 "started_at": execution.started_at, "written_at": execution.written_at}
+        words = await run_step(len(job.body), words_of, job.body)
+        if words is not None:
+            facts["words"] = b64encode(words).decode()
         if job.meta is not None:
             facts["meta"] = job.meta.decode()
         self._waiting.put(WaitingTrigger(job.key, job.content, job.path_ids[0], trigger, at, facts))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from sender.config.settings import DEFAULTS
 from sender.engine.api_clock import ApiClock
@@ -23,6 +24,7 @@ from sender.pacing.pacer import LocalPacers
 from sender.runtime.metrics import NoMetrics
 from sender.transport import TransportFault
 from sender.transport.http_transport import HttpTransport
+from sender.transport.proxy import proxy_for
 from sender.transport.verdict import Rules
 
 if TYPE_CHECKING:
@@ -40,7 +42,10 @@ MOST_JOBS: Final = 2000
 """Jobs that wait in a lane's memory, whatever their size."""
 SPARE_CONNECTIONS: Final = 16
 MOST_WARM: Final = 20
-PROBE_TIMEOUT: Final = 5.0
+PROBE_TIMEOUT: Final = 4.0
+"""Seconds; less than the time between probes."""
+
+log = structlog.get_logger()
 
 
 class Workspace:
@@ -60,12 +65,12 @@ class Workspace:
         joins: bool = False,
         observer: Observer | None = None,
     ) -> None:
-        self._observer = observer or NoMetrics()
+        self.observer = observer or NoMetrics()
         self._settings = settings
         self._key = key
         self._wall = wall
         self.clock = ApiClock(wall)
-        self._kinds = KindGate()
+        self._kinds = KindGate(_tell_closed)
         self.lanes: dict[LaneName, Lane] = {}
         self.triggers: TriggerFollower | None = None
         self.transport = HttpTransport(
@@ -74,6 +79,7 @@ class Workspace:
             timeout=settings.timeout,
             keep_alive=settings.keep_alive,
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
+            proxy=proxy_for(base_url, settings.proxy),
         )
         self.send = self.transport.send
         self._rates = _rates_of(settings)
@@ -101,7 +107,7 @@ class Workspace:
         """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
         context = LaneContext(
-            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self._observer, wall=self._wall,
+            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall,
             clock=self.clock,
         )
         self.triggers = TriggerFollower(
@@ -137,14 +143,15 @@ class Workspace:
         """Open connections ahead of the first jobs."""
         await self.transport.warm(min(MOST_WARM, self._settings.concurrency))
 
-    async def probe(self) -> bool:
-        """Whether the API answers at all."""
+    async def probe(self) -> str | None:
+        """See `Api.probe`: one GET, past whatever else waits for the app lane."""
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
-                reply = await self.reader.get(WORKSPACES)
-        except (TransportFault, TimeoutError):
-            return False
-        return reply.status < 500
+            reply = await self.reader.probe(WORKSPACES, PROBE_TIMEOUT)
+        except TransportFault as fault:
+            return fault.message
+        except TimeoutError:
+            return f"a GET had no answer within {PROBE_TIMEOUT:g} s"
+        return None if reply.status < 500 else f"a GET was answered {reply.status}"
 
     def figures(self, name: LaneName) -> LaneFigures:
         """What a lane did."""
@@ -154,8 +161,8 @@ class Workspace:
         return LaneFigures(pacer.requests, rate, pacer.most_in_window, self.lanes[name].http_429)
 
     @property
-    def closed_kinds(self) -> set[str]:
-        """Kinds that the API does not allow."""
+    def closed_kinds(self) -> dict[str, str]:
+        """Kinds that the API does not take, and what it said."""
         return self._kinds.closed
 
     def _demand(self, name: LaneName) -> Demand:
@@ -163,6 +170,10 @@ class Workspace:
         lane = self.lanes.get(name)
         high, normal, low = lane.demand if lane is not None else (0, 0, 0)
         return high, normal + (self.reader.waiting if name == "app" else 0), low
+
+
+def _tell_closed(kind: str, said: str) -> None:
+    log.error("the API takes no jobs of this kind; the others go on", kind=kind, because=said)
 
 
 def _rates_of(settings: Settings) -> dict[LaneName, float]:

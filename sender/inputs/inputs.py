@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sender.errors import InputError, UsageError
@@ -13,7 +14,7 @@ from sender.inputs.lines import MOST_LINE
 from sender.inputs.streams import StreamInput, refuse_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sender.inputs import LaneOf
     from sender.jobs.job import Line
@@ -46,7 +47,6 @@ class Inputs:
     def __init__(self, opened: Sequence[InputFile | StreamInput]) -> None:
         self._opened = opened
         self._feeds: list[InputsFeed] = []
-        self._progress: Callable[[int, int | None], None] | None = None
         self._stopped = False
 
     @property
@@ -55,18 +55,18 @@ class Inputs:
         return self._opened
 
     @property
-    def size(self) -> int | None:
-        """Bytes in all, or None when a stream is among them."""
-        sizes = [one.size for one in self._opened if isinstance(one, InputFile)]
-        return sum(sizes) if len(sizes) == len(self._opened) else None
+    def file_names(self) -> tuple[str, ...]:
+        """Those that are files, and can be read a second time."""
+        return tuple(one.name for one in self._opened if isinstance(one, InputFile))
 
-    def on_progress(self, callback: Callable[[int, int | None], None]) -> None:
-        """See `Source.on_progress`."""
-        self._progress = callback
+    @property
+    def unread(self) -> int:
+        """Lines of streams that came in, and nobody has taken: they have to be given again."""
+        return sum(one.unread for one in self._opened if isinstance(one, StreamInput))
 
     def feed(self, lane: LaneName, lane_of: LaneOf) -> InputsFeed:
         """See `Source.feed`."""
-        feed = InputsFeed(self._opened, lane, lane_of, self._tell)
+        feed = InputsFeed(self._opened, lane, lane_of)
         if self._stopped:
             feed.stop()
         self._feeds.append(feed)
@@ -86,26 +86,14 @@ class Inputs:
         for one in self._opened:
             one.close()
 
-    def _tell(self, place: int) -> None:
-        if self._progress is not None:
-            self._progress(place, self.size)
-
 
 class InputsFeed:
     """One lane's lines over all inputs."""
 
-    def __init__(
-        self,
-        inputs: Sequence[InputFile | StreamInput],
-        lane: LaneName,
-        lane_of: LaneOf,
-        tell: Callable[[int], None],
-    ) -> None:
+    def __init__(self, inputs: Sequence[InputFile | StreamInput], lane: LaneName, lane_of: LaneOf) -> None:
         self._lane = lane
         self._waiting = list(inputs)
         self._lane_of = lane_of
-        self._tell = tell
-        self._before = 0
         self._current: FileFeed | StreamInput | None = None
         self._stopped = False
 
@@ -136,9 +124,7 @@ class InputsFeed:
             return False
         following = self._waiting.pop(0)
         if isinstance(following, InputFile):
-            before = self._before
-            self._before += following.size
-            self._current = FileFeed(following, self._lane, self._lane_of, lambda place: self._tell(before + place))
+            self._current = FileFeed(following, self._lane, self._lane_of)
         else:
             following.use(self._lane_of)
             self._current = following
@@ -146,6 +132,8 @@ class InputsFeed:
 
 
 def _open(name: str, most_line: int) -> InputFile | StreamInput:
+    if name != STDIN and _is_fifo(name):
+        return StreamInput(name, None, most_line=most_line)
     handle = _open_stdin() if name == STDIN else _open_file(name)
     mode = os.fstat(handle).st_mode
     if stat.S_ISDIR(mode):
@@ -169,6 +157,14 @@ def _open_file(name: str) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _is_fifo(name: str) -> bool:
+    """Whether opening it would wait for a writer, and nobody could stop that."""
+    try:
+        return Path(name).is_fifo() and os.access(name, os.R_OK)
+    except OSError:
+        return False
 
 
 def _open_stdin() -> int:

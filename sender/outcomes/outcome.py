@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 if TYPE_CHECKING:
     from sender.jobs.problem import Problem
-
-Status = Literal["sent", "invalid", "rejected", "failed", "in_doubt", "duplicate"]
-STATUSES: Final[tuple[Status, ...]] = ("sent", "invalid", "rejected", "failed", "in_doubt", "duplicate")
+    from sender.jobs.status import Status
 
 
 class Outcome(NamedTuple):
@@ -36,6 +34,8 @@ class Outcome(NamedTuple):
     """What the API answered that is worth keeping: `delivery_id`, `queued_at`, `trigger_id`…"""
     started_at: float | None = None
     """Unix seconds at which the first attempt began."""
+    written_at: float | None = None
+    """Unix seconds at which the request was written, that of the last attempt that got so far; None if none did."""
     finished_at: float | None = None
     latency_ms: float | None = None
     """From the last attempt's write to its answer."""
@@ -60,6 +60,8 @@ class Outcome(NamedTuple):
             record["meta"] = orjson.Fragment(self.meta)
         if self.started_at is not None:
             record["started_at"] = _timestamp(self.started_at)
+        if self.written_at is not None:
+            record["written_at"] = _timestamp(self.written_at)
         if self.finished_at is not None:
             record["finished_at"] = _timestamp(self.finished_at)
         if self.latency_ms is not None:

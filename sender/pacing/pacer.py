@@ -108,18 +108,20 @@ class Pacer(WriteCounter):
 
     def next_at(self, now: float) -> float:
         """See `Pace.next_at`."""
+        free_at = self._free_at(now)
+        return free_at if self.paused else max(free_at, self._next_slot, self._not_before)
+
+    def _free_at(self, now: float) -> float:
+        """When the window has a place, whoever takes it."""
         span = self._window + MARGIN + self._spread
         while self._written and self._written[0] + span <= now:
             self._written.popleft()
         if self.paused:
             return now + LOOK_AGAIN
-        earliest = max(self._next_slot, self._not_before)
         over = self._unwritten + len(self._written) - self._limit
         if over < 0:
-            return earliest
-        if over >= len(self._written):
-            return math.inf
-        return max(earliest, self._written[over] + span)
+            return -math.inf
+        return math.inf if over >= len(self._written) else self._written[over] + span
 
     async def acquire(self) -> Permit:
         """See `Pace.acquire`."""
@@ -134,6 +136,13 @@ class Pacer(WriteCounter):
                 return self._take(now)
         finally:
             self._asking -= 1
+
+    async def acquire_urgent(self) -> Permit:
+        """See `Pace.acquire_urgent`."""
+        while (at := self._free_at(now := self._loop.time())) > now:  # noqa: ASYNC110 - it waits for an instant
+            await asyncio.sleep(min(at - now, LOOK_AGAIN))
+        self._unwritten += 1
+        return Permit(self._end_permit)
 
     def _take(self, now: float) -> Permit:
         step = self._step

@@ -8,23 +8,29 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 import structlog
 
 from sender.engine.preflight import TemplateCheck
-from sender.errors import HaltError, OutputError, SenderError, UsageError
-from sender.inputs.inputs import open_inputs
+from sender.errors import HaltError, InputError, UsageError
+from sender.inputs.inputs import all_lines, open_inputs
+from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
+from sender.runtime.screen import SCREEN
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
+from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
-from sender.session.stores import shown_memory
+from sender.session.other_memories import OtherMemories, find_memories
+from sender.session.stores import host_of, shown_memory
 from sender.validation import Options
 from sender.validation.parser import Parser
 
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
+    from sender.inputs import Feed
     from sender.inputs.inputs import Inputs
     from sender.ledger import JobRecord
     from sender.outcomes.recorder import FinishedJob
@@ -46,12 +53,26 @@ OTHERS_WAIT: Final = 60.0
 log = structlog.get_logger()
 
 
-async def send_jobs(plan: SendPlan) -> int:
-    """Do it all; returns the exit status, raises UsageError before anything is sent."""
-    if plan.settings.dry_run:
-        from sender.send.dry_run import rehearse
+class RunEnd(NamedTuple):
+    """What a run has to say at its end."""
 
-        return rehearse(plan)
+    status: int
+    """Exit status."""
+    summary: str
+    reasons: tuple[str, ...]
+    """Why it did not come to its end."""
+
+    def tell(self) -> int:
+        """Print it, and return the exit status."""
+        sys.stdout.write(f"{self.summary}\n")
+        sys.stdout.flush()
+        for reason in self.reasons:
+            SCREEN.write(f"sender: {reason}\n")
+        return self.status
+
+
+async def send_jobs(plan: SendPlan) -> RunEnd:
+    """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
     async with aclosing(open_inputs(plan.inputs)) as inputs:
         with StopSignals(stop):
@@ -69,41 +90,73 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: list[Intake] = []
-        self._late: SenderError | None = None
+        self._late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
-        self._bytes = (0, inputs.size)
+        self._line_count = LineCount(inputs.files)
         self._books = Books()
+        self._stop_rule = MostRejected.parse(plan.settings.max_rejected)
+        self._session: Session | None = None
         self._tally = Tally(self._books, plan.settings.limit or None)
 
-    async def execute(self) -> int:
-        """From the preflight to the exit status."""
+    async def execute(self) -> RunEnd:
+        """From the preflight to what there is to say."""
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
+            self._session = session
             try:
                 await self._work(session, seen)
+            except UsageError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:
-        session.supervise(Progress(self._snapshot, shown=self._settings.progress).run(), "progress", ends=True)
+        progress = Progress(partial(self._snapshot, session), shown=self._settings.progress)
+        session.supervise(progress.run(), "progress", ends=True)
+        options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
+        parser = Parser(self._settings.kind, options)
+        others = None if self._settings.send_again else await self._refuse_known(session, parser)
         if not session.ended:
             await session.workspace.warm()
         session.start()
-        await self._feed_lanes(session, seen)
+        session.supervise(self._line_count.run(), "line count", ends=True)
+        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.get), others)
+        if others is not None:
+            others.close()
         await session.drain()
         await self._wait_for_others(session)
         await session.settle()
 
-    async def _feed_lanes(self, session: Session, seen: Preflight) -> None:
-        options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
-        parser, check = Parser(self._settings.kind, options), TemplateCheck(seen.templates)
-        self._inputs.on_progress(self._note_place)
+    async def _refuse_known(self, session: Session, parser: Parser) -> OtherMemories | None:
+        """UsageError when another memory knows jobs of the files; returns what the streams are held against."""
+        plan, files = self._plan, self._inputs.file_names
+        workspace = await session.ledger.get_note("workspace")
+        memories = await asyncio.to_thread(
+            find_memories, plan.ledger, plan.outcomes, [Path(name) for name in files], host_of(plan.base_url),
+            None if workspace is None else workspace.decode(),
+        )
+        if not memories:
+            return None
+        others = OtherMemories(memories, session.ledger, parser)
+        if files:
+            log.info("comparing with other memories", memories=len(others))
+            await others.refuse(all_lines(files), lambda: session.ended)
+        if len(files) < len(plan.inputs):
+            return others
+        others.close()
+        return None
+
+    async def _feed_lanes(
+        self, session: Session, parser: Parser, templates: TemplateCheck, others: OtherMemories | None
+    ) -> None:
         feeding = []
         for name, lane in session.workspace.lanes.items():
-            feed = self._inputs.feed(name, parser.lane_of)
+            feed: Feed = self._inputs.feed(name, parser.lane_of)
+            if others is not None:
+                feed = others.guard(feed)
             retry = frozenset(self._settings.retry)
-            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, check=check)
+            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, templates=templates)
             self._intakes.append(intake)
             feeding.append(session.supervise(self._feed(intake), f"intake {name}", ends=True))
         await asyncio.wait(feeding)
@@ -112,12 +165,13 @@ class SendRun(Listener):
         """What breaks an input ends the reading; what was read goes on."""
         try:
             await intake.run()
-        except OutputError:
-            raise
-        except SenderError as error:
-            self._late = self._late or error
-            if not isinstance(error, HaltError):
+            if self._tally.full:  # a stream that stays open would never end for the other lanes
                 self._inputs.stop()
+        except InputError as error:
+            self._late = self._late or error
+        except UsageError as error:
+            self._late = self._late or error
+            self._inputs.stop()
 
     async def _wait_for_others(self, session: Session) -> None:
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
@@ -141,6 +195,8 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
+        if self._session is not None and (error := self._stop_rule.broken(self._books)) is not None:
+            self._session.halt(error)
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `FrontEnd.on_refused`: the job counts as the other replica leaves it, or as not started here."""
@@ -162,16 +218,20 @@ class SendRun(Listener):
         del now
         self._inputs.stop()
 
-    def _note_place(self, place: int, size: int | None) -> None:
-        self._bytes = (max(place, self._bytes[0]), size)
+    def _snapshot(self, session: Session) -> Snapshot:
+        statuses, count = self._books.statuses, self._line_count
+        return Snapshot(
+            total=self._tally.most(count.total), countable=count.countable, done=self._books.ended,
+            sent=statuses["sent"], sent_before=self._books.sent_before, invalid=statuses["invalid"],
+            rejected=statuses["rejected"], failed=statuses["failed"], in_doubt=statuses["in_doubt"],
+            in_hand=session.in_hand, stopping=self._stop.asked,
+        )
 
-    def _snapshot(self) -> Snapshot:
-        books = self._books
-        sent = books.statuses["sent"]
-        return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
-
-    def _finish(self, session: Session) -> int:
+    def _finish(self, session: Session) -> RunEnd:
         books, recorder = self._books, session.recorder
+        unread = 0 if self._tally.full else self._inputs.unread
+        books.read += unread
+        books.not_started += unread
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
         books.not_started += self._elsewhere() + recorder.dropped + unclaimed
         if books.balance > 0:
@@ -187,17 +247,18 @@ class SendRun(Listener):
             raise self._late
         closed = session.workspace.closed_kinds
         stopped = session.halted is not None or self._stop.asked or bool(closed)
+        if stopped:
+            books.count_unread(self._line_count.total)
         status = exit_status(books, halted=stopped, errors_late=self._late is not None)
-        self._print(status)
-        for kind in sorted(closed):
-            sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
+        reasons = [f"the API takes no jobs of kind {kind}: {said}. Those that are left were not sent; the same command "
+                   "takes them up" for kind, said in sorted(closed.items())]
         if session.halted is not None or self._late is not None:
-            sys.stderr.write(f"sender: {session.halted or self._late}\n")
-        return status
+            reasons.append(str(session.halted or self._late))
+        return RunEnd(status, self._summary(status), tuple(reasons))
 
-    def _print(self, status: int) -> None:
+    def _summary(self, status: int) -> str:
         summary = self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        text = orjson.dumps(summary).decode() if self._settings.json else summary_text(summary, status)
-        sys.stdout.write(text + "\n")
+        as_json = self._settings.json
+        return orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)

@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 from yarl import URL
 
-from sender.transport import Reply, Request, TransportFault, Wire
+from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from sender.transport.deadlines import Deadlines
 from sender.transport.request_heads import RequestHeads
 
@@ -58,21 +60,25 @@ class HttpTransport:
         timeout: float = 20.0,
         connections: int = 256,
         keep_alive: float = KEEP_ALIVE,
-        most_answer: int = MOST_ANSWER,
         tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         base = URL(base_url, encoded=True)
-        self._heads = RequestHeads(base.host_port_subcomponent or "", base.raw_path.rstrip("/"), api_key)
+        via = None if proxy is None else URL(proxy)
+        self._heads = _heads(base, via, api_key)
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
-        self._most_answer = most_answer
         self._connector = aiohttp.TCPConnector(
             limit=connections, keepalive_timeout=keep_alive, ssl=tls if tls is not None else True
         )
         self._session = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
         # Connecting is the connector's public method, but only a request of a session can ask for it.
-        self._any_request = aiohttp.ClientRequest("GET", base, loop=self._loop, session=self._session)
+        self._any_request = aiohttp.ClientRequest(
+            "GET", base, loop=self._loop, session=self._session, proxy=None if via is None else via.with_user(None),
+            # aiohttp puts the Host in by itself, too late: pooled connections are told apart by these headers.
+            proxy_headers=CIMultiDict({"Host": base.host_port_subcomponent or "", **_login(via)}),
+        )
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         """See `Transport.send`."""
@@ -95,6 +101,9 @@ class HttpTransport:
     async def _exchange(self, request: Request, wire: Wire) -> Reply:
         head = self._heads.of(request)
         connection = await self._connect()
+        if wire.may_write is not None and not wire.may_write():
+            connection.release()
+            raise _fault(WITHHELD, wire, "the request was held back before its first byte")
         writing: asyncio.Task[None] | None = None
         try:
             protocol, socket = _ends_of(connection)
@@ -104,7 +113,7 @@ class HttpTransport:
             _stamp(wire, self._loop.time())
             if len(body) > PIECE:
                 writing = self._loop.create_task(_write_rest(protocol, body))
-            reply = await self._read(protocol, wire, request.most_answer or self._most_answer)
+            reply = await self._read(protocol, wire, request.most_answer or MOST_ANSWER)
         except BaseException:
             connection.close()
             raise
@@ -163,6 +172,22 @@ class HttpTransport:
         await self._session.close()
 
 
+def _heads(base: URL, proxy: URL | None, api_key: Callable[[], str]) -> RequestHeads:
+    """Behind a proxy a plain http request names its whole URL, and the login; an https one goes through a tunnel."""
+    prefix = base.raw_path.rstrip("/")
+    if proxy is None or base.scheme == "https":
+        return RequestHeads(base.host_port_subcomponent or "", prefix, api_key)
+    more = "".join(f"{name}: {value}\r\n" for name, value in _login(proxy).items())
+    return RequestHeads(base.host_port_subcomponent or "", f"{base.origin()}{prefix}", api_key, more)
+
+
+def _login(proxy: URL | None) -> dict[str, str]:
+    if proxy is None or proxy.user is None:
+        return {}
+    login = b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    return {"Proxy-Authorization": f"Basic {login}"}
+
+
 def _ends_of(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
     """Where its answers come in, and where requests go out."""
     protocol = connection.protocol
@@ -206,6 +231,10 @@ def _translate(error: Exception, wire: Wire) -> TransportFault:
         return _fault("dns_failed", wire, "the API's host name could not be resolved")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return _fault("tls_failed", wire, f"TLS failed: {_reason(error)}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _fault("connect_failed", wire, f"the proxy refuses to connect to the API ({error.status})")
+    if wire.written_at is None and isinstance(error, aiohttp.ClientProxyConnectionError):
+        return _fault("connect_failed", wire, f"no connection to the proxy: {_reason(error)}")
     if wire.written_at is None and isinstance(error, aiohttp.ClientConnectorError):
         return _fault("connect_failed", wire, f"no connection to the API: {_reason(error)}")
     if wire.written_at is None:

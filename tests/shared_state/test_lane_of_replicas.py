@@ -14,7 +14,7 @@ from sender.engine.lane_context import LaneContext, Policy
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.shared_state.state_url import open_state
-from tests.engine.test_lane import OK, World, work_off
+from tests.engine.world import OK, World, work_off
 from tests.shared_state.replica import declare, most_in_any
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -316,3 +318,165 @@ def test_kill_9_a_dozen_times(tmp_path: Path) -> None:
     assert tally.good, str(tally)
     assert tally.kills >= 5
     assert tally.settled == tally.in_doubt
+
+
+def twins(*names: str) -> list[dict[str, Any]]:
+    """The same message to the same person, wanted several times."""
+    return [{**email(1), "id": name} for name in names]
+
+
+def lose_answers(sandbox: Sandbox, cwd: Path, jobs: list[dict[str, Any]], *arguments: str) -> None:
+    """These jobs are accepted in order, and stay in doubt."""
+    write_jobs(cwd / "jobs.jsonl", jobs)
+    fault(sandbox, "reset_after", count=len(jobs))
+    assert send(sandbox, cwd, "--rate", "20", "--no-reconcile", *arguments)[1]["in_doubt"] == len(jobs)
+
+
+def refuse_darkly(sandbox: Sandbox, cwd: Path, jobs: list[dict[str, Any]]) -> None:
+    """The last of these jobs is not accepted, and stays in doubt."""
+    write_jobs(cwd / "jobs.jsonl", jobs)
+    fault(sandbox, "status", status=500, count=1)
+    send(sandbox, cwd, "--rate", "20", "--no-reconcile")
+
+
+def test_a_job_closed_by_hand_may_have_made_what_another_is_looking_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    """X was closed with `--settle sent X`, and Y became `sent` with X's delivery."""
+    lose_answers(sandbox, tmp_path, twins("x"))
+    refuse_darkly(sandbox, tmp_path, twins("x", "y"))
+    assert reconcile(sandbox, tmp_path, "--settle", "sent", "x")[0] == 1
+    status, found = reconcile(sandbox, tmp_path)
+    (y,) = found["jobs"]
+    made = sandbox.messages[0]["delivery_id"]
+    assert (status, y["id"], y["status"], y["shown"], y["rivals"]) == (1, "y", "in_doubt", [made], ["x"])
+    assert "--settle sent ID=DELIVERY_ID" in y["because"]
+    status, found = reconcile(sandbox, tmp_path, "--settle", "sent", f"x={made}")
+    assert (status, found["jobs"][0]) == (1, {"id": "x", "status": "sent", "delivery_id": made})
+    status, found = reconcile(sandbox, tmp_path)
+    assert (status, found["in_doubt"]) == (1, 1)
+    assert "rivals" not in found["jobs"][0]
+    assert "shown" not in found["jobs"][0], "the delivery has its owner"
+    for taken in (f"y={made}", "x=", "y=", "nobody=d"):
+        assert reconcile(sandbox, tmp_path, "--settle", "sent", taken)[0] == 2
+    assert reconcile(sandbox, tmp_path, "--settle", "failed", "y=d")[0] == 2
+
+
+def test_a_job_sent_again_may_have_made_what_another_is_looking_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    """X was sent again with `--retry in_doubt`, and Y got the delivery of its first attempt."""
+    lose_answers(sandbox, tmp_path, twins("x"))
+    assert send(sandbox, tmp_path, "--retry", "in_doubt", "--no-reconcile")[1]["sent"] == 1
+    refuse_darkly(sandbox, tmp_path, twins("x", "y"))
+    status, found = reconcile(sandbox, tmp_path)
+    (y,) = found["jobs"]
+    assert (status, y["rivals"], y["shown"]) == (1, ["x"], [sandbox.messages[0]["delivery_id"]])
+    status, found = reconcile(sandbox, tmp_path, "--settle", "sent", f"x={y['shown'][0]}")
+    assert holding(tmp_path)["x"]["delivery_id"] == sandbox.messages[1]["delivery_id"], "the one that is known stays"
+
+
+def test_a_delivery_is_bound_by_hand(sandbox: Sandbox, tmp_path: Path) -> None:
+    jobs = [*twins("x"), {**email(2), "id": "x=y"}]
+    lose_answers(sandbox, tmp_path, jobs)
+    made = [message["delivery_id"] for message in sandbox.messages]
+    pairs = (f"x={made[0]}", f"x=y={made[1]}")
+    assert reconcile(sandbox, tmp_path, "--settle", "sent", *pairs)[0] == 0
+    after = holding(tmp_path)
+    assert [after[name]["delivery_id"] for name in ("x", "x=y")] == made
+
+
+def test_another_senders_delivery_is_not_adopted(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The job was not accepted, another service sent the same, and the job became `sent`."""
+    (tmp_path / "theirs").mkdir()
+    refuse_darkly(sandbox, tmp_path, twins("x"))
+    theirs = [*twins("a"), *(email(number) for number in range(2, 5))]
+    write_jobs(tmp_path / "theirs" / "jobs.jsonl", theirs)
+    write_jobs(tmp_path / "jobs.jsonl", twins("x"))
+    status, summary = send(sandbox, tmp_path / "theirs", "--rate", "20")
+    assert (status, summary["sent"]) == (0, 4)
+    status, found = reconcile(sandbox, tmp_path, "--reconcile-lag", "8")
+    (x,) = found["jobs"]
+    assert (status, x["status"]) == (1, "in_doubt")
+    assert "another sender" in x["because"]
+    assert x["shown"][0] == sandbox.messages[0]["delivery_id"]
+    assert len(x["shown"]) == 2
+
+
+SET_CLOCK = (
+    "import os, time\n"
+    "real = time.time\n"
+    "def now():\n"
+    "    return real() + float(os.environ['CLOCK_STEP'])\n"
+    "time.time = now\n"
+)
+
+
+def test_a_clock_that_was_set_between_two_runs(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The clock went on by ten minutes, the doubtful job was looked for there, called absent, and sent again."""
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch" / "sitecustomize.py").write_text(SET_CLOCK)
+    path = f"{tmp_path / 'patch'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+
+    def at(step: float, *arguments: str) -> Any:
+        return sender(*arguments, "--base-url", sandbox.url, cwd=tmp_path, PYTHONPATH=path, CLOCK_STEP=str(step))
+
+    write_jobs(tmp_path / "jobs.jsonl", [email(1)])
+    fault(sandbox, "reset_after", count=1)
+    done = at(-600, "send", "jobs.jsonl", *QUICK, "--no-reconcile")
+    assert json.loads(done.stdout)["in_doubt"] == 1, done.stderr
+    write_jobs(tmp_path / "jobs.jsonl", [email(1), email(2)])
+    done = at(0, "send", "jobs.jsonl", *QUICK, "--in-doubt", "resend-if-absent")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["failed"]) == (0, 0), done.stderr
+    assert sandbox.numbers() == [1, 2]
+    assert holding(tmp_path)["job-1"]["delivery_id"] == sandbox.messages[0]["delivery_id"], "by the API's own clock"
+
+
+def test_an_absent_job_after_the_clock_was_set_stays_open(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch" / "sitecustomize.py").write_text(SET_CLOCK)
+    path = f"{tmp_path / 'patch'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    write_jobs(tmp_path / "jobs.jsonl", [email(1), email(2)])
+    fault(sandbox, "status", status=500, count=1)
+    sender("send", "jobs.jsonl", "--base-url", sandbox.url, *QUICK, "--rate", "20", "--no-reconcile", cwd=tmp_path,
+           PYTHONPATH=path, CLOCK_STEP="-600")
+    status, found = reconcile(sandbox, tmp_path)
+    assert (status, found["in_doubt"]) == (1, 1)
+    assert "clock" in found["jobs"][0]["because"]
+
+
+def test_a_lost_descheduling_was_done(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The answer was lost, the API said `not scheduled` to the next try, and the job ended `rejected`."""
+    at = int(time.time()) + 86400
+    schedule = {"id": "on", "kind": "newsletter_schedule", "newsletter_id": 1,
+                "payload": {"scheduled_at": at, "timezone": "UTC"}}
+    off = {"id": "off", "kind": "newsletter_schedule", "newsletter_id": 1, "payload": {"scheduled_at": 0}}
+    write_jobs(tmp_path / "jobs.jsonl", [schedule])
+    assert send(sandbox, tmp_path, *PATIENT)[0] == 0
+    write_jobs(tmp_path / "jobs.jsonl", [schedule, off])
+    fault(sandbox, "reset_after", count=1)
+    status, summary = send(sandbox, tmp_path, *PATIENT)
+    assert (status, summary["sent"], summary["attempts"]) == (0, 1, 2), holding(tmp_path)
+    assert holding(tmp_path)["off"]["newsletter_id"] == 1
+    write_jobs(tmp_path / "jobs.jsonl", [{**off, "id": "again"}])
+    assert send(sandbox, tmp_path, *PATIENT)[1]["rejected"] == 1, "on a first try `not scheduled` is a refusal"
+
+
+def test_a_newsletter_in_doubt_that_is_retried_was_sent(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`--retry in_doubt` was answered `already sent`, and the job ended `rejected`."""
+    lose_answers(sandbox, tmp_path, [newsletter(7)])
+    status, summary = send(sandbox, tmp_path, "--retry", "in_doubt", "--no-reconcile")
+    assert (status, summary["sent"]) == (0, 1), holding(tmp_path)
+    assert holding(tmp_path)["n7"]["newsletter_id"] == 7
+
+
+def test_a_ledger_of_an_earlier_version_is_read(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its doubts have no time of the API's clock: what is listed is adopted, and nothing is called absent."""
+    lose_answers(sandbox, tmp_path, [email(1)])
+    refuse_darkly(sandbox, tmp_path, [email(1), email(2), email(3)])
+    with closing(sqlite3.connect(tmp_path / f"{LOG}.ledger")) as db, db:
+        db.execute("UPDATE jobs SET detail = json_remove(detail, '$.ahead', '$.booted') WHERE state = 'in_doubt'")
+        db.execute("DELETE FROM facts WHERE name IN ('known_deliveries', 'doubted_attempts')")
+        db.execute("INSERT INTO facts VALUES ('witnesses', '[[\"email\",3,[\"d\",1.0],[\"d\",2.0]]]')")
+    status, found = reconcile(sandbox, tmp_path)
+    by_id = {job["id"]: job for job in found["jobs"]}
+    assert status == 1
+    assert by_id["job-1"]["status"] == "sent"
+    assert "clock" in by_id["job-2"]["because"]

@@ -26,7 +26,9 @@ KEPT: Final = 86400.0
 """Seconds that an attempt is kept after its end, and longer where a job in doubt is about as old."""
 
 
-class _Note(NamedTuple):
+class AttemptsNote(NamedTuple):
+    """What the note holds."""
+
     unbound: dict[tuple[str, float], DoubtfulJob]
     """By key and beginning."""
     made: dict[str, tuple[str, float]]
@@ -40,7 +42,7 @@ class DoubtedAttempts:
         self._ledger = ledger
         self._clock = clock
         self._reach = lag + 2 * WIDE_SKEW
-        self._note = _Note({}, {})
+        self._note = AttemptsNote({}, {})
         self._keys: set[str] = set()
         self._new: list[DoubtfulJob] = []
         self._done: set[str] = set()
@@ -68,7 +70,7 @@ class DoubtedAttempts:
         """Have all of these, which are in doubt now, and let go of what no list will be asked about any more."""
         in_doubt = list(doubtful)
 
-        def change(note: _Note) -> None:
+        def change(note: AttemptsNote) -> None:
             _merge(note, in_doubt)
             self._prune(note, in_doubt)
 
@@ -77,7 +79,7 @@ class DoubtedAttempts:
     async def bind(self, made: Mapping[str, str]) -> None:
         """These jobs, by key, made these deliveries."""
 
-        def change(note: _Note) -> None:
+        def change(note: AttemptsNote) -> None:
             for key, delivery in made.items():
                 _bind(note, key, delivery)
 
@@ -94,34 +96,25 @@ class DoubtedAttempts:
         """Deliveries that are known to be theirs."""
         return set(self._note.made)
 
-    async def _update(self, change: Callable[[_Note], None] | None = None) -> None:
+    async def _update(self, change: Callable[[AttemptsNote], None] | None = None) -> None:
         new, done = list(self._new), set(self._done)
         while True:
             raw = await self._ledger.get_note(NOTE)
-            note = self._read(raw)
+            note = read_note(raw, self._clock)
             _merge(note, new)
             if change is not None:
                 change(note)
             for name in [name for name in note.unbound if name[0] in done]:
                 del note.unbound[name]
             text = _write(note)
-            if text == (raw or _write(_Note({}, {}))) or await self._ledger.swap_note(NOTE, raw, text):
+            if text == (raw or _write(AttemptsNote({}, {}))) or await self._ledger.swap_note(NOTE, raw, text):
                 break
         self._note = note
         self._new = self._new[len(new) :]
         self._done -= done
         self._keys = {key for key, _ in note.unbound} | {one.key for one in self._new}
 
-    def _read(self, raw: bytes | None) -> _Note:
-        document: dict[str, Any] = orjson.loads(raw) if raw else {"unbound": [], "made": {}}
-        unbound = (
-            DoubtfulJob.of(Doubt(key, content, "in_doubt", orjson.dumps(detail), resendable), self._clock)
-            for key, content, resendable, detail in document["unbound"]
-        )
-        made = {delivery: (key, until) for delivery, (key, until) in document["made"].items()}
-        return _Note({(one.key, one.begun): one for one in unbound}, made)
-
-    def _prune(self, note: _Note, in_doubt: list[DoubtfulJob]) -> None:
+    def _prune(self, note: AttemptsNote, in_doubt: list[DoubtfulJob]) -> None:
         keys = {one.key for one in in_doubt}
         oldest = min([self._clock.now() - KEPT, *(one.since for one in in_doubt)]) - self._reach
         for name, one in list(note.unbound.items()):
@@ -132,14 +125,25 @@ class DoubtedAttempts:
                 del note.made[delivery]
 
 
-def _merge(note: _Note, attempts: Iterable[DoubtfulJob]) -> None:
+def read_note(raw: bytes | None, clock: ApiClock) -> AttemptsNote:
+    """A ledger's note, as it was saved."""
+    document: dict[str, Any] = orjson.loads(raw) if raw else {"unbound": [], "made": {}}
+    unbound = (
+        DoubtfulJob.of(Doubt(key, content, "in_doubt", orjson.dumps(detail), resendable), clock)
+        for key, content, resendable, detail in document["unbound"]
+    )
+    made = {delivery: (key, until) for delivery, (key, until) in document["made"].items()}
+    return AttemptsNote({(one.key, one.begun): one for one in unbound}, made)
+
+
+def _merge(note: AttemptsNote, attempts: Iterable[DoubtfulJob]) -> None:
     """What is known of an attempt later, such as the API's time, is better."""
     for one in attempts:
         if (known := note.unbound.get((one.key, one.begun))) is None or known.ahead is None:
             note.unbound[one.key, one.begun] = one.anonymous()
 
 
-def _bind(note: _Note, key: str, delivery: str) -> None:
+def _bind(note: AttemptsNote, key: str, delivery: str) -> None:
     """Of several attempts nobody knows which made it: then all of them may have made another one, too."""
     own = [name for name in note.unbound if name[0] == key]
     if own:
@@ -148,6 +152,6 @@ def _bind(note: _Note, key: str, delivery: str) -> None:
         del note.unbound[own[0]]
 
 
-def _write(note: _Note) -> bytes:
+def _write(note: AttemptsNote) -> bytes:
     rows = [(one.key, one.content, one.resendable, one.detail) for one in note.unbound.values()]
     return orjson.dumps({"unbound": rows, "made": note.made})

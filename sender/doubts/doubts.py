@@ -13,12 +13,16 @@ from sender.doubts.doubtful_job import DoubtfulJob
 from sender.doubts.known_deliveries import NOTE, KnownDeliveries
 from sender.doubts.matching import SKEW
 from sender.doubts.orphans import ALIVE, SIGN_OF_LIFE, adopt_orphans
+from sender.doubts.other_ledgers import OtherLedgers
 from sender.doubts.reconciler import Reconciler
 from sender.doubts.resolver import DoubtResolver, Resolved
 from sender.ledger.ledger import Doubt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sender.config.settings import Settings
+    from sender.doubts.other_ledgers import OtherLedger
     from sender.engine.job_execution import JobExecution
     from sender.engine.workspace import Workspace
     from sender.jobs.kinds import Kind
@@ -45,6 +49,8 @@ class Doubts:
         self._room = settings.memory
         self.resolved = Resolved()
         """What the last pass came to."""
+        self.find_others: Callable[[], Sequence[OtherLedger]] = tuple
+        """Opens the ledgers of other runs that may have made what the API shows."""
 
     async def open(self) -> set[str]:
         """Take up what earlier runs left; returns the keys of jobs that they left handed over, in doubt from now on."""
@@ -157,7 +163,7 @@ class Doubts:
             return []
         await triggers.look()
         if await self._resolver.doubtful_jobs():
-            self.resolved = await self._resolver.resolve(self._reconciler(), self._kept)
+            self.resolved = await self._resolve_now()
             return self._absent()
         return []
 
@@ -175,7 +181,7 @@ class Doubts:
         wait = min(lag, max(0.0, max(one.until for one in doubtful_jobs) + lag - self._clock.now()))
         log.info("settling jobs in doubt", in_doubt=len(doubtful_jobs), wait_s=round(wait), skip="Ctrl-C")
         await asyncio.sleep(wait)
-        resolved = await self._resolver.resolve(self._reconciler(), self._kept)
+        resolved = await self._resolve_now()
         log.info("settled", **resolved.counts(), to_send_again=len(resolved.absent),
                  still_in_doubt=len(resolved.still_open))
         for why, number in resolved.reasons().items():
@@ -195,10 +201,14 @@ class Doubts:
         except TimeoutError:
             log.warning("broadcasts are not processed yet; sender reconcile follows them", waiting=triggers.waiting)
 
-    def _reconciler(self) -> Reconciler:
-        return Reconciler(
-            self._workspace.reader, self._ledger, self._known, self._doubted, lag=self._settings.reconcile_lag
-        )
+    async def _resolve_now(self) -> Resolved:
+        others = await OtherLedgers.open(self._ledger, self.find_others)
+        try:
+            lag = self._settings.reconcile_lag
+            reconciler = Reconciler(self._workspace.reader, others, self._known, self._doubted, lag=lag)
+            return await self._resolver.resolve(reconciler, self._kept)
+        finally:
+            others.close()
 
     def _trigger_resolved(self, key: str, trigger: int | None) -> None:
         if self._workspace.triggers is not None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from sender.doubts.other_ledgers import IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.ledger.ledger import Ledger
+    from sender.doubts.other_ledgers import OtherLedgers
 
-IN_FLIGHT: Final = 120.0
-"""Seconds within which the answer to every request is recorded."""
 
 
 class KnownIds:
@@ -21,10 +21,10 @@ class KnownIds:
         self._settled_before = settled_before
 
     @classmethod
-    async def of(cls, ledger: Ledger, shown: Iterable[str], bound: frozenset[str], now: float) -> KnownIds:
-        """Ask the ledger about all that the lists showed; `bound` is what is known to belong to a job otherwise."""
-        in_flight = (await ledger.count()).get("handed_over", 0)
-        known = await ledger.known_results(list(dict.fromkeys(shown)))
+    async def of(cls, ledgers: OtherLedgers, shown: Iterable[str], bound: frozenset[str], now: float) -> KnownIds:
+        """Ask the ledgers about all that the lists showed; `bound` is what is known to belong to a job otherwise."""
+        in_flight = await ledgers.in_flight()
+        known = await ledgers.known_results(list(dict.fromkeys(shown)))
         return cls(bound | known, now - IN_FLIGHT if in_flight else float("inf"))
 
     def __contains__(self, shown: str) -> bool:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from sender.doubts.doubted_attempts import DoubtedAttempts
     from sender.doubts.doubtful_job import DoubtfulJob
     from sender.doubts.known_deliveries import KnownDeliveries
+    from sender.doubts.other_ledgers import OtherLedgers
     from sender.doubts.resolution import Resolution
     from sender.engine.api_reader import ApiReader
-    from sender.ledger.ledger import Ledger
 
 REPEATABLE: Final = "no list shows this; doing it twice is the same as once: sender send --retry in_doubt"
 
@@ -28,10 +28,10 @@ class Reconciler:
     """Resolves all kinds; reads only."""
 
     def __init__(
-        self, reader: ApiReader, ledger: Ledger, known: KnownDeliveries, doubted: DoubtedAttempts, *, lag: float
+        self, reader: ApiReader, ledgers: OtherLedgers, known: KnownDeliveries, doubted: DoubtedAttempts, *, lag: float
     ) -> None:
         self._reader = reader
-        self._ledger = ledger
+        self._ledgers = ledgers
         self._known = known
         self._doubted = doubted
         self._lag = lag
@@ -44,9 +44,10 @@ class Reconciler:
         why = f"the API's lists are trusted {self._lag:g} s after the attempt (--reconcile-lag)"
         resolutions = [stays_open(one, why) for one in young]
         attempts, bound = all_attempts(doubtful_jobs, self._doubted.unbound), self._doubted.deliveries
-        sends = SendReconciler(self._reader, self._ledger, self._known, Attempts(attempts), bound, self._lag)
+        attempts += await self._ledgers.attempts(attempts, self._reader.clock)
+        sends = SendReconciler(self._reader, self._ledgers, self._known, Attempts(attempts), bound, self._lag)
         resolutions += await sends.resolve([one for one in ripe if one.kind in SEND_KINDS])
-        triggers = TriggerReconciler(self._reader, self._ledger, attempts, bound, self._lag)
+        triggers = TriggerReconciler(self._reader, self._ledgers, attempts, bound, self._lag)
         resolutions += await triggers.resolve([one for one in ripe if one.kind == "broadcast"])
         newsletters = NewsletterReconciler(self._reader, attempts, self._lag)
         resolutions += await newsletters.resolve([one for one in ripe if one.kind == "newsletter_send"])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sender.doubts.doubtful_job import DoubtfulJob
     from sender.doubts.known_deliveries import KnownDeliveries
     from sender.doubts.listed_delivery import ListedDelivery, Listing
+    from sender.doubts.other_ledgers import OtherLedgers
     from sender.engine.api_reader import ApiReader
-    from sender.ledger.ledger import Ledger
 
 NOT_SURE: Final = "the API shows deliveries that may be this one, but none that surely is"
 UNREADABLE: Final = "the API's list holds entries of a form that is not known here: one may be this one"
@@ -33,13 +33,13 @@ class SendReconciler:
     def __init__(
         self,
         reader: ApiReader,
-        ledger: Ledger,
+        ledgers: OtherLedgers,
         known: KnownDeliveries,
         attempts: Attempts,
         bound: Collection[str],
         lag: float,
     ) -> None:
-        self._ledger = ledger
+        self._ledgers = ledgers
         self._known = known
         self._attempts = attempts
         self._bound = frozenset(bound)
@@ -82,7 +82,7 @@ class SendReconciler:
 
     async def _leave_out_known(self) -> None:
         shown = [listed.id for listing in self._listings.values() for listed in listing.deliveries]
-        self._ids = await KnownIds.of(self._ledger, shown, self._bound, self._clock.now())
+        self._ids = await KnownIds.of(self._ledgers, shown, self._bound, self._clock.now())
         for key, listing in self._listings.items():
             free = tuple(listed for listed in listing.deliveries if listed.id not in self._ids)
             self._listings[key] = listing._replace(deliveries=free)
@@ -121,7 +121,7 @@ class SendReconciler:
     async def _find_strangers(self) -> None:
         """Leave only the deliveries that no job of this ledger can have made."""
         shown = [listed.id for around in self._around.values() for listed in around]
-        ids = await KnownIds.of(self._ledger, shown, self._bound, self._clock.now())
+        ids = await KnownIds.of(self._ledgers, shown, self._bound, self._clock.now())
         strange = {listed.id: False for found in self._matches.values() for listed in found.candidates}
         for key, around in self._around.items():
             for listed in around:

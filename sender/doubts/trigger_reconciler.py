@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sender.doubts.doubtful_job import DoubtfulJob
+    from sender.doubts.other_ledgers import OtherLedgers
     from sender.engine.api_reader import ApiReader
-    from sender.ledger.ledger import Ledger
 
 NOT_SURE: Final = "the API lists triggers that may be this one, but none that surely is"
 UNREADABLE: Final = "the API lists triggers whose number or time cannot be read: one may be this one"
@@ -30,10 +30,15 @@ class TriggerReconciler:
     """Made for one pass over the jobs in doubt; reads only."""
 
     def __init__(
-        self, reader: ApiReader, ledger: Ledger, attempts: Sequence[DoubtfulJob], bound: Collection[str], lag: float
+        self,
+        reader: ApiReader,
+        ledgers: OtherLedgers,
+        attempts: Sequence[DoubtfulJob],
+        bound: Collection[str],
+        lag: float,
     ) -> None:
         self._reader = reader
-        self._ledger = ledger
+        self._ledgers = ledgers
         self._attempts = [one for one in attempts if one.kind == "broadcast"]
         self._bound = frozenset(bound)
         self._lag = lag
@@ -49,7 +54,7 @@ class TriggerReconciler:
         if times is None:
             return [stays_open(one, UNREADABLE) for one in group]
         names = {number: f"{broadcast}/{number}" for number in times}
-        ids = await KnownIds.of(self._ledger, names.values(), self._bound, self._reader.clock.now())
+        ids = await KnownIds.of(self._ledgers, names.values(), self._bound, self._reader.clock.now())
         free = {number: at for number, at in times.items() if names[number] not in ids}
         attempts = [one for one in self._attempts if one.resource_id == broadcast]
         return [self._decide(one, free, attempts, ids) for one in group]

@@ -9,7 +9,7 @@ import orjson
 
 from sender.errors import UsageError
 from sender.ledger import sqlite_facts as facts
-from sender.ledger.ledger import JobRecord
+from sender.ledger.ledger import Doubt, JobRecord
 from sender.ledger.sqlite_schema import VERSION
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ SELECT key, state, content, run, resendable FROM standings WHERE key IN (SELECT 
 _PAGE: Final = """
 SELECT key, content, state, resendable, result, detail FROM jobs WHERE key > ? ORDER BY key LIMIT ?
 """
+_DOUBTS: Final = """
+SELECT key, content, state, detail, resendable FROM jobs WHERE state = 'in_doubt'
+UNION ALL SELECT key, content, 'handed_over', detail, 1 FROM held
+"""
+_RESULTS: Final = "SELECT result FROM jobs WHERE result IN (SELECT value FROM json_each(?))"
 _HELD: Final = "SELECT key, content, detail FROM held ORDER BY key"
 
 
@@ -73,6 +78,18 @@ class LedgerView:
             return {}
         rows = self._db.execute(_FIND, (orjson.dumps(keys).decode(),))
         return {key: JobRecord(state, content, run, bool(again)) for key, state, content, run, again in rows}
+
+    def doubts(self) -> Iterator[Doubt]:
+        """Every job in doubt, and those that are handed over."""
+        rows = () if self._db is None else self._db.execute(_DOUBTS).fetchall()
+        for key, content, state, detail, resendable in rows:
+            yield Doubt(key, content, state, (detail or "{}").encode(), bool(resendable))
+
+    def known_results(self, results: Sequence[str]) -> set[str]:
+        """Which of these delivery ids belong to a job; scans the jobs once."""
+        if self._db is None:
+            return set()
+        return {result for (result,) in self._db.execute(_RESULTS, (orjson.dumps(results).decode(),))}
 
     def jobs(self) -> Iterator[StoredJob]:
         """Every job, those in hand of a run that may still work included."""

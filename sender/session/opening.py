@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,14 +17,15 @@ from sender.engine.workspace import Workspace
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.outcomes.recorder import GATHER
 from sender.runtime.supervisor import Supervisor
-from sender.session.other_memories import open_memory, register
+from sender.session.other_memories import find_ledgers, open_memory, register
 from sender.session.session import Session
-from sender.session.stores import open_ledger, open_shared, refuse_older_log, shown_memory
+from sender.session.stores import host_of, open_ledger, open_shared, refuse_older_log, shown_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sender.ledger import Ledger
+    from sender.ledger.ledger_view import LedgerView
     from sender.ledger.sqlite_ledger import SqliteLedger
     from sender.runtime.stop_signals import StopRequest
     from sender.session.front_end import FrontEnd
@@ -67,9 +69,16 @@ async def open_session(
         await _announce(ledger, plan)
         await stack.enter_async_context(supervisor)
         session = Session(workspace, ledger, outcome_log, plan.settings, supervisor, front_end, gather=GATHER)
+        if state is None:
+            session.doubts.find_others = partial(_find_others, plan, seen.workspace)
         await session.open(seen)
         stop.on_asked(session.stop)
         yield session, seen
+
+
+def _find_others(plan: SessionPlan, workspace: str | None) -> list[LedgerView]:
+    folders = {plan.ledger.resolve().parent, plan.outcomes.resolve().parent}
+    return [memory.view for memory in find_ledgers(plan.ledger, folders, host_of(plan.base_url), workspace)]
 
 
 async def _adopt(ledger: SqliteLedger, path: Path) -> None:

@@ -59,19 +59,19 @@ class LedgerMemory:
 
     def __init__(self, path: Path, view: LedgerView) -> None:
         self.path = path
-        self._view = view
+        self.view = view
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """See `Memory.known`."""
-        return {key for key, record in self._view.find(keys).items() if record.state in STANDING}
+        return {key for key, record in self.view.find(keys).items() if record.state in STANDING}
 
     def jobs(self) -> Iterator[StoredJob]:
         """See `Memory.jobs`."""
-        return self._view.jobs()
+        return self.view.jobs()
 
     def close(self) -> None:
         """See `Memory.close`."""
-        self._view.close()
+        self.view.close()
 
 
 class LogMemory:
@@ -192,17 +192,19 @@ def find_memories(
     Looked for among the ledgers that this user has written, and in the folders of these files.
     """
     folders = {path.resolve().parent for path in (ledger, outcomes, *inputs)}
-    found: list[Memory] = []
-    for path in sorted({*registered(), *_beside(folders, LEDGER_SUFFIX)} - {ledger.resolve()}):
-        memory = _open_ledger(path, host, workspace)
-        if memory is not None:
-            found.append(memory)
+    found = find_ledgers(ledger, folders, host, workspace)
     logs = {one for one in _beside(folders, LOG_SUFFIX) if not Path(f"{one}{LEDGER_SUFFIX}").exists()}
     logs.discard(outcomes.resolve())
     with closing(LedgerView.open(ledger)) as own:
         if own.fact("run") == "1":  # a new ledger knows nothing of the log that lies there
             logs.add(outcomes.resolve())
     return [*found, *(LogMemory(path) for path in sorted(logs) if path.is_file() and path.stat().st_size)]
+
+
+def find_ledgers(ledger: Path, folders: Iterable[Path], host: str, workspace: str | None) -> list[LedgerMemory]:
+    """The ledgers of this API that this user has written, or that lie in these folders, but for the run's own."""
+    paths = sorted({*registered(), *_beside(folders, LEDGER_SUFFIX)} - {ledger.resolve()})
+    return [memory for path in paths if (memory := _open_ledger(path, host, workspace)) is not None]
 
 
 def open_memory(path: Path) -> Memory:

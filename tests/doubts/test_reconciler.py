@@ -11,6 +11,7 @@ import pytest
 
 from sender.doubts.doubted_attempts import DoubtedAttempts
 from sender.doubts.known_deliveries import KnownDeliveries
+from sender.doubts.other_ledgers import OtherLedgers
 from sender.doubts.reconciler import Reconciler
 from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
@@ -97,7 +98,7 @@ def resolve(
         doubted = DoubtedAttempts(ledger, clock, 60)
         await doubted.take_up([*doubtful_jobs, *earlier])
         reader = ApiReader(api, Pacer(10), clock)
-        reconciler = Reconciler(reader, ledger, deliveries, doubted, lag=60)
+        reconciler = Reconciler(reader, OtherLedgers(ledger, ()), deliveries, doubted, lag=60)
         resolutions.extend(await reconciler.resolve(doubtful_jobs))
 
     run_virtual(body)
@@ -355,7 +356,9 @@ def test_a_delivery_of_a_job_in_flight_is_not_adopted() -> None:
         ledger, clock = MemoryLedger(), ApiClock(api.clock)
         await ledger.hand_over([HandOverRecord("x", "c", b"{}")])
         doubted = DoubtedAttempts(ledger, clock, 60)
-        reconciler = Reconciler(ApiReader(api, Pacer(10), clock), ledger, KnownDeliveries(), doubted, lag=60)
+        reconciler = Reconciler(
+            ApiReader(api, Pacer(10), clock), OtherLedgers(ledger, ()), KnownDeliveries(), doubted, lag=60
+        )
         one = doubtful(until=NOW + 20)
         (resolution,) = await reconciler.resolve([one])
         assert resolution.fate == "open"

@@ -23,7 +23,7 @@ from sender.engine.workspace import Workspace
 from sender.errors import FaultError, StateLost, UsageError
 from sender.jobs.kinds import LANES
 from sender.queues import QueueError
-from sender.queues.opening import open_publisher, open_queue
+from sender.queues.queue_url import open_publisher, open_queue
 from sender.runtime.health import Conditions, HealthServer
 from sender.runtime.metrics import NoMetrics
 from sender.runtime.metrics.figures import Figures
@@ -306,7 +306,7 @@ class Consumer:
     def _open_queue(self, url: str, stack: AsyncExitStack) -> Queue:
         """SQS keeps no count of what was given back: the first workspace's memory does."""
         kept = StoredRequeueCounts(next(iter(self._consumers.values())).ledger) if url.startswith("sqs:") else None
-        queue = open_queue(url, in_hand=self._settings.prefetch, return_after=RETURN_AFTER, given_back=kept)
+        queue = open_queue(url, in_hand=self._settings.prefetch, return_after=RETURN_AFTER, requeue_counts=kept)
         stack.push_async_callback(queue.aclose)
         return queue
 

@@ -23,7 +23,7 @@ async def give_back(holdings: Iterable[UnackedMessage]) -> None:
     """Let other readers have these; what a broker refuses to take returns by itself, and is logged."""
     for queue, messages in by_queue(holdings).items():
         try:
-            await queue.give_back(messages)
+            await queue.requeue(messages)
         except QueueError as error:
             log.warning(
                 "messages could not be given back; they return by themselves", messages=len(messages), error=str(error)

@@ -12,7 +12,7 @@ import structlog
 from sender.errors import OutputError, UsageError
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.queues import QueueError
-from sender.queues.opening import is_queue, open_publisher
+from sender.queues.queue_url import is_queue, open_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -63,7 +63,7 @@ class Holdings:
         """Jobs with a message that its broker gives to another soon, whatever is done with it."""
         return [
             key for key, holdings in self._by_key.items()
-            if any(one.queue.hold_limit is not None and now - one.since > one.queue.hold_limit for one in holdings)
+            if any(one.queue.ack_timeout is not None and now - one.since > one.queue.ack_timeout for one in holdings)
         ]
 
 

@@ -50,7 +50,7 @@ def job(number: int, rest: bytes = REST) -> Job:
 
 class FakeQueue:
     keep_every: float | None = 0.01
-    hold_limit: float | None = None
+    ack_timeout: float | None = None
 
     def __init__(self, source: str = "queue://one", messages: Iterable[Message] = ()) -> None:
         self.source = source
@@ -73,7 +73,7 @@ class FakeQueue:
             raise self.trouble
         self.acked += [message.id for message in messages]
 
-    async def give_back(self, messages: Iterable[Message]) -> None:
+    async def requeue(self, messages: Iterable[Message]) -> None:
         if self.trouble:
             raise self.trouble
         self.back += [message.id for message in messages]
@@ -102,7 +102,7 @@ async def until(what: Any) -> None:
 
 def test_holdings_count_by_queue_and_know_what_is_overdue() -> None:
     one, other = FakeQueue(), FakeQueue("queue://other")
-    one.hold_limit = 10.0
+    one.ack_timeout = 10.0
     holdings = Holdings()
     first, second = holding(one, 1, since=100.0), holding(other, 1, since=0.0)
     holdings.add("a", first)
@@ -419,7 +419,7 @@ class TestReader:
     async def test_messages_beyond_the_broker_s_patience_go_back_whatever_queue_their_twins_are_of(self) -> None:
         """Twins on other queues, and messages without a delivery, were dropped from hand and never given back."""
         queue, twin = FakeQueue(), FakeQueue("queue://twin")
-        queue.hold_limit = 0.0
+        queue.ack_timeout = 0.0
         reader, workspace_consumer, _ = self.make(queue)
         workspace_consumer.holdings.add("a", holding(queue, 1))
         workspace_consumer.holdings.add("a", holding(twin, 2))

@@ -14,7 +14,7 @@ import redis.asyncio
 from aiobotocore.session import get_session
 from nats.js.api import StreamConfig
 
-from sender.queues.opening import open_publisher, open_queue
+from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.servers import Proxy, SqsServer
 
 if TYPE_CHECKING:

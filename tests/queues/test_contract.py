@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError, QueueLost
-from sender.queues.opening import open_publisher, open_queue
+from sender.queues.queue_url import open_publisher, open_queue
 from tests.queues.brokers import Sqs, SqsFifo
 from tests.queues.conftest import KINDS
 from tests.support.servers import free_port
@@ -103,9 +103,9 @@ async def test_what_a_dead_reader_held_comes_back_counted(broker: Broker) -> Non
     await stays_empty(broker.queue())
 
 
-async def test_give_back_is_at_once_and_not_counted(broker: Broker) -> None:
+async def test_requeue_is_at_once_and_not_counted(broker: Broker) -> None:
     shared = _Remembered()
-    more: Any = {"given_back": shared} if isinstance(broker, Sqs) else {}
+    more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
     await broker.put(*lines(1), headers={"traceparent": TRACE})
     first, second = (broker.queue(return_after=30.0, **more) for _ in range(2))
     ids = set()
@@ -115,15 +115,15 @@ async def test_give_back_is_at_once_and_not_counted(broker: Broker) -> None:
         assert found[0].headers == {"traceparent": TRACE}
         assert found[0].data == lines(1)[0]
         ids.add(found[0].id)
-        await reader.give_back(found)
+        await reader.requeue(found)
         await reader.ack(found)  # given away: no longer ours to acknowledge
     assert len(ids) == 1
     assert len(await drain(second, 1)) == 1
 
 
-async def test_deliveries_and_give_backs_together(broker: Broker) -> None:
+async def test_deliveries_and_requeues_together(broker: Broker) -> None:
     shared = _Remembered()
-    more: Any = {"given_back": shared} if isinstance(broker, Sqs) else {}
+    more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
     await broker.put(*lines(1))
     for number, (action, deliveries) in enumerate((("die", 1), ("back", 2), ("die", 2), ("back", 3), ("ack", 3))):
         reader = broker.queue(**more)
@@ -132,7 +132,7 @@ async def test_deliveries_and_give_backs_together(broker: Broker) -> None:
         if action == "die":
             await die(reader)
         else:
-            await (reader.give_back(found) if action == "back" else reader.ack(found))
+            await (reader.requeue(found) if action == "back" else reader.ack(found))
             await reader.aclose()
 
 
@@ -255,7 +255,7 @@ async def test_a_cancelled_read_loses_nothing(broker: Broker) -> None:
     assert (found.data, found.deliveries) == (lines(1)[0], 1)
 
 
-async def test_a_cancelled_read_is_given_back_at_the_end(broker: Broker) -> None:
+async def test_a_cancelled_read_is_requeued_at_the_end(broker: Broker) -> None:
     queue = broker.queue(return_after=30.0)
     await queue.open()
     waiting = asyncio.create_task(queue.read(5))  # type: ignore[arg-type, var-annotated]

@@ -1,4 +1,4 @@
-"""The command `sender`: arguments in, exit status out (CONTRACT section 4)."""
+"""The command `sender`: arguments in, exit status out (docs/delivery-semantics.md, "Exit statuses")."""
 
 from __future__ import annotations
 

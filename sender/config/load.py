@@ -38,6 +38,20 @@ def load(given: Mapping[str, Any], environment: Mapping[str, str] | None = None)
     return config.settings()
 
 
+def checked(settings: Settings) -> Settings:
+    """The settings as a program made them; UsageError names each that has a wrong value."""
+    values, problems = {}, []
+    for name, setting in SETTINGS.items():
+        value = getattr(settings, name)
+        try:
+            values[name] = read_value(setting, list(value) if isinstance(value, tuple) else value)
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise UsageError(told_together(problems))
+    return replace(settings, **values)
+
+
 class WorkspaceSettings(NamedTuple):
     """A workspace that jobs may name: `[workspaces.NAME]` in the settings file."""
 

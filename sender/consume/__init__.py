@@ -1,4 +1,4 @@
-"""The same engine on queues (CONTRACT section 7).
+"""The same engine on queues (docs/queues-and-state.md, "What happens to a message").
 
     queue -> Reader -> WorkspaceConsumer (lanes, ledger, recorder of one workspace) -> Acknowledger -> dead letter, ack
 

@@ -1,4 +1,7 @@
-"""One run of `sender consume`, from its plan to its exit status (CONTRACT section 7)."""
+"""One run of `sender consume`, from its plan to its exit status.
+
+See docs/queues-and-state.md, "What happens to a message".
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ GIVE_BACK_WITHIN: Final = 3.0
 LET_GO_WITHIN: Final = 3.0
 """Seconds in which what is let go of has to end; then it is cut off."""
 RETURN_AFTER: Final = 25.0
-"""Seconds after which a dead replica's messages are another's: within 30 s (CONTRACT section 7)."""
+"""Seconds after which a dead replica's messages are another's: within 30 s.
+
+See docs/queues-and-state.md, "What happens to a message".
+"""
 SLACK: Final = 0.5
 """Seconds by which a message may seem to have been given out earlier than it was."""
 AWAY_LIMIT: Final = 3.0

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 NOTE: Final = "reconciler"
 SECONDS: Final = 25.0
-"""For which it is given; what a dead replica held is taken over within 30 s (CONTRACT section 7)."""
+"""For which it is given; what a dead replica held is taken over within 30 s.
+
+See docs/queues-and-state.md, "What happens to a message".
+"""
 RENEW_EVERY: Final = 8.0
 
 

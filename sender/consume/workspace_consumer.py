@@ -310,6 +310,9 @@ class WorkspaceConsumer:
         """See `RecorderListener.log_failed`."""
         self.halt(error)
 
+    def job_left(self, execution: JobExecution) -> None:
+        """See `LaneListener.job_left`: its message is requeued with the others in hand."""
+
     def job_refused(self, execution: JobExecution, standing: JobRecord) -> None:
         """Another replica has the job: its message is given back, or is done."""
         holdings = self._hands.end(execution.job.key)

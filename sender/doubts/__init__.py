@@ -1,4 +1,6 @@
-"""Settling jobs in doubt by reading the API (CONTRACT section 4, API.md section 7).
+"""Settling jobs in doubt by reading the API.
+
+See docs/delivery-semantics.md, "Jobs in doubt"; docs/api.md, "Reading the API".
 
     ledger --DoubtfulJob--> reconciler --reads--> ListedDelivery --matching--> Finding --> outcome log, ledger
 

@@ -61,7 +61,7 @@ class DeliveryLists:
         return template if type(template) is int else None
 
     async def template_named(self, name: str) -> int | None:
-        """The only template with that name; the trigger name itself is in no list (API.md section 7)."""
+        """The only template with that name; the trigger name itself is in no list (docs/api.md, "Reading the API")."""
         if self._names is None:
             self._names = asyncio.create_task(self._read_names())
         return (await asyncio.shield(self._names)).get(name)
@@ -110,6 +110,9 @@ class DeliveryLists:
 
 
 def person_path(id_type: str, value: str) -> str:
-    """The path of one person's deliveries: percent-encoded, a cio_id with its prefix (API.md section 7)."""
+    """The path of one person's deliveries: percent-encoded, a cio_id with its prefix.
+
+    See docs/api.md, "Reading the API".
+    """
     text = f"cio_{value}" if id_type == "cio_id" and not value.startswith("cio_") else value
     return f"/v1/customers/{quote(text, safe='')}/messages"

@@ -1,4 +1,7 @@
-"""Which of the API's deliveries is whose: pure decisions over claimants and sightings (API.md section 7)."""
+"""Which of the API's deliveries is whose: pure decisions over claimants and sightings.
+
+See docs/api.md, "Reading the API".
+"""
 
 from __future__ import annotations
 

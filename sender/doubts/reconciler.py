@@ -173,7 +173,7 @@ class Reconciler:
     async def _with_templates(
         self, free: list[ListedDelivery], doubtful_jobs: list[DoubtfulJob], numbers: Mapping[str, int]
     ) -> list[ListedDelivery]:
-        """Where a list does not tell the template, ask each template's own list (API.md section 7)."""
+        """Where a list does not tell the template, ask each template's own list (docs/api.md, "Reading the API")."""
         if all(listed.template is not None for listed in free):
             return free
         wanted = {one.template if isinstance(one.template, int) else numbers.get(one.template) for one in doubtful_jobs}

@@ -1,4 +1,4 @@
-"""Whether a checked job is started, given what is known of its identity (CONTRACT section 1). Pure."""
+"""Whether a checked job is started, given what is known of its identity (docs/job-format.md, "Identity"). Pure."""
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ class AttemptRunner:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
         await self._context.ledger.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
-            self._backlog.leave(execution)
             self._context.listener.halt(HaltError(verdict.message))
+            self._backlog.leave(execution)
         elif verdict.what == "kind_refused" and self._context.kinds.refuse(execution.job.kind.name):
             self._backlog.leave(execution)
         else:

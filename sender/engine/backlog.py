@@ -23,8 +23,6 @@ class Backlog:
         self._context = context
         self._retries: list[tuple[float, int, JobExecution]] = []
         self._order = count()
-        self.left = 0
-        """Jobs that were not started, or went back: the next run takes them up."""
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._retries)
@@ -60,11 +58,12 @@ class Backlog:
     def leave(self, execution: JobExecution) -> None:
         """Leave it to the next run."""
         self._queue.finish(execution)
-        self.left += 1
+        self._context.listener.job_left(execution)
 
     def leave_all(self) -> None:
         """Leave everything that waits to the next run."""
-        self.left += len(self._queue.drain()) + len(self._retries)
+        for execution in [*self._queue.drain(), *(entry[2] for entry in self._retries)]:
+            self.leave(execution)
         self._retries.clear()
 
     def _next(self, now: float) -> JobExecution | None:

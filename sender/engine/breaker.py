@@ -1,4 +1,6 @@
-"""The Breaker of a lane: stops starting jobs when the API is down, and goes on by itself (CONTRACT section 3).
+"""The Breaker of a lane: stops starting jobs when the API is down, and goes on by itself.
+
+See docs/delivery-semantics.md, "Outages".
 
     closed --FAILURES bad answers in a row, or a stall--> open --harmless probe answers--> trying one job
       ^                                                    ^                                    |

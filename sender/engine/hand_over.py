@@ -76,12 +76,11 @@ class HandOver:
                 self._queue.finish(execution)
                 self._context.listener.job_refused(execution, record)
 
-    async def release(self) -> int:
-        """Take back those that were not started; returns their number."""
-        executions, keys = list(self.ready), [execution.job.key for execution in self.ready]
+    async def release(self) -> None:
+        """Take back those that were not started, and leave them to the next run."""
+        left = list(self.ready)
         self.ready.clear()
-        for execution in executions:
-            self._queue.finish(execution)
-        if keys:
-            await self._context.ledger.release(keys)
-        return len(keys)
+        if left:
+            await self._context.ledger.release([execution.job.key for execution in left])
+        for execution in left:
+            self._backlog.leave(execution)

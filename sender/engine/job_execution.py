@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from sender.runtime.tracing import JobSpan
 
 LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
-"""What reconcile recognises a delivery by (API.md section 7); kept in the ledger only while a job is in doubt."""
+"""What reconcile recognises a delivery by; kept in the ledger only while a job is in doubt.
+
+See docs/api.md, "Reading the API".
+"""
 UNTEMPLATED = 1
-"""Emails without a template are counted as message 1 (API.md section 3.2)."""
+"""Emails without a template are counted as message 1 (docs/api.md, "Email")."""
 
 
 @dataclass(slots=True, eq=False)

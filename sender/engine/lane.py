@@ -19,6 +19,7 @@ from sender.engine.hand_over import HandOver
 from sender.engine.job_execution import JobExecution
 from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
+from sender.runtime.tasks import forever
 
 if TYPE_CHECKING:
     from sender.engine.attempt_pool import InFlightAttempt
@@ -108,11 +109,6 @@ class Lane:
         return len(self._backlog) + len(self._hand_over.ready)
 
     @property
-    def left(self) -> int:
-        """Jobs that were taken on and not started, or went back: the next run takes them up."""
-        return self._backlog.left
-
-    @property
     def demand(self) -> tuple[int, int, int]:
         """Jobs that could start now: high, normal, low."""
         if not self._may_start():
@@ -124,7 +120,10 @@ class Lane:
         """Work until `stop`, and then until what is in hand has ended."""
         try:
             async with asyncio.TaskGroup() as group:
-                beside = [group.create_task(self._watchdog.run()), group.create_task(self._start())]
+                beside = [
+                    group.create_task(forever(work, f"lane {self.name}"))
+                    for work in (self._watchdog.run(), self._start())
+                ]
                 await self._keep_handed_over()
                 while self._pool:
                     await self._wait(None)
@@ -142,7 +141,7 @@ class Lane:
         await self._pool.wait_closed()
         self._backlog.leave_all()
         try:
-            self._backlog.left += await self._hand_over.release()
+            await self._hand_over.release()
         finally:
             self._idle.set()
 

@@ -65,6 +65,9 @@ class LaneListener(Protocol):
     def job_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """Another replica got the job before this one could hand it over; `record` tells how it stands."""
 
+    def job_left(self, execution: JobExecution) -> None:
+        """The job was not started, or went back: nothing was accepted, and the next run takes it up."""
+
     def halt(self, error: HaltError) -> None:
         """End the run early: called once or more, returns at once."""
 

@@ -1,4 +1,7 @@
-"""Before the first job: does the key work, which workspace is it, which templates exist (API.md section 7)."""
+"""Before the first job: does the key work, which workspace is it, which templates exist.
+
+See docs/api.md, "Reading the API".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The Triggers that wait at the API: at most five, followed in its lists (CONTRACT section 2, API.md section 4.3).
+"""The Triggers that wait at the API: at most five, followed in its lists.
+
+See docs/delivery-semantics.md, "Broadcasts"; docs/api.md, "Following triggers".
 
     accepted or doubtful --(list: processed)--> errors read --> later outcome line, if there are errors
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_LINE: Final = 26 * 2**20
-"""Bytes; the API's largest payload is 25 MB (API.md section 4.1)."""
+"""Bytes; the API's largest payload is 25 MB (docs/api.md, "Triggering a broadcast")."""
 BOM: Final = b"\xef\xbb\xbf"
 
 

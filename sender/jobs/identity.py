@@ -1,4 +1,6 @@
-"""Who a job is: hashes that never change between versions (CONTRACT section 1; held by golden examples in the tests).
+"""Who a job is: hashes that never change between versions.
+
+See docs/job-format.md, "Identity"; held by golden examples in the tests.
 
 Numbers that are equal hash equal, however they are written: 1, 1.0 and 1e0. Integers and decimals that a float cannot
 hold exactly keep every digit.

@@ -1,4 +1,4 @@
-"""The kinds of job, one table: which request each makes, in which lane (CONTRACT section 1, API.md sections 3 to 5)."""
+"""The kinds of job, one table: which request each makes, in which lane (docs/job-format.md, "Kinds")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Nothing personal leaves: text that comes from the API is masked before anyone may read it (CONTRACT section 5)."""
+"""Nothing personal leaves: text that comes from the API is masked before anyone may read it.
+
+See docs/delivery-semantics.md, "The outcome log".
+"""
 
 from __future__ import annotations
 

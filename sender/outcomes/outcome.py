@@ -1,4 +1,7 @@
-"""An Outcome is what became of a job: one line of the outcome log (CONTRACT sections 3 and 5)."""
+"""An Outcome is what became of a job: one line of the outcome log.
+
+See docs/delivery-semantics.md, "Statuses" and "The outcome log".
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,12 @@ class Outcome(NamedTuple):
     finished_at: float | None = None
     latency_ms: float | None = None
     """From the last attempt's write to its answer."""
+
+    @property
+    def delivery_id(self) -> str | None:
+        """The delivery's id, where the API gave one."""
+        found = dict(self.result).get("delivery_id")
+        return None if found is None else str(found)
 
     def to_line(self) -> bytes:
         """The outcome as one JSON line, with its line end."""

@@ -1,4 +1,7 @@
-"""The outcome log: JSON Lines, append-only (CONTRACT section 5). After a crash at most its last line is torn."""
+"""The outcome log: JSON Lines, append-only. After a crash at most its last line is torn.
+
+See docs/delivery-semantics.md, "The outcome log".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The books of a run: every line that was read stands under exactly one heading at its end (CONTRACT section 3)."""
+"""The books of a run: every line that was read stands under exactly one heading at its end.
+
+See docs/delivery-semantics.md, "Statuses".
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ class Books:
         )
 
     def summary(self, elapsed: float, **paths: str | None) -> dict[str, Any]:
-        """The summary as `--json` prints it (CONTRACT section 4)."""
+        """The summary as `--json` prints it (docs/delivery-semantics.md, "The summary")."""
         return {
             "read": self.read,
             **{status: self.statuses[status] for status in STATUSES},

@@ -4,7 +4,7 @@ Requests written evenly may arrive bunched: over a wire that takes 0 to J second
 closer than they were written. Nothing at the sender shows J but refusals, so the guard learns from 429s: while they
 are few, each lesson widens the window a little, up to `MOST_SPREAD`. When they are many, or widening no longer
 helps, somebody else uses the same budget: the lane then takes a smaller `share` of it and climbs back, slowly at
-first. How long the API takes to answer is never looked at.
+first. How long the API takes to answer is never looked at (docs/delivery-semantics.md, "Lanes and limits").
 
 Pure: the caller passes loop times, in seconds.
 """

@@ -1,4 +1,4 @@
-"""A Pacer says when the next request of a lane may be written.
+"""A Pacer says when the next request of a lane may be written (docs/delivery-semantics.md, "Lanes and limits").
 
 Two rules, of which the later instant wins:
 

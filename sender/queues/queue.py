@@ -76,7 +76,7 @@ class Message:
 
 
 class Queue(Protocol):
-    """A source of messages."""
+    """A source of messages (docs/queues-and-state.md, "Queues")."""
 
     source: str
     """Its URL as shown to people."""

@@ -1,4 +1,4 @@
-"""The figures of outcome logs, gathered line by line (CONTRACT section 5)."""
+"""The figures of outcome logs, gathered line by line (docs/delivery-semantics.md, "The outcome log")."""
 
 from __future__ import annotations
 

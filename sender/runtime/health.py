@@ -1,4 +1,4 @@
-"""Health: is it alive, is it ready, and what are its figures, over a tiny HTTP server (CONTRACT section 7).
+"""Health: is it alive, is it ready, and what are its figures, over a tiny HTTP server (docs/operations.md, "Health").
 
     GET /livez    200 as long as the loop turns; a loop that is stuck answers nothing, and the probe times out
     GET /readyz   200 or 503 and the conditions as JSON; told by what the parts saw, the API is never called

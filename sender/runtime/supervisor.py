@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from sender.errors import FaultError, HaltError, SenderError
-from sender.runtime.tasks import end
+from sender.runtime.tasks import end, forever
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,13 +23,11 @@ class Supervisor:
         """Why the first of them ended before its time."""
         self._tell: Callable[[HaltError], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closing = True
         await end(self._tasks)
 
     def on_failure(self, tell: Callable[[HaltError], None]) -> None:
@@ -40,9 +38,9 @@ class Supervisor:
 
     def start(self, work: Coroutine[None, None, None], name: str, *, ends: bool = False) -> asyncio.Task[None]:
         """Start a task; `ends` says that it may end by itself."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.get_running_loop().create_task(work if ends else forever(work, name), name=name)
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._ended(done, ends=ends))
+        task.add_done_callback(self._ended)
         return task
 
     def fail(self, error: BaseException) -> None:
@@ -53,13 +51,11 @@ class Supervisor:
         if self._tell is not None:
             self._tell(told)
 
-    def _ended(self, task: asyncio.Task[None], *, ends: bool) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.fail(error)
-        elif not ends and not self._closing:
-            self.fail(HaltError(f"a part of sender ended before its time ({task.get_name()}); please report it"))
 
 
 def halt_of(error: BaseException) -> HaltError:

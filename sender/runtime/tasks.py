@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sender.errors import HaltError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
@@ -18,6 +20,12 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.2)
+
+
+async def forever(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Work that only its cancellation ends; HaltError when it ends by itself."""
+    await work
+    raise HaltError(f"a part of sender ended before its time ({name}); please report it")
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -1,4 +1,7 @@
-"""A faithful local stand-in for the Customer.io App API, with its limits and faults (API.md section 12)."""
+"""A faithful local stand-in for the Customer.io App API, with its limits and faults.
+
+See docs/api.md, "What the sandbox imitates".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Checks of a broadcast's trigger (API.md section 4): what is refused at once, and what its processing will find."""
+"""Checks of a broadcast's trigger: what is refused at once, and what its processing will find.
+
+See docs/api.md, "Broadcasts".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API-triggered broadcasts (API.md section 4)."""
+"""API-triggered broadcasts (docs/api.md, "Broadcasts")."""
 
 from __future__ import annotations
 

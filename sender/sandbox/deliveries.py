@@ -16,7 +16,7 @@ TYPES: Final = {
     "email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app",
     "inbox_message": "inbox",
 }  # fmt: skip
-"""Which `type` a send kind has in the lists (API.md section 7)."""
+"""Which `type` a send kind has in the lists (docs/api.md, "Reading the API")."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Delivery:
         return {"created": at, "attempted": sent, "sent": sent, "delivered": sent + 1}
 
     def shown(self, *, hide_template: bool) -> dict[str, Any]:
-        """The delivery as a list shows it (API.md section 7)."""
+        """The delivery as a list shows it (docs/api.md, "Reading the API")."""
         created = int(self.accepted_at)
         customer = self.customer()
         item: dict[str, Any] = {
@@ -87,7 +87,7 @@ def cio_id(kind: str, value: str) -> str:
 
 
 def new_delivery_id(random: Random) -> str:
-    """Opaque, base64-like, may hold `=`, `_` and `-` (API.md section 3)."""
+    """Opaque, base64-like, may hold `=`, `_` and `-` (docs/api.md, "Transactional sends")."""
     return urlsafe_b64encode(random.randbytes(26)).decode()
 
 

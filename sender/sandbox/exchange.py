@@ -56,12 +56,12 @@ def ok(value: object) -> Answer:
 
 
 def shape_a(status: int, text: str) -> Answer:
-    """The error body of sends and transactional content (API.md section 2)."""
+    """The error body of sends and transactional content (docs/api.md, "Error bodies")."""
     return Answer(status, orjson.dumps({"meta": {"error": text}}))
 
 
 def shape_c(status: int, text: str, pointer: str | None = None, *, bare: bool = False) -> Answer:
-    """The error body of triggers, newsletters and GETs (API.md section 2); bare = `detail` only."""
+    """The error body of triggers, newsletters and GETs (docs/api.md, "Error bodies"); bare = `detail` only."""
     error: dict[str, object] = {"detail": text}
     if not bare:
         error["status"] = str(status)
@@ -75,7 +75,7 @@ _PAGE = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Page not found</title></head>\n'
     "<body>\n<h1>404</h1>\n" + _FILLER * 36 + "</body></html>\n"
 ).encode()
-"""About 3.8 kB, as the API's own page for a wrong path or method (API.md section 2, shape H)."""
+"""About 3.8 kB, as the API's own page for a wrong path or method (docs/api.md, "Error bodies", shape H)."""
 
 
 def not_found_page() -> Answer:

@@ -66,7 +66,7 @@ class Window:
 
 
 class Bucket:
-    """A token bucket: `count` at once, refilled evenly over the window (API.md section 12.2)."""
+    """A token bucket: `count` at once, refilled evenly over the window (docs/api.md, "What the sandbox imitates")."""
 
     def __init__(self, count: int, window: int) -> None:
         self.count = count

@@ -1,4 +1,4 @@
-"""GET of messages, per workspace, person and template (API.md section 7)."""
+"""GET of messages, per workspace, person and template (docs/api.md, "Reading the API")."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def template_messages(world: World, request: Request, template: str) -> Answer:
 
 
 def customer_messages(world: World, request: Request, customer: str) -> Answer:
-    """GET /v1/customers/{id}/messages; a `+` or `@` that is not percent-encoded finds nobody (API.md section 1)."""
+    """GET /v1/customers/{id}/messages; a `+` or `@` that is not percent-encoded finds nobody.
+
+    See docs/api.md, "Hosts and keys".
+    """
     id_type = request.params().get("id_type", "id")
     if id_type not in ("id", "email", "cio_id", "phone"):
         return shape_c(400, world.with_reference("id_type must be id, email, cio_id or phone"))

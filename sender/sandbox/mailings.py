@@ -1,4 +1,4 @@
-"""Sending, scheduling and listing newsletters (API.md section 5)."""
+"""Sending, scheduling and listing newsletters (docs/api.md, "Newsletters")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Newsletters: draft, scheduled, sent (API.md section 5)."""
+"""Newsletters: draft, scheduled, sent (docs/api.md, "Newsletters")."""
 
 from __future__ import annotations
 

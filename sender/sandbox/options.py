@@ -1,4 +1,4 @@
-"""What can be set about the stand-in; the defaults are the documented limits of the API (API.md section 1.1)."""
+"""What can be set about the stand-in; the defaults are the documented limits of the API (docs/api.md, "Limits")."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Options:
     queue: int = 5
     """How many triggers may wait to be processed, over all broadcasts."""
     queue_full: int = 429
-    """Status of one trigger more than that: 429 or 422, neither is documented (API.md section 13)."""
+    """Status of one trigger more than that: 429 or 422, neither is documented (docs/api.md, "Not documented")."""
     processing_time: float = 2.0
     """How long one trigger takes; they are processed one after another."""
     pending: Pending = "null"

@@ -10,7 +10,7 @@ from sender.sandbox.exchange import Request
 
 MAX_HEAD: Final = 64 * 1024
 MAX_BODY: Final = 26 * 1024 * 1024
-"""A little over the largest documented body, a trigger of 25 MB (API.md section 1.1)."""
+"""A little over the largest documented body, a trigger of 25 MB (docs/api.md, "Limits")."""
 MAX_CHUNK_LINE: Final = 1024
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")

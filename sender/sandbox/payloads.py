@@ -1,4 +1,4 @@
-"""Checks of transactional payloads as the API would refuse them (API.md section 3), on their own."""
+"""Checks of transactional payloads as the API would refuse them (docs/api.md, "Transactional sends"), on their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /v1/send/{kind} (API.md section 3)."""
+"""POST /v1/send/{kind} (docs/api.md, "Transactional sends")."""
 
 from __future__ import annotations
 

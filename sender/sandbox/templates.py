@@ -1,4 +1,4 @@
-"""Transactional messages and their contents (API.md sections 5.4 and 7)."""
+"""Transactional messages and their contents (docs/api.md, "Template content" and "Reading the API")."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Trigger:
 
 @dataclass(slots=True)
 class Triggers:
-    """The queue of one workspace (API.md section 13: assumed to be one for all broadcasts)."""
+    """The queue of one workspace (docs/api.md, "Not documented": assumed to be one for all broadcasts)."""
 
     queue: int
     processing_time: float

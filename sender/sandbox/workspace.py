@@ -1,4 +1,4 @@
-"""GET /v1/workspaces and /v1/info/ip_addresses (API.md section 7)."""
+"""GET /v1/workspaces and /v1/info/ip_addresses (docs/api.md, "Reading the API")."""
 
 from __future__ import annotations
 

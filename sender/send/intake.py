@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sender.engine.admission import admit
 from sender.engine.job_execution import JobExecution
@@ -18,12 +18,28 @@ if TYPE_CHECKING:
     from sender.inputs import Feed
     from sender.jobs.job import Line
     from sender.ledger import JobRecord
-    from sender.outcomes.tally import Tally
     from sender.session.session import Session
     from sender.validation.parser import Parser
 
 BATCH: Final = 64
 """Lines checked in one go: well under a millisecond, so that no slot is missed meanwhile."""
+
+
+class IntakeCounter(Protocol):
+    """Counts what the intakes of all lanes take up; `sender.outcomes.tally.Tally` is one."""
+
+    read: int
+    """Lines taken up."""
+
+    @property
+    def full(self) -> bool:
+        """Whether no further job may be taken on."""
+
+    def take_one(self) -> None:
+        """A job was taken on."""
+
+    def known(self, job: Job, record: JobRecord) -> None:
+        """A job that an earlier run ended: nothing is requested."""
 
 
 class Intake:
@@ -35,7 +51,7 @@ class Intake:
         lane: Lane,
         session: Session,
         parser: Parser,
-        tally: Tally,
+        counter: IntakeCounter,
         *,
         retry: Container[str] = (),
         check: Callable[[Job], Job] = lambda job: job,
@@ -44,7 +60,7 @@ class Intake:
         self._feed = feed
         self._session = session
         self._parser = parser
-        self._tally = tally
+        self._counter = counter
         self._retry = retry
         self._check = check
         self.elsewhere: list[Job] = []
@@ -52,7 +68,7 @@ class Intake:
 
     async def run(self) -> None:
         """Read to the end."""
-        while not self._tally.full:
+        while not self._counter.full:
             await self.lane.queue.wait_for_room()
             await self._session.recorder.wait_for_room()
             jobs, size = self.lane.queue.room
@@ -79,9 +95,9 @@ class Intake:
         checked = [self._parser.parse(line, wall) for line in lines]
         with await identities.look_up([entry.key for entry in checked if isinstance(entry, Job)]) as records:
             for entry in checked:
-                if self._tally.full or self.lane.stopping:
+                if self._counter.full or self.lane.stopping:
                     return  # a lane that has stopped counts no further jobs as left
-                self._tally.read += 1
+                self._counter.read += 1
                 if isinstance(entry, Invalid):
                     self._refuse(entry)
                 else:
@@ -94,11 +110,11 @@ class Intake:
         run = 0 if job.key in self._session.carried else self._session.ledger.run
         admission = admit(job, in_hand, record, run=run, retry=self._retry)
         if admission == "start":
-            self._tally.take_one()
+            self._counter.take_one()
             self._session.identities.hold(job.key, job.content)
             self._session.submit(JobExecution(self._check(job)))
         elif admission == "standing" and record is not None:
-            self._tally.known(job, record)
+            self._counter.known(job, record)
         elif admission == "duplicate":
             self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))
         else:

@@ -148,6 +148,11 @@ class SendRun(Listener):
             if intake.lane.name == execution.job.kind.lane:
                 intake.refused(execution.job, record)
 
+    def on_left(self, execution: JobExecution) -> None:
+        """See `FrontEnd.on_left`."""
+        del execution
+        self._books.not_started += 1
+
     def on_halt(self, error: HaltError) -> None:
         """See `FrontEnd.on_halt`."""
         del error
@@ -168,7 +173,7 @@ class SendRun(Listener):
     def _finish(self, session: Session) -> int:
         books, recorder = self._books, session.recorder
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
-        books.not_started = session.left + self._elsewhere() + recorder.dropped + unclaimed
+        books.not_started += self._elsewhere() + recorder.dropped + unclaimed
         if books.balance > 0:
             log.error("ends could not be recorded: the ledger holds these jobs as handed over, and the next run "
                       "reports them in doubt", jobs=books.balance)

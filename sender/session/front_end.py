@@ -22,6 +22,9 @@ class FrontEnd(Protocol):
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """Another replica got the job before this session could hand it over; `record` tells how it stands."""
 
+    def on_left(self, execution: JobExecution) -> None:
+        """The job was not started, or went back: nothing was accepted, and the next run takes it up."""
+
     def on_halt(self, error: HaltError) -> None:
         """Nothing further is handed over, for this reason; told once or more."""
 
@@ -34,6 +37,9 @@ class Listener:
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `FrontEnd.on_refused`."""
+
+    def on_left(self, execution: JobExecution) -> None:
+        """See `FrontEnd.on_left`."""
 
     def on_halt(self, error: HaltError) -> None:
         """See `FrontEnd.on_halt`."""

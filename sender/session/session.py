@@ -93,11 +93,6 @@ class Session:
         """Whether nothing further is handed over."""
         return self._ended.is_set()
 
-    @property
-    def left(self) -> int:
-        """Jobs that were submitted and not started, or went back: the next run takes them up."""
-        return sum(lane.left for lane in self.workspace.lanes.values())
-
     def submit(self, execution: JobExecution) -> None:
         """Take on an admitted job."""
         self.workspace.lanes[execution.job.kind.lane].accept_execution(execution)
@@ -164,6 +159,11 @@ class Session:
     def job_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `LaneListener.job_refused`."""
         self._front_end.on_refused(execution, record)
+
+    def job_left(self, execution: JobExecution) -> None:
+        """See `LaneListener.job_left`."""
+        self.identities.ended(execution.job.key)
+        self._front_end.on_left(execution)
 
     def log_failed(self, error: OutputError) -> None:
         """See `RecorderListener.log_failed`: what is in hand ends, and stands in the ledger alone."""

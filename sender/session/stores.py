@@ -55,7 +55,7 @@ async def open_shared(
 
 
 def host_of(base_url: str) -> str:
-    """The API that a memory is bound to."""
+    """The API that a memory is bound to (docs/delivery-semantics.md, "The ledger")."""
     return urlsplit(base_url).netloc
 
 

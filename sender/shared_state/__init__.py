@@ -1,5 +1,7 @@
 """What all replicas of a workspace share in Redis: the ledger, and the pacers of its lanes.
 
+See docs/queues-and-state.md, "Shared state".
+
     state = await open_state(url, workspace=..., host=...)       sender.shared_state.state_url
     state.ledger                                                 a `sender.ledger.Ledger`
     state.pacer("send", 100.0, guard=..., demand=...)            a `sender.pacing.pace.Pace`

@@ -1,4 +1,4 @@
-"""The RedisLedger: the run's memory for many replicas at once.
+"""The RedisLedger: the run's memory for many replicas at once (docs/queues-and-state.md, "Shared state").
 
 A job is a hash. It is claimed by an owner, a replica that says every few seconds that it lives; what a dead one left
 handed over is taken by exactly one other, and is in doubt. Finished identities are forgotten after `keep`, jobs in

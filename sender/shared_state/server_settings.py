@@ -1,4 +1,4 @@
-"""What the server's own settings promise, checked at the start.
+"""What the server's own settings promise, checked at the start (docs/queues-and-state.md, "Shared state").
 
 The ledger has to outlive the server. What is kept through what, by the server's settings:
 

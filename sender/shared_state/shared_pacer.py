@@ -1,5 +1,7 @@
 """The SharedPacer: one lane's pace for all replicas together, on the server's clock.
 
+See docs/queues-and-state.md, "Shared state".
+
 The server keeps one line of slots, a little wider than the window holds (`reserve.lua`). A replica reserves the next
 few of them ahead, as many as it has jobs for and its share allows, and starts its jobs in them by itself. So the
 ceiling holds without asking, as long as each write falls into its slot:

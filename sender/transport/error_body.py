@@ -1,4 +1,4 @@
-"""The API's error bodies, all shapes of API.md section 2, turned into one error; chosen by content, not by endpoint."""
+"""The API's error bodies, all their shapes, as one error (docs/api.md, "Error bodies")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ApiError(NamedTuple):
     reference: str | None = None
     """The id that support asks for."""
     trigger_id: int | None = None
-    """A broadcast trigger that exists all the same (API.md section 4.1)."""
+    """A broadcast trigger that exists all the same (docs/api.md, "Triggering a broadcast")."""
     structured: bool = False
     """Whether the body is one of the API's own shapes, and not a proxy's."""
 

@@ -1,4 +1,4 @@
-"""What an answer, or the lack of one, means for a job: the table of CONTRACT section 3. Pure."""
+"""What an answer, or the lack of one, means for a job (docs/delivery-semantics.md, "What is retried"). Pure."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _is_page(reply: Reply) -> bool:
 
 
 def _about_content(error: ApiError) -> bool:
-    """A 403 for this job's content, such as a forbidden attachment (API.md section 3.2)."""
+    """A 403 for this job's content, such as a forbidden attachment (docs/api.md, "Email")."""
     return "forbidden file type" in error.message.lower()
 
 

@@ -1,4 +1,6 @@
-"""Checks of a payload before it is sent: reject what the API surely refuses, warn of the rest (API.md section 11).
+"""Checks of a payload before it is sent: reject what the API surely refuses, warn of the rest.
+
+See docs/api.md, "Rules of the checks".
 
 Nothing is changed: a payload is sent as it is, or not at all.
 """

@@ -1,4 +1,4 @@
-"""Attachments of an email: an object of file name and base64 (API.md section 3.4)."""
+"""Attachments of an email: an object of file name and base64 (docs/api.md, "Attachments")."""
 
 from __future__ import annotations
 

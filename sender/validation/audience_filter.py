@@ -1,4 +1,4 @@
-"""The filter language of a broadcast's `recipients` (API.md section 4.2), checked without recursion."""
+"""The filter language of a broadcast's `recipients` (docs/api.md, "Audience filter"), checked without recursion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API-triggered broadcasts: one audience out of six shapes, and its limits (API.md section 4.1)."""
+"""API-triggered broadcasts: one audience out of six shapes, and its limits (docs/api.md, "Triggering a broadcast")."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ def _check_list(name: str, entries: list[Any], report: Report) -> None:
 
 
 def _empty(name: str, report: Report) -> None:
-    # A server that drops empty fields would read this as the default audience: everybody (API.md section 4.1).
+    # A server that drops empty fields would read this as the default audience: everybody.
+    # See docs/api.md, "Triggering a broadcast".
     report.problem("empty_audience", name, f"{name} is empty; leave it out if the broadcast's own audience is meant")
 
 

@@ -24,7 +24,7 @@ class Options:
     """What can be set about the checks."""
 
     require_identifiers: bool = True
-    """Whether an email without `identifiers` is refused, or only warned of (API.md section 10, row 9)."""
+    """Whether an email without `identifiers` is refused, or only warned of (docs/api.md, "Identifiers")."""
     risky_extensions: frozenset[str] = RISKY
 
 

@@ -1,4 +1,7 @@
-"""Custom headers of an email: an object, an array of name and value, or either as a JSON text (API.md section 3.3)."""
+"""Custom headers of an email: an object, an array of name and value, or either as a JSON text.
+
+See docs/api.md, "Email headers".
+"""
 
 from __future__ import annotations
 

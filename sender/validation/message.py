@@ -1,4 +1,4 @@
-"""What all transactional messages have in common (API.md sections 3.1, 3.7 to 3.9)."""
+"""What all transactional messages have in common (docs/api.md, "Common fields")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTIFIERS: Final = ("id", "email", "cio_id")
 
 
 def check_person(payload: Mapping[str, Any], report: Report, *, required: bool) -> None:
-    """`identifiers` names one person by one of id, email and cio_id (seeds: one of, and only one of)."""
+    """`identifiers` names one person by one of id, email and cio_id (docs/api.md, "Identifiers")."""
     person = payload.get("identifiers")
     if person is None:
         if required:
@@ -87,7 +87,7 @@ def check_language(payload: Mapping[str, Any], report: Report) -> None:
 
 
 def check_phone(payload: Mapping[str, Any], report: Report) -> None:
-    """`to` is in E.164 form or liquid (API.md section 3.6)."""
+    """`to` is in E.164 form or liquid (docs/api.md, "SMS")."""
     number = payload.get("to")
     if type(number) is str and not PHONE.fullmatch(number) and not has_liquid(number):
         report.problem("bad_phone", "to", "to is not a phone number in E.164 form, like +15551234567, nor liquid")

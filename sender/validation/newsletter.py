@@ -1,4 +1,4 @@
-"""Newsletters and the content of transactional templates (API.md section 5)."""
+"""Newsletters and the content of transactional templates (docs/api.md, "Newsletters")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a line to a Job, or to what is wrong with it (CONTRACT section 1)."""
+"""From a line to a Job, or to what is wrong with it (docs/job-format.md)."""
 
 from __future__ import annotations
 

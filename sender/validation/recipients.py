@@ -1,4 +1,4 @@
-"""Recipients of an email: address lists as in RFC 5322, liquid left alone (API.md section 3.5)."""
+"""Recipients of an email: address lists as in RFC 5322, liquid left alone (docs/api.md, "Recipients")."""
 
 from __future__ import annotations
 

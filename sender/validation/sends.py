@@ -1,4 +1,4 @@
-"""The transactional kinds, each with its fields and rules (API.md sections 3.1 to 3.6, 6)."""
+"""The transactional kinds, each with its fields and rules (docs/api.md, "Transactional sends")."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check_email(payload: Mapping[str, Any], size: int, report: Report, now: floa
 
 
 def _check_own_content(payload: Mapping[str, Any], report: Report) -> None:
-    """Without a template the message itself has to be there (API.md section 3.2)."""
+    """Without a template the message itself has to be there (docs/api.md, "Email")."""
     for name in ("body", "subject"):
         if not payload.get(name):
             report.problem("missing_field", name, f"{name} is missing; without transactional_message_id it is needed")

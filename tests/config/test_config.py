@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.cli import consume, send, validate
-from sender.cli.main import COMMANDS
+from sender.cli import consume, send
 from sender.config.api_key import ApiKey
 from sender.config.load import load
 from sender.config.settings import DEFAULTS, SETTINGS, default_toml, option_of, options_of, variable_of
@@ -226,14 +225,3 @@ def test_the_key(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="not ASCII"):
         ApiKey.load(str(path), {})
-
-
-def test_readme_and_changelog_tell_of_every_command_and_status() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for command in COMMANDS:
-        assert f"sender {command}" in readme
-    from sender.jobs.codes import PROBLEMS, WARNINGS
-
-    for code in (*PROBLEMS, *WARNINGS):
-        assert f"`{code}`" in readme
-    assert set(vars(validate)) >= {"HELP", "add_arguments", "run"}

@@ -48,6 +48,7 @@ class World:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     key_version: int = 1
     has_room: bool = True
+    left: int = 0
     lane: Lane | None = None
     probes: int = 0
 
@@ -84,6 +85,9 @@ class World:
 
     def job_refused(self, execution: Any, record: Any) -> None: ...
 
+    def job_left(self, execution: Any) -> None:
+        self.left += 1
+
     def halt(self, error: HaltError) -> None:
         self.halts.append(error)
         if self.lane is not None:
@@ -106,13 +110,12 @@ def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
     return world.lane
 
 
-async def work_off(lane: Lane) -> int:
-    """Run the lane until nothing waits, and stop it; returns the number of jobs that it left."""
+async def work_off(lane: Lane) -> None:
+    """Run the lane until nothing waits, and stop it."""
     running = asyncio.create_task(lane.run())
     await lane.drained()
     lane.stop()
     await running
-    return lane.left
 
 
 def give(lane: Lane, count: int, **more: Any) -> None:
@@ -122,18 +125,16 @@ def give(lane: Lane, count: int, **more: Any) -> None:
 
 
 def run(world: World, count: int, *, rate: float = 100, before: Any = None, **policy: Any) -> int:
-    left: list[int] = []
-
     async def body(loop: VirtualLoop) -> None:
         lane = make_lane(world, rate, **policy)
         give(lane, count)
         if before is not None:
             before(loop, lane)
-        left.append(await work_off(lane))
+        await work_off(lane)
         await asyncio.sleep(0)
 
     run_virtual(body)
-    return left[0]
+    return world.left
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault
 from tests.doubts.test_matching import NOW, doubtful
-from tests.pacing.test_pacer import run_virtual
+from tests.support.virtual_time import run_virtual
 
 PERSON = "/v1/customers/7/messages"
 WITNESS = "/v1/customers/8/messages"

@@ -22,14 +22,14 @@ from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.guard import Guard
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault, Wire
-from tests.pacing.test_pacer import most_in_any, run_virtual
+from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.errors import HaltError
     from sender.outcomes.recorder import FinishedJob
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
 

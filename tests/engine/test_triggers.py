@@ -17,7 +17,7 @@ from sender.jobs.masking import mask_words, words_of
 from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
 from tests.doubts.test_reconciler import Api
-from tests.pacing.test_pacer import run_virtual
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from sender.outcomes.recorder import FinishedJob

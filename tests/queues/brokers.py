@@ -265,3 +265,13 @@ class Sqs(Broker):
 class SqsFifo(Sqs):
     suffix = ".fifo"
     ordered = True
+
+
+KINDS = {
+    "redis": (Redis, "redis_server"),
+    "rabbit-classic": (Rabbit, "rabbit_server"),
+    "rabbit-quorum": (Quorum, "rabbit_server"),
+    "jetstream": (Nats, "nats_server"),
+    "sqs": (Sqs, "sqs_server"),
+    "sqs-fifo": (SqsFifo, "sqs_server"),
+}

@@ -10,7 +10,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from sender.queues import QueueError
 from sender.queues.queue_url import open_publisher, open_queue
-from tests.queues.test_contract import drain, lines, read
+from tests.support.messages import drain, lines, read
 
 if TYPE_CHECKING:
     from tests.queues.brokers import Nats

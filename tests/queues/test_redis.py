@@ -9,7 +9,7 @@ import pytest
 
 from sender.queues import QueueError
 from sender.queues.queue_url import open_publisher, open_queue
-from tests.queues.test_contract import die, drain, lines, read
+from tests.support.messages import die, drain, lines, read
 from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:

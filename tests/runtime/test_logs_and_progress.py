@@ -25,7 +25,7 @@ from tests.support.processes import environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 
 class Terminal(io.StringIO):

@@ -30,7 +30,7 @@ from tests.engine.test_lane import OK, World, run
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -15,14 +15,15 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.shared_state.state_url import open_state
 from tests.engine.test_lane import OK, World, work_off
-from tests.shared_state.replica import declare, most_in_any
+from tests.support.replica import declare
+from tests.support.virtual_time import most_in_any
 
 if TYPE_CHECKING:
     from sender.pacing.pace import Pace
     from sender.pacing.pacer import Pacer
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
-    from tests.shared_state.server import RedisServer
+    from tests.support.servers import RedisServer
 
 
 def is_a_pace(pacer: SharedPacer, alone: Pacer) -> tuple[Pace, Pace]:

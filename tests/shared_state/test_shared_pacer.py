@@ -13,14 +13,15 @@ from structlog.testing import capture_logs
 
 from sender.pacing.guard import Guard
 from sender.shared_state.state_url import open_state
-from tests.shared_state.replica import declare, most_in_any, results, start_replicas
+from tests.support.replica import declare, results, start_replicas
+from tests.support.virtual_time import most_in_any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
-    from tests.shared_state.server import RedisServer
+    from tests.support.servers import RedisServer
 
 LANE = "sender:{default}:lane:"
 
@@ -76,7 +77,7 @@ def test_writes_that_come_late_do_not_break_the_ceiling(redis_server: RedisServe
 def test_ceiling_through_a_pause_of_the_server(redis_server: RedisServer) -> None:
     processes = start_replicas(redis_server, *[{"seconds": 4}] * 3)
     time.sleep(1)
-    redis_server.pause(1.2)
+    redis_server.stall(1.2)
     stamps = merged(results(processes))
     assert most_in_any(1.0, stamps) <= 100
     assert max(later - earlier for earlier, later in pairwise(stamps)) > 0.5, "it was paused"

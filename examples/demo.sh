@@ -4,7 +4,7 @@ set -eu
 sender=${1:-sender}
 here=$(dirname "$0")
 work=$(mktemp -d "${TMPDIR:-/tmp}/sender-demo.XXXXXX")
-SENDER_API_KEY=sandbox-key; export SENDER_API_KEY
+SENDER_API_KEY=sandbox-key; XDG_STATE_HOME=$work; export SENDER_API_KEY XDG_STATE_HOME
 
 "$sender" sandbox --port 0 --latency 20-80 > "$work/sandbox.out" 2> "$work/sandbox.err" &
 sandbox=$!

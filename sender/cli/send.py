@@ -57,6 +57,8 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
         _keep_apart(inputs, outcomes, ledger)
     with _gathering(problems):
         state = state_of(settings)
+        if state and settings.adopt:
+            raise UsageError("--adopt takes another memory over into a ledger, not into a shared state")
         if state and settings.dry_run:
             raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:

@@ -97,6 +97,10 @@ class Settings:
         choices=("rejected", "in_doubt", "failed", "invalid"),
     )
     limit: int = _setting(0, "run", "limit", "jobs started in this run; 0 = all", metavar="N")
+    adopt: str = _setting("", "run", "path", "take over what this ledger or outcome log of another run knows")
+    send_again: bool = _setting(
+        False, "run", "flag", "send jobs that another memory knows as sent or in doubt, on your word"
+    )
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
 

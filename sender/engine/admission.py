@@ -23,7 +23,12 @@ def admit(
     if standing is None:
         return "start"
     if standing.run == run:
-        return "duplicate" if standing.content == job.content else "id_conflict"
+        return "duplicate" if _is_same(job, standing) else "id_conflict"
     if standing.state == "failed" or (standing.state in retry and standing.resendable):
         return "start"
-    return "standing" if standing.content == job.content else "id_conflict"
+    return "standing" if _is_same(job, standing) else "id_conflict"
+
+
+def _is_same(job: Job, record: JobRecord) -> bool:
+    """Whether the record is of the same content; one that was taken over from an outcome log does not tell."""
+    return record.content in ("", job.content)

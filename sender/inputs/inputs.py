@@ -55,6 +55,11 @@ class Inputs:
         return self._opened
 
     @property
+    def file_names(self) -> tuple[str, ...]:
+        """Those that are files, and can be read a second time."""
+        return tuple(one.name for one in self._opened if isinstance(one, InputFile))
+
+    @property
     def size(self) -> int | None:
         """Bytes in all, or None when a stream is among them."""
         sizes = [one.size for one in self._opened if isinstance(one, InputFile)]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from sender.ledger.ledger_view import StoredJob
+
 PAGE: Final = 500
 
 
@@ -116,6 +118,15 @@ class SqliteLedger:
         return await self._commits.write(
             partial(statements.finish, jobs=_json(jobs), states=states, lines=lines, run=self.run)
         )
+
+    async def adopt(self, jobs: Sequence[StoredJob]) -> int:
+        """Take over what another memory knows of jobs that are unknown here; returns their number.
+
+        What that one left handed over is in doubt from now on.
+        """
+        rows = [one._replace(state="in_doubt") if one.state == "handed_over" else one for one in jobs]
+        ordered = [(one.key, one.content, one.state, one.resendable, one.result, one.detail) for one in rows]
+        return await self._commits.write(partial(statements.adopt, jobs=_json(ordered)))
 
     async def logged(self, upto: int) -> None:
         """See `Ledger.logged`; made durable with the next commit."""

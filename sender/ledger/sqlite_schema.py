@@ -44,7 +44,7 @@ def lock(path: Path) -> int:
     except OSError:
         os.close(handle)
         raise UsageError(
-            f"the ledger {path} is in use by another run: wait for its end, or give this one another --ledger"
+            f"the ledger {path} is in use by another run: wait for its end"
         ) from None
     return handle
 

@@ -39,6 +39,14 @@ ON CONFLICT (key) DO UPDATE SET
     content = excluded.content, state = excluded.state, run = excluded.run, resendable = excluded.resendable,
     result = coalesce(excluded.result, result), detail = excluded.detail
 """
+_UNKNOWN: Final = """
+SELECT json_group_array(json(value)) FROM json_each(?) AS other
+WHERE NOT EXISTS (SELECT 1 FROM standings WHERE key = other.value ->> 0 AND state <> 'failed')
+"""
+_STATES: Final = """
+SELECT json_group_object(state, jobs)
+FROM (SELECT value ->> 2 AS state, count(*) AS jobs FROM json_each(?) GROUP BY state)
+"""
 _LET_GO: Final = "DELETE FROM held WHERE key IN (SELECT value ->> 0 FROM json_each(?))"
 _FIND: Final = """
 SELECT json_group_array(json_array(wanted.value, iif(held.key IS NULL, jobs.state, 'handed_over'),
@@ -89,6 +97,15 @@ def finish(db: sqlite3.Connection, jobs: str, states: str, lines: str, run: int)
     db.execute(_LET_GO, (jobs,))
     db.execute("INSERT INTO outbox (line) SELECT value FROM json_each(?)", (lines,))
     return last_seq(db)
+
+
+def adopt(db: sqlite3.Connection, jobs: str) -> int:
+    """Rows as in `finish`, of another ledger: take over those that are unknown or failed here; returns their number."""
+    unknown = str(db.execute(_UNKNOWN, (jobs,)).fetchone()[0])
+    db.execute(_COUNT_OUT, (unknown,))
+    db.execute(_FINISH, (unknown, 0))
+    db.execute(_COUNT_IN, db.execute(_STATES, (unknown,)).fetchone())
+    return int(db.execute("SELECT json_array_length(?)", (unknown,)).fetchone()[0])
 
 
 def forget_logged(db: sqlite3.Connection, upto: int) -> None:

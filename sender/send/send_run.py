@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -15,7 +16,7 @@ import structlog
 
 from sender.engine.preflight import TemplateCheck
 from sender.errors import HaltError, OutputError, SenderError, UsageError
-from sender.inputs.inputs import open_inputs
+from sender.inputs.inputs import all_lines, open_inputs
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
@@ -24,7 +25,8 @@ from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
-from sender.session.stores import shown_memory
+from sender.session.other_memories import OtherMemories, find_memories
+from sender.session.stores import host_of, shown_memory
 from sender.validation import Options
 from sender.validation.parser import Parser
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
+    from sender.inputs import Feed
     from sender.inputs.inputs import Inputs
     from sender.ledger import JobRecord
     from sender.outcomes.recorder import FinishedJob
@@ -81,27 +84,55 @@ class SendRun(Listener):
         async with open_session(self._plan, self, self._stop) as (session, seen):
             try:
                 await self._work(session, seen)
+            except UsageError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:
         session.supervise(Progress(self._snapshot, shown=self._settings.progress).run(), "progress", ends=True)
+        options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
+        parser = Parser(self._settings.kind, options)
+        others = None if self._settings.send_again else await self._refuse_known(session, parser)
         if not session.ended:
             await session.workspace.warm()
         session.start()
-        await self._feed_lanes(session, seen)
+        await self._feed_lanes(session, parser, TemplateCheck(seen.templates), others)
+        if others is not None:
+            others.close()
         await session.drain()
         await self._wait_for_others(session)
         await session.settle()
 
-    async def _feed_lanes(self, session: Session, seen: Preflight) -> None:
-        options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
-        parser, check = Parser(self._settings.kind, options), TemplateCheck(seen.templates)
+    async def _refuse_known(self, session: Session, parser: Parser) -> OtherMemories | None:
+        """UsageError when another memory knows jobs of the files; returns what the streams are held against."""
+        plan, files = self._plan, self._inputs.file_names
+        workspace = await session.ledger.get_note("workspace")
+        memories = await asyncio.to_thread(
+            find_memories, plan.ledger, plan.outcomes, [Path(name) for name in files], host_of(plan.base_url),
+            None if workspace is None else workspace.decode(),
+        )
+        if not memories:
+            return None
+        others = OtherMemories(memories, session.ledger, parser)
+        if files:
+            log.info("comparing with other memories", memories=len(others))
+            await others.refuse(all_lines(files), lambda: session.ended)
+        if len(files) < len(plan.inputs):
+            return others
+        others.close()
+        return None
+
+    async def _feed_lanes(
+        self, session: Session, parser: Parser, check: TemplateCheck, others: OtherMemories | None
+    ) -> None:
         self._inputs.on_progress(self._note_place)
         feeding = []
         for name, lane in session.workspace.lanes.items():
-            feed = self._inputs.feed(name, parser.lane_of)
+            feed: Feed = self._inputs.feed(name, parser.lane_of)
+            if others is not None:
+                feed = others.guard(feed)
             retry = frozenset(self._settings.retry)
             intake = Intake(feed, lane, session, parser, self._tally, retry=retry, check=check)
             self._intakes.append(intake)

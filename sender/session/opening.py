@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,6 +16,7 @@ from sender.engine.workspace import Workspace
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.outcomes.recorder import GATHER
 from sender.runtime.supervisor import Supervisor
+from sender.session.other_memories import open_memory, register
 from sender.session.session import Session
 from sender.session.stores import open_ledger, open_shared, refuse_older_log, shown_memory
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from sender.session.session_plan import SessionPlan
     from sender.shared_state.redis_ledger import RedisLedger
 
+ADOPT_BATCH: Final = 1000
 UNCLEAN_WAIT: Final = 60.0
 """Seconds after which a run that was killed can no longer count towards the limit."""
 
@@ -51,6 +55,9 @@ async def open_session(
         if state is None:
             ledger = await open_ledger(plan.ledger, plan.base_url, plan.settings, stack)
             wait_out(ledger, workspace)
+            register(plan.ledger)
+            if plan.settings.adopt:
+                await _adopt(ledger, Path(plan.settings.adopt))
         else:
             ledger = state.ledger
         if seen.workspace is not None:
@@ -63,6 +70,18 @@ async def open_session(
         await session.open(seen)
         stop.on_asked(session.stop)
         yield session, seen
+
+
+async def _adopt(ledger: SqliteLedger, path: Path) -> None:
+    """Take over what another memory knows; UsageError when it is in use, or no memory."""
+    memory = open_memory(path)
+    try:
+        jobs, number = memory.jobs(), 0
+        while batch := list(islice(jobs, ADOPT_BATCH)):
+            number += await ledger.adopt(batch)
+    finally:
+        memory.close()
+    log.info("a memory was taken over", path=str(path), jobs=number)
 
 
 async def _look_ahead(plan: SessionPlan, workspace: Workspace, stop: StopRequest) -> Preflight:

@@ -100,6 +100,17 @@ class Parser:
                            (late,), warnings, envelope.meta)  # fmt: skip
         return _job(envelope, line, warnings)
 
+    def key_of(self, data: bytes) -> str | None:
+        """The identity of a line that names its job's id, without any check; None for every other line."""
+        try:
+            document = orjson.loads(data.removeprefix(BOM))
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(document, dict) or "payload" not in document:
+            return None
+        job_id, workspace = _read_id(document.get("id")), document.get("workspace")
+        return None if job_id is None else key_of_id(workspace if isinstance(workspace, str) else None, job_id)
+
     def _open(self, document: dict[str, Any], body: bytes | None, line: Line, report: Report) -> Envelope:
         if "payload" in document:
             return self._open_envelope(document, body, line, report)

@@ -19,8 +19,9 @@ SENDER = [sys.executable, "-m", "sender"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SENDER_")}
-    return {**clean, "SENDER_API_KEY": KEY, **more}
+    """No settings but these, and no memory of what other tests have sent."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SENDER_", "XDG_STATE_HOME"))}
+    return {**clean, "SENDER_API_KEY": KEY, "XDG_STATE_HOME": os.devnull, **more}
 
 
 def sender(

@@ -218,7 +218,7 @@ def forget(*, also_outcomes: bool) -> None:
         async def hand_over(self, *_: Any) -> Any:
             return {}
 
-        async def settle(self, *_: Any) -> int:
+        async def finish(self, *_: Any) -> int:
             return 0
 
     async def append(*_: Any) -> None: ...

@@ -197,7 +197,7 @@ class WorkspaceConsumer:
             if joined == "conflict":
                 self._refuse_conflict(job, holding)
             return joined != "ended"
-        if standing is not None and (standing.held or standing.state == "handed_over"):
+        if standing is not None and (standing.owned_elsewhere or standing.state == "handed_over"):
             return False
         if standing is not None and standing.state == "failed":
             standing = None  # given up by an earlier delivery, and surely not accepted
@@ -316,7 +316,7 @@ class WorkspaceConsumer:
     def job_refused(self, execution: JobExecution, standing: JobRecord) -> None:
         """Another replica has the job: its message is given back, or is done."""
         holdings = self._hands.end(execution.job.key)
-        if standing.held or standing.state == "handed_over":
+        if standing.owned_elsewhere or standing.state == "handed_over":
             self._background.start(give_back(holdings), "give back")
             return
         for holding in holdings:

@@ -210,5 +210,5 @@ async def carry(ledger: Ledger, alive: float) -> dict[str, WaitingTrigger | None
             WaitingTrigger(one.key, one.content, one.resource_id, None, since, facts) if waits else None
         )
     if entries:
-        await ledger.settle(entries)
+        await ledger.finish(entries)
     return carried

@@ -39,18 +39,12 @@ class MemoryLedger:
         rows = {key: self._rows[key] for key in keys if key in self._rows}
         return {key: JobRecord(row.state, row.content, row.run, row.resendable) for key, row in rows.items()}
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`."""
-        for claim in claims:
-            before = self._rows.get(claim.key)
-            self._rows[claim.key] = _Row(
-                "handed_over",
-                claim.content,
-                self.run,
-                result=before.result if before else None,
-                detail=claim.detail,
-                before=before,
-            )
+        for one in records:
+            before = self._rows.get(one.key)
+            result = before.result if before else None
+            self._rows[one.key] = _Row("handed_over", one.content, self.run, True, result, one.detail, before)
         return {}
 
     async def release(self, keys: Sequence[str]) -> None:
@@ -64,14 +58,14 @@ class MemoryLedger:
             elif row.run == self.run:
                 del self._rows[key]
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
-        """See `Ledger.settle`."""
-        for entry in entries:
-            before = self._rows.get(entry.key)
-            result = entry.result or (before.result if before else None)
-            self._rows[entry.key] = _Row(entry.state, entry.content, self.run, entry.resendable, result, entry.detail)
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
+        """See `Ledger.finish`."""
+        for one in records:
+            before = self._rows.get(one.key)
+            result = one.result or (before.result if before else None)
+            self._rows[one.key] = _Row(one.state, one.content, self.run, one.resendable, result, one.detail)
             self._seq += 1
-            self._outbox[self._seq] = entry.line
+            self._outbox[self._seq] = one.line
         return self._seq
 
     async def logged(self, upto: int) -> None:
@@ -83,7 +77,7 @@ class MemoryLedger:
         return list(self._outbox.values())
 
     async def last_seq(self) -> int:
-        """Number of the newest line in the outbox; 0 when it is empty."""
+        """See `Ledger.last_seq`."""
         return max(self._outbox, default=0)
 
     async def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:

@@ -88,9 +88,9 @@ class SqliteLedger:
             for key, state, content, run, resendable in orjson.loads(rows)
         }
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`."""
-        jobs = _json([(claim.key, claim.content, claim.detail.decode()) for claim in claims])
+        jobs = _json([(record.key, record.content, record.detail.decode()) for record in records])
         now = repr(time.time())
         self._handed_over = True
 
@@ -106,15 +106,15 @@ class SqliteLedger:
         if keys:
             await self._commits.write(partial(statements.release, keys=_json(keys), run=self.run))
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
-        """See `Ledger.settle`."""
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
+        """See `Ledger.finish`."""
         jobs = [
-            (entry.key, entry.content, entry.state, int(entry.resendable), entry.result,
-             None if entry.detail is None else entry.detail.decode())
-            for entry in entries
+            (record.key, record.content, record.state, int(record.resendable), record.result,
+             None if record.detail is None else record.detail.decode())
+            for record in records
         ]
-        lines = _json([entry.line.decode() for entry in entries])
-        states = _json(Counter({entry.key: entry.state for entry in entries}.values()))
+        lines = _json([record.line.decode() for record in records])
+        states = _json(Counter({record.key: record.state for record in records}.values()))
         return await self._commits.write(
             partial(statements.finish, jobs=_json(jobs), states=states, lines=lines, run=self.run)
         )

@@ -161,7 +161,7 @@ class Recorder:
 
     async def _record(self, batch: Sequence[FinishedJob]) -> None:
         entries = [ended.entry for ended in batch if ended.entry is not None]
-        upto = await self._ledger.settle(entries) if entries else 0
+        upto = await self._ledger.finish(entries) if entries else 0
         if await self._append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch]):
             if upto:
                 await self._ledger.logged(upto)

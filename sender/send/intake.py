@@ -104,7 +104,7 @@ class Intake:
                     self._decide(entry, records.get(entry.key), identities.held(entry.key))
 
     def _decide(self, job: Job, record: JobRecord | None, in_hand: str | None) -> None:
-        if record is not None and in_hand is None and (record.held or record.state == "handed_over"):
+        if record is not None and in_hand is None and (record.owned_elsewhere or record.state == "handed_over"):
             self.elsewhere.append(job)
             return
         run = 0 if job.key in self._session.carried else self._session.ledger.run
@@ -113,7 +113,7 @@ class Intake:
             self._counter.take_one()
             self._session.identities.hold(job.key, job.content)
             self._session.submit(JobExecution(self._check(job)))
-        elif admission == "standing" and record is not None:
+        elif admission == "known" and record is not None:
             self._counter.known(job, record)
         elif admission == "duplicate":
             self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))

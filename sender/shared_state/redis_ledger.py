@@ -95,16 +95,16 @@ class RedisLedger:
                 self._remember(key, record)
         return found
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`; one that was rejected or is in doubt is given only to who had seen it so."""
         refused: dict[str, JobRecord] = {}
-        for batch in batches(claims):
+        for batch in batches(records):
             fields = [field for one in batch for field in hand_over_fields(one, self._seen.get(one.key, ""))]
             refused.update(job_records(await self._connection.call("hand_over", self.run, *fields, lasting=True)))
-        for claim in claims:
-            self._seen.pop(claim.key, None)
-            if claim.key not in refused:
-                self._recent.handed_over(claim)
+        for record in records:
+            self._seen.pop(record.key, None)
+            if record.key not in refused:
+                self._recent.handed_over(record)
         return refused
 
     async def release(self, keys: Sequence[str]) -> None:
@@ -113,20 +113,20 @@ class RedisLedger:
             await self._connection.call("release", self.run, self._keep, *batch)
         self._recent.released(keys)
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
-        """See `Ledger.settle`."""
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
+        """See `Ledger.finish`."""
         last = 0
-        for batch in batches(entries):
-            fields = [field for entry in batch for field in final_fields(entry)]
+        for batch in batches(records):
+            fields = [field for record in batch for field in final_fields(record)]
             day = int(time() // DAY)
             last = int(
-                await self._connection.call("settle", self.run, self._keep, self._logged, day, *fields, lasting=True)
+                await self._connection.call("finish", self.run, self._keep, self._logged, day, *fields, lasting=True)
             )
-        self._recent.finished(entries)
+        self._recent.finished(records)
         return last
 
     async def logged(self, upto: int) -> None:
-        """See `Ledger.logged`; told to the server with the next settle."""
+        """See `Ledger.logged`; told to the server with the next `finish`."""
         self._logged = max(self._logged, upto)
 
     async def unlogged(self) -> list[bytes]:

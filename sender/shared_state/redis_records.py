@@ -23,7 +23,7 @@ def hand_over_fields(record: HandOverRecord, seen: str) -> tuple[Any, ...]:
 
 
 def final_fields(record: FinalRecord) -> tuple[Any, ...]:
-    """One job for `settle.lua`."""
+    """One job for `finish.lua`."""
     return (
         record.key, record.content, LETTERS[record.state], int(record.resendable), record.result or "",
         record.detail or b"{}", record.line,
@@ -38,8 +38,8 @@ def seen_as(record: JobRecord) -> str:
 def job_records(flat: Sequence[bytes]) -> dict[str, JobRecord]:
     """The records that `find.lua` or `hand_over.lua` returned, by key."""
     return {
-        key.decode(): JobRecord(STATES[state], content.decode(), int(run), resendable != b"0", held == b"1")
-        for key, state, content, run, resendable, held in rows(flat, 6)
+        key.decode(): JobRecord(STATES[state], content.decode(), int(run), resendable != b"0", elsewhere == b"1")
+        for key, state, content, run, resendable, elsewhere in rows(flat, 6)
     }
 
 

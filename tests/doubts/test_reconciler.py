@@ -70,7 +70,7 @@ def rule(
 
     async def body(_: Any) -> None:
         ledger = MemoryLedger()
-        await ledger.settle([FinalRecord(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
+        await ledger.finish([FinalRecord(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
         witnesses = KnownDeliveries()
         if witness:
             witnesses.sent("email", 3, "w", NOW + 5)

@@ -75,7 +75,7 @@ class World:
     def record(self, ended: FinishedJob) -> None:
         self.ended.append(ended)
         if ended.entry is not None:
-            asyncio.get_running_loop().create_task(self.ledger.settle([ended.entry]))
+            asyncio.get_running_loop().create_task(self.ledger.finish([ended.entry]))
 
     async def probe(self) -> bool:
         self.probes += 1

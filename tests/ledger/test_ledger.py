@@ -50,18 +50,18 @@ async def test_life_of_a_job(ledger: Any) -> None:
     await ledger.release(["a", "unknown"])
     assert await state_of(ledger, "a") is None
     await ledger.hand_over([handed("a")])
-    await ledger.settle([final("a", result="d1"), final("b", "in_doubt", detail=b'{"id":"b"}')])
+    await ledger.finish([final("a", result="d1"), final("b", "in_doubt", detail=b'{"id":"b"}')])
     assert await state_of(ledger, "a") == "sent"
     assert await ledger.known_results(["d1", "d2"]) == {"d1"}
     assert [doubt.key async for doubt in ledger.doubts()] == ["b"]
     assert await ledger.count() == {"sent": 1, "in_doubt": 1}
-    await ledger.settle([final("b", "sent", result="d2")])
+    await ledger.finish([final("b", "sent", result="d2")])
     assert [doubt.key async for doubt in ledger.doubts()] == []
     assert await ledger.count() == {"sent": 2}
 
 
 async def test_release_brings_back_what_stood_before(ledger: Any) -> None:
-    await ledger.settle([final("a", "in_doubt", detail=b"{}", resendable=False), final("b", "failed")])
+    await ledger.finish([final("a", "in_doubt", detail=b"{}", resendable=False), final("b", "failed")])
     await ledger.hand_over([handed("a", "new"), handed("b", "new")])
     await ledger.release(["a", "b"])
     found = await ledger.find(["a", "b"])
@@ -72,11 +72,11 @@ async def test_release_brings_back_what_stood_before(ledger: Any) -> None:
 
 
 async def test_outbox(ledger: Any) -> None:
-    last = await ledger.settle([final("a"), final("b")])
+    last = await ledger.finish([final("a"), final("b")])
     assert await ledger.last_seq() == last
     assert len(await ledger.unlogged()) == 2
     await ledger.logged(last)
-    later = await ledger.settle([final("c")])
+    later = await ledger.finish([final("c")])
     assert later > last
     assert await ledger.unlogged() == [b'{"id":"c"}\n']
 
@@ -99,20 +99,20 @@ async def test_a_note_is_swapped_only_for_what_was_expected(ledger: Any) -> None
 
 
 async def test_a_handed_over_job_keeps_its_known_result(ledger: Any) -> None:
-    await ledger.settle([final("a", "in_doubt", result="d1", detail=b"{}")])
-    await ledger.settle([final("a", "sent")])
+    await ledger.finish([final("a", "in_doubt", result="d1", detail=b"{}")])
+    await ledger.finish([final("a", "sent")])
     assert await ledger.known_results(["d1"]) == {"d1"}
 
 
 async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None:
-    await ledger.settle([final("a", "failed"), final("b", "in_doubt", detail=b"{}")])
+    await ledger.finish([final("a", "failed"), final("b", "in_doubt", detail=b"{}")])
     await ledger.hand_over([handed("a"), handed("c")])
-    await ledger.settle([
+    await ledger.finish([
         final("a"), final("b", "failed"), final("b", result="d1"), final("c", "rejected"), final("d"),
         final("d", "failed"),
     ])
     found = await ledger.find(["a", "b", "c", "d"])
-    assert {key: standing.state for key, standing in found.items()} == {
+    assert {key: record.state for key, record in found.items()} == {
         "a": "sent", "b": "sent", "c": "rejected", "d": "failed",
     }
     assert await ledger.count() == {"sent": 2, "rejected": 1, "failed": 1}
@@ -122,7 +122,7 @@ async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None
 
 async def test_what_goes_again_is_in_doubt_no_longer(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
-    await ledger.settle([final("a", "in_doubt", detail=b"{}"), final("b", "in_doubt", detail=b"{}")])
+    await ledger.finish([final("a", "in_doubt", detail=b"{}"), final("b", "in_doubt", detail=b"{}")])
     await ledger.hand_over([handed("a")])
     assert [doubt.key async for doubt in ledger.doubts()] == ["b"]
     assert await ledger.count() == {"handed_over": 1, "in_doubt": 1}
@@ -132,14 +132,14 @@ async def test_what_goes_again_is_in_doubt_no_longer(tmp_path: Path) -> None:
 
 
 async def test_a_run_alone_is_refused_nothing(ledger: Any) -> None:
-    await ledger.settle([final("a", "failed"), final("b", "rejected"), final("c", "in_doubt", detail=b"{}")])
+    await ledger.finish([final("a", "failed"), final("b", "rejected"), final("c", "in_doubt", detail=b"{}")])
     assert set(await ledger.find(["a", "b", "c"])) == {"a", "b", "c"}
     assert await ledger.hand_over([handed("a"), handed("b"), handed("c"), handed("d")]) == {}
     assert await ledger.count() == {"handed_over": 4}
 
 
 async def test_many_doubts_come_in_pages(ledger: Any) -> None:
-    await ledger.settle([final(f"k{n:05d}", "in_doubt", detail=b"{}") for n in range(1201)])
+    await ledger.finish([final(f"k{n:05d}", "in_doubt", detail=b"{}") for n in range(1201)])
     assert len([doubt async for doubt in ledger.doubts()]) == 1201
 
 
@@ -208,7 +208,7 @@ async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
         for number in range(100):
             await ledger.hand_over([handed(f"k{number}-{n}") for n in range(100)])
     with pytest.raises(OutputError):
-        await ledger.settle([final("before")])
+        await ledger.finish([final("before")])
     await ledger.close()
     again = await SqliteLedger.open(tmp_path / "l", API)
     assert await state_of(again, "before") == "handed_over"
@@ -234,7 +234,7 @@ async def main():
         keys = [f"{ledger.run}-{n + i}" for i in range(5)]
         await ledger.hand_over([HandOverRecord(key, "c", b"{}") for key in keys])
         print("\\n".join(f"H {key}" for key in keys), flush=True)
-        await ledger.settle([FinalRecord(key, "c", "sent", b"{}\\n") for key in keys[:4]])
+        await ledger.finish([FinalRecord(key, "c", "sent", b"{}\\n") for key in keys[:4]])
         print("\\n".join(f"S {key}" for key in keys[:4]), flush=True)
         n += 5
 asyncio.run(main())
@@ -316,7 +316,7 @@ class LedgerModel(RuleBasedStateMachine):
 
     @rule(key=keys, state=st.sampled_from(["sent", "rejected", "failed", "in_doubt"]))
     def settle(self, key: str, state: str) -> None:
-        self.run(self.ledger.settle([final(key, state, detail=b"{}" if state == "in_doubt" else None)]))
+        self.run(self.ledger.finish([final(key, state, detail=b"{}" if state == "in_doubt" else None)]))
         self.model[key] = (state, None)
         self.outbox += 1
 
@@ -340,7 +340,7 @@ class LedgerModel(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         found = self.run(self.ledger.find(["a", "b", "c", *(x + y for x in "abc" for y in "abc")]))
-        assert {key: standing.state for key, standing in found.items()} == {
+        assert {key: record.state for key, record in found.items()} == {
             key: state for key, (state, _) in self.model.items()
         }
         states = [state for state, _ in self.model.values()]

@@ -110,7 +110,7 @@ async def test_the_recorder_tells_only_what_is_on_disk(tmp_path: Path) -> None:
 
 async def test_lines_that_the_ledger_knows_and_the_log_lacks_are_written(tmp_path: Path) -> None:
     ledger = MemoryLedger()
-    await ledger.settle([sent(1).entry, sent(2).entry])  # type: ignore[list-item]
+    await ledger.finish([sent(1).entry, sent(2).entry])  # type: ignore[list-item]
     log = OutcomeLog.open(tmp_path / "log")
     recorder = Recorder(ledger, log, Told())
     assert await recorder.replay() == 2
@@ -123,7 +123,7 @@ async def test_what_cannot_be_written_is_told_to_all_who_wait() -> None:
     """A recorder that had failed left `drain` waiting for ever: `sender reconcile` hung on a full disk."""
 
     class FullLedger(MemoryLedger):
-        async def settle(self, entries: Sequence[FinalRecord]) -> int:
+        async def finish(self, entries: Sequence[FinalRecord]) -> int:
             raise OutputError("full")
 
     recorder = Recorder(FullLedger(), FullLog(), Told())

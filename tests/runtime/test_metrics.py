@@ -208,7 +208,7 @@ async def test_commits_are_timed_and_everything_else_is_passed_on() -> None:
     inner, figures = MemoryLedger(), Figures()
     ledger = figures.timed(inner)
     await ledger.hand_over([])
-    await ledger.settle([])
+    await ledger.finish([])
     assert ledger.run == inner.run
     assert await ledger.count() == await inner.count()
     with pytest.raises(AttributeError):
@@ -221,12 +221,12 @@ async def test_commits_are_timed_and_everything_else_is_passed_on() -> None:
 
 async def test_a_commit_that_fails_is_timed_and_its_error_passes() -> None:
     class Failing(MemoryLedger):
-        async def settle(self, entries: Any) -> int:
+        async def finish(self, entries: Any) -> int:
             raise OSError("disk full")
 
     figures = Figures()
     with pytest.raises(OSError, match="disk full"):
-        await figures.timed(Failing()).settle([])
+        await figures.timed(Failing()).finish([])
     assert one(await scrape(figures), "sender_ledger_commit_seconds_count", operation="settle") == 1
 
 

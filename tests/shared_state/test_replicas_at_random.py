@@ -43,7 +43,7 @@ class Replicas:
         elif what == "settle":
             state: Any = self.chance.choice(["sent", "rejected", "failed", "in_doubt"])
             ended = [key for key in some if key in hand]
-            await ledger.settle([final(key, state, detail=b"{}") for key in ended])
+            await ledger.finish([final(key, state, detail=b"{}") for key in ended])
             self._note(ended, state, hand)
         elif what == "release":
             await ledger.release([key for key in some if key in hand])
@@ -52,7 +52,7 @@ class Replicas:
             await self.die(number)
         else:
             taken = [doubt.key async for doubt in ledger.doubts(earlier_runs_handed_over=True)]
-            await ledger.settle([final(key, "in_doubt", detail=b"{}") for key in taken])
+            await ledger.finish([final(key, "in_doubt", detail=b"{}") for key in taken])
             self.doubted.update(taken)
 
     async def die(self, number: int) -> None:
@@ -90,7 +90,7 @@ async def test_no_job_is_in_two_hands(redis_server: RedisServer, seed: int) -> N
 
 async def same_books(server: RedisServer, state: SharedState, replicas: Replicas) -> None:
     found = await state.ledger.find(KEYS)
-    states = [standing.state for standing in found.values()]
+    states = [record.state for record in found.values()]
     assert await state.ledger.count() == {name: states.count(name) for name in set(states)}
     assert {key for key in KEYS if key in found and found[key].state == "sent"} == set(replicas.accepted)
     doubts = {doubt.key async for doubt in state.ledger.doubts()}

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sender.runtime.metrics.histogram import Histogram
 
 COMMITS: Final = ("hand_over", "settle", "release")
-"""The ledger's methods that wait for a commit."""
+OPERATIONS: Final = {"hand_over": "hand_over", "finish": "settle", "release": "release"}
+"""The ledger's methods that wait for a commit, and what the metric calls them."""
 
 
 class TimedLedger:
@@ -24,8 +25,8 @@ class TimedLedger:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._ledger, name)
-        if name in self._commits:
-            found = self._timing(found, self._commits[name])
+        if name in OPERATIONS:
+            found = self._timing(found, self._commits[OPERATIONS[name]])
             self.__dict__[name] = found
         return found
 

@@ -2,28 +2,40 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+CORE   := $(VENV)/.core
 READY  := $(VENV)/.ready
 BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash faults bench check format lock clean
+.PHONY: help demo test unit mutants crash faults bench check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): requirements.lock requirements-dev.lock pyproject.toml
+# What the demo needs: sender itself runs from the folder.
+$(CORE): requirements-core.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sender needs Python 3.11 or newer; call make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-core.lock
+	touch $@
+
+$(READY): $(CORE) requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: $(READY)  ## Start the sandbox and send examples/receipts.jsonl to it at 100/s
-	@sh examples/demo.sh $(BIN)/sender
+demo: $(CORE)  ## Start the sandbox and send examples/receipts.jsonl to it at 100/s
+	@PYTHONPATH=. sh examples/demo.sh $(BIN)/python -m sender
 
 test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile
+
+unit: $(READY)  ## Run the tests that need neither a broker nor a browser, and none that takes long
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile -m "not server and not slow"
+
+mutants: $(READY)  ## Change the lines of pacer, verdict, decision, matching and ledger, and list those no test holds
+	@$(BIN)/python -m tests.campaigns.mutants
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
 	@$(BIN)/python -m tests.campaigns.crash --kills 200
@@ -52,15 +64,17 @@ bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchm
 	$(BENCH)/bin/python benchmarks/startup.py --save
 	$(BENCH)/bin/python benchmarks/replicas.py --save
 
-check: $(READY)  ## Lint and check types
+check: $(READY)  ## Lint, check types and the rules of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY)  ## Mend what the linter can mend
 	$(BIN)/ruff check --fix-only .
 
 lock:  ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements.lock -o requirements-core.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements.lock -o benchmarks/rivals.lock benchmarks/rivals.txt
 

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Start the sandbox, send the example receipts to it at 100/s, show what became of them.
 set -eu
-sender=${1:-sender}
+[ $# -gt 0 ] || set -- sender
 here=$(dirname "$0")
 work=$(mktemp -d "${TMPDIR:-/tmp}/sender-demo.XXXXXX")
 SENDER_API_KEY=sandbox-key; XDG_STATE_HOME=$work; export SENDER_API_KEY XDG_STATE_HOME
 
-"$sender" sandbox --port 0 --latency 20-80 > "$work/sandbox.out" 2> "$work/sandbox.err" &
+"$@" sandbox --port 0 --latency 20-80 > "$work/sandbox.out" 2> "$work/sandbox.err" &
 sandbox=$!
 trap 'kill $sandbox 2>/dev/null || true' EXIT INT TERM
 tries=0
@@ -20,10 +20,10 @@ done
 echo "The sandbox listens on $url. Sending $here/receipts.jsonl at 100/s."
 echo
 status=0
-"$sender" send "$here/receipts.jsonl" --base-url "$url" --outcomes "$work/receipts.outcomes.jsonl" \
+"$@" send "$here/receipts.jsonl" --base-url "$url" --outcomes "$work/receipts.outcomes.jsonl" \
     --reconcile-lag 3 || status=$?
 echo
 echo "Some receipts are wrong on purpose, so the exit status is $status. Why they were not sent:"
-"$sender" outcomes "$work/receipts.outcomes.jsonl" --status invalid,rejected,failed,in_doubt |
+"$@" outcomes "$work/receipts.outcomes.jsonl" --status invalid,rejected,failed,in_doubt |
     sed 's/.*"source":"[^"]*","line":\([0-9]*\).*/\1 &/; s/^\([0-9]*\) .*"message":"\([^"]*\)".*/  line \1: \2/' | cut -c1-150
 [ "$status" -eq 1 ]

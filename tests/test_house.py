@@ -20,7 +20,7 @@ EDGES = (
 PURE = (
     "validation", "jobs", "transport/verdict.py", "transport/error_body.py", "engine/backoff.py", "engine/breaker.py",
     "engine/admission.py", "pacing/guard.py", "outcomes/summary.py",
-    "runtime/metrics/histogram.py", "runtime/metrics/rate.py",
+    "runtime/histogram.py", "runtime/metrics/rate.py",
 )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from sender.bench.failure import is_hopeless, reason
 from sender.bench.measures import Measures
 from sender.jobs.kinds import KINDS
 from sender.transport import TransportFault
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sender.bench.clock import Alarm
     from sender.bench.plan import BenchPlan
     from sender.transport import Reply, Transport
+    from sender.transport.verdict import Verdict
 
 RULES: Final = Rules()
 AT_ONCE: Final = 16
@@ -48,6 +51,9 @@ class Driver:
         self._free = asyncio.Event()
         self._starter: asyncio.Task[None] | None = None
         self._start = 0.0
+        self._failures: Counter[int | str] = Counter()
+        self.connected = False
+        """Whether the server took a connection before the start."""
         self.measures = Measures(plan.schedule)
 
     async def run(self, start: float) -> Measures:
@@ -124,18 +130,31 @@ class Driver:
 
     async def _one(self, number: int, planned: float) -> None:
         template = self._plan.templates[number % len(self._plan.templates)]
+        request = template.request(number)
         started = self._clock() - self._start
         self.measures.start(planned, started)
         answer: Reply | TransportFault
         try:
-            answer = await self._transport.send(template.request(number))
+            answer = await self._transport.send(request)
         except TransportFault as fault:
             answer = fault
         ended = self._clock() - self._start
         verdict = judge(KINDS[template.kind], answer, RULES)
         self.measures.end(planned, started, ended, verdict)
-        if verdict.what == "halt_run":
-            self._halt(verdict.message)
+        if verdict.what != "sent":
+            self._failed(verdict, answer, request.body or b"")
+
+    def _failed(self, verdict: Verdict, answer: Reply | TransportFault, payload: bytes) -> None:
+        """End at once what cannot succeed: nothing listens, a wrong key, a wrong path."""
+        if self.measures.succeeded:
+            if verdict.what == "halt_run":
+                self._halt(verdict.message)
+            return
+        why = reason(verdict, answer, self._plan.base_url, payload)
+        self.measures.failure = self.measures.failure or why
+        self._failures[verdict.http_status or verdict.code] += 1
+        if is_hopeless(verdict, answer, self._failures, connected=self.connected):
+            self._halt(why)
 
     def _halt(self, why: str) -> None:
         self.measures.halted = self.measures.halted or why

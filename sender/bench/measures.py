@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sender.bench.histogram import Histogram
 from sender.bench.series import Series
+from sender.runtime.histogram import Histogram
 
 if TYPE_CHECKING:
     from sender.bench.schedule import Schedule
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 class Measures:
-    """Counts and histograms; only what is planned after ramp and warm-up goes into the figures."""
+    """Counts, and histograms in milliseconds; only what is planned after ramp and warm-up goes into the figures."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self.latency = Histogram()
-        """From the planned start to the end of the answer."""
+        """From the planned start to the end of a wanted answer, and the waiting of requests that never started."""
         self.service = Histogram()
-        """From the real start to the end of the answer."""
+        """From the real start to the end of a wanted answer."""
+        self.errors = Histogram()
+        """From the planned start to the end of a request without the wanted answer."""
         self.lag = Histogram()
         """From the planned to the real start."""
         self.series = Series(schedule.end)
@@ -35,6 +37,10 @@ class Measures:
         self.most_in_flight = 0
         self.statuses: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
+        self.succeeded = False
+        """Whether any request had the wanted answer, in ramp and warm-up too."""
+        self.failure: str | None = None
+        """What was wrong with the first one that had not."""
         self.halted: str | None = None
         self.stopped = False
         self.ran = 0.0
@@ -45,20 +51,24 @@ class Measures:
         self.series.at(planned).planned += 1
         if self._schedule.measured(planned):
             self.started += 1
-            self.lag.record(started - planned)
+            self.lag.add((started - planned) * 1000)
 
     def end(self, planned: float, started: float, ended: float, verdict: Verdict) -> None:
         """A request has its answer, or will have none."""
         ok = verdict.what == "sent"
+        self.succeeded = self.succeeded or ok
+        latency_ms = (ended - planned) * 1000
         step = self.series.at(planned)
         step.answered += verdict.http_status is not None
         step.ok += ok
         step.http_429 += verdict.throttled
-        step.latency_ms.add((ended - planned) * 1000)
+        if ok:
+            step.latency_ms.add(latency_ms)
         if self._schedule.measured(planned):
             self._count(ok, verdict)
-            self.latency.record(ended - planned)
-            self.service.record(ended - started)
+            (self.latency if ok else self.errors).add(latency_ms)
+            if ok:
+                self.service.add((ended - started) * 1000)
 
     def _count(self, ok: bool, verdict: Verdict) -> None:
         self.ok += ok
@@ -75,17 +85,18 @@ class Measures:
         step.latency_ms.add(waited * 1000, count)
         if self._schedule.measured(planned):
             self.not_started += count
-            self.latency.record(waited, count)
+            self.latency.add(waited * 1000, count)
 
     def merge(self, other: Measures) -> None:
         """Count what another process counted."""
-        for mine, theirs in ((self.latency, other.latency), (self.service, other.service), (self.lag, other.lag)):
-            mine.add(theirs)
-        self.series.merge(other.series)
+        for name in ("latency", "service", "errors", "lag", "series"):
+            getattr(self, name).merge(getattr(other, name))
         for name in ("started", "answered", "ok", "http_429", "not_started", "held_up", "most_in_flight"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.statuses.update(other.statuses)
         self.codes.update(other.codes)
+        self.succeeded = self.succeeded or other.succeeded
+        self.failure = self.failure or other.failure
         self.halted = self.halted or other.halted
         self.stopped = self.stopped or other.stopped
         self.ran = max(self.ran, other.ran)

@@ -28,7 +28,7 @@ OWN: Final = {
     "bench_jobs": "--jobs", "bench_processes": "--processes", "bench_threshold": "--threshold",
     "bench_save": "--save", "bench_allow_vendor_host": "--allow-vendor-host",
     "bench_prove_pacing": "--prove-pacing", "bench_scenario": "--scenario",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,21 @@ def own_options(parser: argparse.ArgumentParser) -> None:
     _add(load, "bench_ramp", "SECONDS", "seconds in which the rate rises before that (default: 0)")
     _add(load, "bench_warm_up", "SECONDS", "seconds at full rate before the figures begin (default: 0)")
     _add(load, "bench_jobs", "FILE", "take the payloads from this job file, in a circle; {{bench.n}} in a line is the "
-         "request's number, {{bench.run}} the run's sign")  # fmt: skip
+         "request's number, {{bench.run}} the run's sign")
     _add(load, "bench_processes", "N", "processes that share the load, for more than one core (default: 1)")
     load.add_argument("--allow-vendor-host", dest="bench_allow_vendor_host", action="store_true", default=None,
-                      help="measure customer.io itself: real messages to real people")  # fmt: skip
+                      help="measure customer.io itself: real messages to real people")
     judged = parser.add_argument_group("the result")
     judged.add_argument("--threshold", dest="bench_threshold", metavar="CHECK", action="append",
                         help="exit 1 unless this holds, like p99<50ms, service.p99<0.2s, errors<0.1%% or rate>=990; "
-                        "repeatable")  # fmt: skip
+                        "repeatable (default: errors<1%%, beside others that do not name errors)")
     _add(judged, "bench_save", "FILE", "write the result there, for `compare` and for `sender report`")
     proof = parser.add_argument_group("the proof of the pacing")
     proof.add_argument("--prove-pacing", dest="bench_prove_pacing", action="store_true", default=None,
                        help="measure how exactly the engine keeps --rate, against a sandbox of its own or "
-                       "--base-url")  # fmt: skip
+                       "--base-url")
     proof.add_argument("--scenario", dest="bench_scenario", metavar="NAME", action="append",
-                       help=f"one of {', '.join(SCENARIOS)}; repeatable (default: all)")  # fmt: skip
+                       help=f"one of {', '.join(SCENARIOS)}; repeatable (default: all)")
 
 
 def _add(group: argparse._ArgumentGroup, name: str, metavar: str, text: str) -> None:

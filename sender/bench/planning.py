@@ -43,7 +43,7 @@ def make_plan(settings: Settings, options: BenchOptions) -> BenchPlan:
         raise UsageError("not a single request is planned: ask for a higher --rate or a longer --duration")
     api_key = ApiKey.load(settings.api_key_file)
     return BenchPlan(base_url, api_key, schedule, _templates(settings, options), options.processes,
-                     settings.concurrency, settings.timeout, settings.keep_alive)  # fmt: skip
+                     settings.concurrency, settings.timeout, settings.keep_alive)
 
 
 def refuse_vendor(base_url: str, *, allowed: bool) -> None:

@@ -82,7 +82,7 @@ def prove(settings: Settings, options: BenchOptions) -> tuple[list[Proof], bool]
         scenarios = [one for one in scenarios if not one.sandbox]
         if not scenarios:
             raise UsageError("--scenario asks for another latency, which only a sandbox of our own can have; "
-                             "leave --base-url out")  # fmt: skip
+                             "leave --base-url out")
     key = ApiKey.load(settings.api_key_file) if base_url else ApiKey(KEY)
     proofs: list[Proof] = []
     try:
@@ -121,7 +121,7 @@ def _proof(scenario: Scenario, rate: float, paced: Paced) -> Proof:
         {name: round(gaps[name], 2) for name in ("p1", "p50", "p99")}, paced.pacer.requests,
         int(lane["rejected_429"]), paced.errors, round(paced.guard.spread * 1000, 1), round(paced.guard.share, 3),
         scenario.wire,
-    )  # fmt: skip
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sender.bench.proof import Proof
 
 HEAD = ("scenario", "asked", "reached", "share", "most in 1 s, written", "at the server", "gaps p1", "p50", "p99 ms",
-        "429s", "")  # fmt: skip
+        "429s", "")
 
 
 def told(proofs: Sequence[Proof]) -> str:
@@ -38,4 +38,4 @@ def _row(proof: Proof) -> tuple[str, ...]:
         proof.scenario, f"{proof.asked:g}/s", f"{proof.reached:.2f}/s", f"{proof.share:.2%}", str(proof.most_written),
         str(proof.most_arrived), *(f"{proof.gaps_ms[name]:.1f}" for name in ("p1", "p50", "p99")),
         str(proof.http_429), verdict,
-    )  # fmt: skip
+    )

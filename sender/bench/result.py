@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender import __version__
 from sender.errors import OutputError, UsageError
+from sender.runtime.histogram import Histogram
+from sender.runtime.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,32 +24,58 @@ if TYPE_CHECKING:
 SCHEMA: Final = "sender-bench/1"
 MOST_FILE: Final = 64 * 2**20
 ENOUGH: Final = 0.99
-"""Part of the asked rate that counts as reached."""
-LATENCIES: Final = ("p50", "p90", "p99", "p99.9", "max", "mean")
+"""Part of the planned requests that has to be started; how many may fail is for thresholds to say."""
+PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+LATENCIES: Final = (*PERCENTILES, "max", "mean")
+CURVE: Final = (0, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.999)
 GROUPS: Final = ("latency_ms", "service_ms", "start_lag_ms")
 
 
 def make_result(plan: BenchPlan, measures: Measures, started_at: str) -> dict[str, Any]:
-    """Everything that is saved and shown; it holds no key, no payload and no address but the target's."""
+    """Everything that is saved and shown; it holds no key, no payload and no address but the target's.
+
+    `latency_ms`, `service_ms`, the curve and the reached rate are those of wanted answers, `error_ms` of all others.
+    """
+    latency = measures.latency if measures.ok else Histogram()  # waiting alone is no figure of a server
+    groups = {"latency": latency, "service": measures.service, "error": measures.errors, "start_lag": measures.lag}
     return {
         "schema": SCHEMA,
         "sender": __version__,
         "started_at": started_at,
         "asked": _asked(plan),
         "reached": _reached(plan, measures),
-        "latency_ms": measures.latency.figures(),
-        "service_ms": measures.service.figures(),
-        "start_lag_ms": measures.lag.figures(),
+        **{f"{name}_ms": figures(histogram) for name, histogram in groups.items()},
         "statuses": dict(measures.statuses),
         "error_codes": dict(measures.codes),
-        "curve": measures.latency.curve(),
-        "histograms": {
-            "unit": "us", "latency": measures.latency.encode(), "service": measures.service.encode(),
-            "start_lag": measures.lag.encode(),
-        },
+        "curve": curve(latency),
+        "histograms": {"unit": "ms", **{name: _pairs(histogram) for name, histogram in groups.items()}},
         "series": {"width_s": measures.series.width, "rows": measures.series.rows(plan.schedule.measured_from)},
         "machine": machine(),
-    }  # fmt: skip
+    }
+
+
+def figures(histogram: Histogram) -> dict[str, float | None]:
+    """Percentiles, largest value and mean in milliseconds; None where nothing was counted."""
+    if not histogram.count:
+        return dict.fromkeys(LATENCIES)
+    percentiles = zip(PERCENTILES, histogram.percentiles(tuple(PERCENTILES.values())), strict=True)
+    found = {**dict(percentiles), "max": histogram.most, "mean": histogram.total / histogram.count}
+    return {name: _rounded(value) for name, value in found.items()}
+
+
+def curve(histogram: Histogram) -> list[list[float | None]]:
+    """[percentile, milliseconds] as far out as the number of values carries."""
+    carried = [percent for percent in CURVE if histogram.count and percent <= 100 - 100 / histogram.count]
+    return [[percent, _rounded(value)] for percent, value in zip(carried, histogram.percentiles(carried), strict=True)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _pairs(histogram: Histogram) -> list[tuple[float, int]]:
+    """(milliseconds that so many did not exceed, how many of them exceed the bound before)."""
+    return [(round(min(bound, histogram.most), 6), count) for bound, count in histogram.counts()]
 
 
 def _asked(plan: BenchPlan) -> dict[str, Any]:
@@ -59,24 +86,26 @@ def _asked(plan: BenchPlan) -> dict[str, Any]:
         "duration_s": schedule.duration, "warm_up_s": schedule.warm_up, "ramp_s": schedule.ramp,
         "kinds": dict(Counter(template.kind for template in plan.templates)),
         "processes": plan.processes, "concurrency": plan.concurrency, "timeout_s": plan.timeout,
-    }  # fmt: skip
+    }
 
 
 def _reached(plan: BenchPlan, measures: Measures) -> dict[str, Any]:
     schedule = plan.schedule
     seconds = max(0.0, measures.ran - schedule.measured_from)
     planned = measures.started + measures.not_started
-    rate = measures.started / seconds if seconds else 0.0
-    share = None if math.isinf(schedule.rate) else measures.started / planned if planned else 0.0
+    by_schedule = not math.isinf(schedule.rate)
+    kept = measures.started >= ENOUGH * planned > 0 or not by_schedule
     return {
-        "seconds": round(seconds, 3), "rate": round(rate, 3), "share": share,
-        "rate_reached": not measures.stopped and (share is None or share >= ENOUGH),
+        "seconds": round(seconds, 3), "rate": round(measures.ok / seconds, 3) if seconds else 0.0,
+        "started_rate": round(measures.started / seconds, 3) if seconds else 0.0,
+        "share": measures.ok / max(1, planned) if by_schedule else None,
+        "rate_reached": kept and measures.ok > 0 and not measures.stopped,
         "planned": planned, "started": measures.started, "not_started": measures.not_started,
         "answered": measures.answered, "ok": measures.ok, "errors": measures.started - measures.ok,
         "error_share": (measures.started - measures.ok) / measures.started if measures.started else 0.0,
         "http_429": measures.http_429, "held_up": measures.held_up, "most_in_flight": measures.most_in_flight,
         "stopped": measures.stopped, "halted": measures.halted,
-    }  # fmt: skip
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -84,7 +113,7 @@ def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}", "arch": platform.machine(),
         "python": platform.python_version(), "loop": "uvloop" if find_spec("uvloop") else "asyncio",
-    }  # fmt: skip
+    }
 
 
 def save(result: dict[str, Any], path: Path) -> None:
@@ -119,8 +148,10 @@ def _what_is_wrong(document: dict[str, Any]) -> str | None:
     for group in (*GROUPS, "asked", "reached", "statuses", "error_codes", "machine", "series"):
         if not isinstance(document.get(group), dict):
             return f"{group} is missing"
-    for group in GROUPS:
-        if not all(_is_number(document[group].get(name), none=True) for name in LATENCIES):
+    for group in (*GROUPS, *({"error_ms"} & document.keys())):  # older results do not tell of errors
+        if not isinstance(document[group], dict):
+            return f"{group} has no figures"
+        if not all(_is_number(document[group].get(name, "missing"), none=True) for name in LATENCIES):
             return f"{group} lacks a figure"
     needed = ("rate", "planned", "started", "not_started", "answered", "ok", "errors", "error_share", "http_429")
     if not all(_is_number(document["reached"].get(name)) for name in needed):

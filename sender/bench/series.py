@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sender.runtime.distribution import Distribution
+from sender.runtime.histogram import COARSE, Histogram, grid
 
 MOST_STEPS: Final = 1800
 
@@ -19,7 +19,7 @@ class Step:
     answered: int = 0
     ok: int = 0
     http_429: int = 0
-    latency_ms: Distribution = field(default_factory=Distribution)
+    latency_ms: Histogram = field(default_factory=lambda: Histogram(grid(COARSE)))
 
     def merge(self, other: Step) -> None:
         """Count what the other one counted."""
@@ -56,7 +56,7 @@ class Series:
             "at_s": number * self.width, "measured": number * self.width >= measured_from - 1e-9,
             "planned": step.planned, "answered": step.answered, "ok": step.ok, "http_429": step.http_429,
             "p50": p50, "p90": p90, "p99": p99, "max": _rounded(step.latency_ms.most),
-        }  # fmt: skip
+        }
 
 
 def _rounded(value: float | None) -> float | None:

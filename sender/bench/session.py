@@ -52,7 +52,7 @@ async def drive(
     driver = Driver(plan, transport, alarm, clock, index)
     loop = asyncio.get_running_loop()
     try:
-        await transport.warm(min(WARM, hands))
+        driver.connected = await transport.warm(min(WARM, hands)) > 0
         instant = start()
         for number in signals:
             loop.add_signal_handler(number, _stop, driver, asyncio.current_task())

@@ -28,11 +28,11 @@ RUN: Final = b"{{bench.run}}"
 FIRST_NUMBER: Final = 1_000_000
 
 _NOTE: Final = {"transactional_message_id": 1, "identifiers": {"id": "{{bench.n}}"},
-                "message_data": {"run": "{{bench.run}}", "n": "{{bench.n}}", "total": "12.50"}}  # fmt: skip
+                "message_data": {"run": "{{bench.run}}", "n": "{{bench.n}}", "total": "12.50"}}
 _PAYLOADS: Final = {
     "email": {"to": "bench-{{bench.n}}@example.com"}, "sms": {"to": "+1555{{bench.n}}"},
     "whatsapp": {"to": "+1555{{bench.n}}"}, "push": {}, "in_app": {}, "inbox_message": {},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ROWS = (
     ("latency, from the planned start", "latency_ms"),
     ("service, from the real start", "service_ms"),
+    ("errors, from the planned start", "error_ms"),
     ("late start", "start_lag_ms"),
 )
 FIGURES = ("p50", "p90", "p99", "p99.9", "max", "mean")
@@ -22,13 +23,14 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.rjust(width) if column else cell.ljust(width)
                       for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in rows]  # fmt: skip
+            for row in rows]
 
 
 def told(result: Mapping[str, Any], thresholds: Iterable[Threshold] = ()) -> str:
     """The whole result."""
     lines = [_heading(result["asked"]), *_rate(result), ""]
-    lines += table([("ms", *FIGURES), *((name, *(ms(result[key][one]) for one in FIGURES)) for name, key in ROWS)])
+    lines += table([("ms", *FIGURES), *((name, *(ms(result[key][one]) for one in FIGURES)) for name, key in ROWS
+                                     if key != "error_ms" or result["reached"]["errors"])])
     lines += ["", *_answers(result)]
     lines += [_verdict(threshold, result) for threshold in thresholds]
     return "\n".join(lines) + "\n"
@@ -37,7 +39,7 @@ def told(result: Mapping[str, Any], thresholds: Iterable[Threshold] = ()) -> str
 def _heading(asked: Mapping[str, Any]) -> str:
     kinds = ", ".join(asked["kinds"])
     before = "".join(f", {asked[key]:g} s {name} before" for key, name in (("ramp_s", "ramp"), ("warm_up_s", "warm-up"))
-                     if asked[key])  # fmt: skip
+                     if asked[key])
     many = f", {asked['processes']} processes" if asked["processes"] > 1 else ""
     return f"{asked['target']}: {kinds} for {asked['duration_s']:g} s{before}{many}"
 
@@ -45,16 +47,17 @@ def _heading(asked: Mapping[str, Any]) -> str:
 def _rate(result: Mapping[str, Any]) -> list[str]:
     asked, reached = result["asked"], result["reached"]
     if asked["rate"] == "max":
-        lines = [(f"reached {reached['rate']:,.1f} requests/s with {asked['concurrency']} hands; without a schedule "
-                 "latency is service time")]  # fmt: skip
+        lines = [f"reached {reached['rate']:,.1f} requests/s with the wanted answer, by {asked['concurrency']} hands"]
+        lines.append("without a schedule latency is service time")
     else:
-        lines = [f"asked {asked['rate']:,g} requests/s, reached {reached['rate']:,.1f} ({reached['share']:.2%})"]
-        if not reached["rate_reached"] and not reached["stopped"]:
+        rates = f"asked {asked['rate']:,g} requests/s, started {reached['started_rate']:,.1f}"
+        lines = [f"{rates}, reached {reached['rate']:,.1f} with the wanted answer ({reached['share']:.2%})"]
+        if reached["not_started"] and not reached["rate_reached"] and not reached["stopped"]:
             lines.append(f"THE RATE WAS NOT REACHED: {reached['not_started']:,} of {reached['planned']:,} requests "
-                         "were never started; they count with the time they waited")  # fmt: skip
+                         "were never started; they count with the time they waited")
         if reached["held_up"]:
             lines.append(f"{reached['held_up']:,} requests started late because all {asked['concurrency']} hands "
-                         "were full (--concurrency)")  # fmt: skip
+                         "were full (--concurrency)")
     if reached["stopped"]:
         lines.append(f"stopped by a signal after {reached['seconds']:g} s of {asked['duration_s']:g} s")
     return lines
@@ -65,7 +68,7 @@ def _answers(result: Mapping[str, Any]) -> list[str]:
     statuses = ", ".join(f"{status} {count:,}" for status, count in sorted(result["statuses"].items()))
     lines = [(f"{reached['started']:,} requests: {reached['ok']:,} ok, {reached['errors']:,} errors "
              f"({reached['error_share']:.2%}); answers {statuses or 'none'}; "
-             f"at most {reached['most_in_flight']} under way")]  # fmt: skip
+             f"at most {reached['most_in_flight']} under way")]
     lines += [
         f"  {count:>9,}  {code}" for code, count in sorted(result["error_codes"].items(), key=lambda one: -one[1])
     ]

@@ -20,8 +20,9 @@ _FORM: Final = re.compile(
 )
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+}
 _TO_MS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+DEFAULT: Final = "errors<1%"
 EXAMPLES: Final = "'p99<50ms', 'service.p99.9<0.2s', 'errors<0.1%', 'rate>=990'"
 
 
@@ -38,8 +39,10 @@ class Threshold:
     percent: bool = False
 
     def found(self, result: Mapping[str, Any]) -> float | None:
-        """The figure it looks at; None where nothing was measured."""
+        """The figure it looks at; None where nothing was measured: no request, or no wanted answer to time."""
         reached = result["reached"]
+        if not reached["started"] or (self.figure != "errors" and not reached["ok"]):
+            return None
         if self.figure == "rate":
             return float(reached["rate"])
         if self.figure == "errors":
@@ -51,6 +54,13 @@ class Threshold:
         """Whether the check is passed; one without a figure is not."""
         found = self.found(result)
         return found is not None and _COMPARE[self.sign](found, self.value)
+
+
+def with_default(thresholds: tuple[Threshold, ...]) -> tuple[Threshold, ...]:
+    """What a benchmark is held to: the given checks, and a bound on errors when none of them names one."""
+    if any(threshold.figure == "errors" for threshold in thresholds):
+        return thresholds
+    return (*thresholds, parse_threshold(DEFAULT))
 
 
 def parse_threshold(text: str) -> Threshold:

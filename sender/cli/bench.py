@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
 
 HELP: Final = """Measure an API that speaks as Customer.io's does. Requests start on schedule whatever the server does,
-and latency counts from the planned start. Exit 0 if the rate was reached and every threshold holds, 1 if not, 3 after
-a signal. `sender bench compare A B` prints two saved results side by side; `sender bench --prove-pacing` measures how
-exactly the engine keeps a limit."""
+and latency counts from the planned start. Exit 0 if the schedule was kept and every threshold holds, 1 if not,
+3 after a signal; where no request can succeed it ends at once, exit 1. `sender bench compare A B` prints two saved
+results side by side; `sender bench --prove-pacing` measures how exactly the engine keeps a limit."""
 SETTINGS: Final = ("base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "concurrency", "kind", "memory",
                    "json", "require_identifiers")
 TEXTS: Final = {
@@ -63,22 +63,33 @@ def _measure(settings: Settings, options: BenchOptions) -> int:
     from sender.bench.result import make_result, save
     from sender.bench.session import measure
     from sender.bench.text import told
+    from sender.bench.threshold import with_default
 
     plan = make_plan(settings, options)
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     measures = measure(plan)
-    if measures.halted:
+    if measures.halted and measures.succeeded:
         raise HaltError(measures.halted)
+    if measures.halted:
+        return _failed(measures.halted)
+    thresholds = with_default(options.thresholds)
     result = make_result(plan, measures, started_at)
     if options.save:
         save(result, options.save)
     if settings.json:
         sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
     else:
-        sys.stdout.write(told(result, options.thresholds))
+        sys.stdout.write(told(result, thresholds))
     if measures.stopped:
         return STOPPED
-    return _judged(result, options.thresholds, reached=result["reached"]["rate_reached"])
+    if not measures.ok:
+        return _failed(measures.failure or "no answer was measured: ask for a longer --duration")
+    return _judged(result, thresholds, reached=result["reached"]["rate_reached"])
+
+
+def _failed(why: str) -> int:
+    sys.stderr.write(f"sender: not one request succeeded: {why}\n")
+    return MISSED
 
 
 def _judged(result: Mapping[str, Any], thresholds: Sequence[Threshold], *, reached: bool) -> int:
@@ -87,8 +98,8 @@ def _judged(result: Mapping[str, Any], thresholds: Sequence[Threshold], *, reach
     for text in missed:
         sys.stderr.write(f"sender: the threshold {text} does not hold\n")
     if not reached:
-        share = result["reached"]["share"]
-        sys.stderr.write(f"sender: the rate was not reached: {share:.2%} of what was asked\n")
+        share = result["reached"]["started"] / result["reached"]["planned"]
+        sys.stderr.write(f"sender: the rate was not reached: {share:.2%} of the planned requests were started\n")
     return MISSED if missed or not reached else 0
 
 

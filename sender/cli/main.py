@@ -10,8 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final, NoReturn
 
-from sender import __version__
 from sender.errors import SenderError, UsageError
+from sender.runtime.version import __version__
 
 _ALL: Final = {
     "send": "send jobs from files and stdin",

@@ -11,22 +11,26 @@ from sender.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sender.report.section import Section
 
 HELP: Final = """Make one HTML page that needs no network from outcome logs and from what `sender bench --save` wrote:
-rate against the limit, latency, what became of the jobs, errors, the slowest jobs. Each option can also be set as
-SENDER_REPORT_… in the environment."""
+rate against the limit, latency, what became of the jobs and of doubts, every job that was not sent, errors, the
+slowest jobs. Each option can also be set as SENDER_REPORT_… in the environment."""
 DEFAULT_LIMIT: Final = 100.0
 DEFAULT_OUT: Final = "report.html"
 MOST_FILES: Final = 50
+MOST_DRAWN: Final = 20
+"""Charts in one picture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("files", metavar="OUTCOMES|BENCH", nargs="+", help="outcome logs (.gz too), benchmark results")
     parser.add_argument("--out", metavar="FILE", help=f"the page; - is stdout (default: {DEFAULT_OUT})")
+    parser.add_argument("--png", metavar="FILE", help="draw rate and latency over time there as a picture, too")
+    parser.add_argument("--unsent", metavar="FILE", help="write every job that was not sent there as CSV; - is stdout")
     parser.add_argument("--text", action="store_true", default=None, help="print the figures instead of a page")
     parser.add_argument("--limit", metavar="N",
                         help=f"limit per second of the rate chart; 0 is none (default: {DEFAULT_LIMIT:g})")
@@ -34,21 +38,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, and write the page or the text."""
+    """Read, and write the page or the text, and what else was asked for."""
     from sender.report.make import make_sections
+    from sender.report.unsent_file import open_unsent
 
     limit = _limit(_given(args.limit, "LIMIT"))
-    out = _given(args.out, "OUT") or DEFAULT_OUT
     paths = [Path(name) for name in args.files]
     if len(paths) > MOST_FILES:
         raise UsageError(f"a report takes at most {MOST_FILES} files")
     as_text = bool(args.text) if args.text is not None else _flag(os.environ)
-    if not as_text:
-        _keep_apart(out, paths)
-    sections = make_sections(paths, limit or None)
-    if as_text:
-        return _print(sections)
-    return _write(sections, out, _given(args.title, "TITLE") or "sender report")
+    outputs = _outputs(args, paths, as_text=as_text)
+    make = _text if as_text else _page(_given(args.title, "TITLE") or "sender report")
+    with open_unsent(outputs.get("unsent")) as tell_unsent:
+        sections = make_sections(paths, limit or None, tell_unsent)
+    _write("out", outputs["out"], make(sections).encode())
+    if "png" in outputs:
+        _write("png", outputs["png"], _picture(sections))
+    return 0
+
+
+def _outputs(args: argparse.Namespace, paths: list[Path], *, as_text: bool) -> dict[str, str]:
+    """Where to write what; never over what is read, and one thing alone to stdout."""
+    named = {name: _given(getattr(args, name), name.upper()) for name in ("out", "png", "unsent")}
+    named["out"] = "-" if as_text else named["out"] or DEFAULT_OUT
+    outputs = {name: where for name, where in named.items() if where is not None}
+    if outputs.get("png") == "-":
+        raise UsageError("--png: name a file")
+    for name, where in outputs.items():
+        if any(path.exists() and Path(where).exists() and path.samefile(where) for path in paths if where != "-"):
+            raise UsageError(f"--{name}: {where} is one of the files to be read")
+    if len(set(outputs.values())) < len(outputs):
+        raise UsageError("--out, --png and --unsent must not name the same file, nor stdout both")
+    return outputs
+
+
+def _text(sections: list[Section]) -> str:
+    from sender.report.text import text
+
+    return text(sections)
+
+
+def _page(title: str) -> Callable[[list[Section]], str]:
+    from sender.report.page import page
+
+    return lambda sections: page(sections, title)
+
+
+def _picture(sections: list[Section]) -> bytes:
+    from sender.report.plots import draw_png
+
+    charts = [(f"{section.title}: {chart.title}", chart)
+              for section in sections for chart in section.charts if chart.axis == "time"]
+    if not charts:
+        raise UsageError("--png: there is nothing to draw, no request was written")
+    return draw_png(charts[:MOST_DRAWN])
 
 
 def _given(value: str | None, name: str) -> str | None:
@@ -73,30 +116,12 @@ def _limit(text: str | None) -> float:
     return limit
 
 
-def _keep_apart(out: str, paths: list[Path]) -> None:
-    """The page is never written over what it is made from."""
-    for path in paths:
-        if out != "-" and path.exists() and Path(out).exists() and path.samefile(out):
-            raise UsageError(f"--out: {out} is one of the files to be read")
-
-
-def _print(sections: list[Section]) -> int:
-    from sender.report.text import text
-
-    sys.stdout.write(text(sections))
-    return 0
-
-
-def _write(sections: list[Section], out: str, title: str) -> int:
-    from sender.report.page import page
-
-    document = page(sections, title)
-    if out == "-":
-        sys.stdout.write(document)
-        return 0
+def _write(option: str, where: str, content: bytes) -> None:
+    if where == "-":
+        sys.stdout.write(content.decode())
+        return
     try:
-        Path(out).write_text(document, encoding="utf-8")
+        Path(where).write_bytes(content)
     except OSError as error:
-        raise OutputError(f"--out: {out} cannot be written: {error.strerror}") from None
-    sys.stderr.write(f"sender: the report is in {out}\n")
-    return 0
+        raise OutputError(f"--{option}: {where} cannot be written: {error.strerror}") from None
+    sys.stderr.write(f"sender: the {'picture' if option == 'png' else 'report'} is in {where}\n")

@@ -79,5 +79,5 @@ class DoubtfulJob:
             self.id, self.kind, status, detail.get("source", ""), detail.get("line", 0),
             attempts=detail.get("attempts", 0), problems=problems, meta=meta,
             warnings=tuple(Problem(*warning) for warning in detail.get("warnings", ())),
-            started_at=detail.get("started_at"), **facts,
+            started_at=detail.get("started_at"), written_at=detail.get("written_at"), **facts,
         )

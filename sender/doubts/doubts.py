@@ -204,7 +204,8 @@ async def carry(ledger: Ledger, alive: float) -> dict[str, WaitingTrigger | None
         problem = Problem("unanswered", None, "an earlier run handed the job over and left no answer")
         line = one.outcome("in_doubt", problem).to_line()
         entries.append(FinalRecord(doubt.key, doubt.content, "in_doubt", line, detail=orjson.dumps(detail)))
-        facts = {name: detail.get(name) for name in ("id", "source", "line", "attempts", "started_at")}
+        names = ("id", "source", "line", "attempts", "started_at", "written_at")
+        facts = {name: detail.get(name) for name in names}
         waits = one.kind == "broadcast"
         carried[doubt.key] = (
             WaitingTrigger(one.key, one.content, one.resource_id, None, since, facts) if waits else None

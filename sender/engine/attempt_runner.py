@@ -6,7 +6,7 @@ send --> observe --> judge --> the lane learns --> decide --> outcome, or back t
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sender.engine.api_reader import ReadingFailedError
 from sender.engine.decision import Attempt, decide
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sender.outcomes.outcome import Outcome
     from sender.transport.verdict import Verdict
 
+CLOCK_STEP: Final = 0.25
+"""Seconds by which the wall clock may run ahead of the loop's before the written stamps follow it."""
+
 
 class AttemptRunner:
     """Carries attempts out."""
@@ -49,12 +52,12 @@ class AttemptRunner:
         self._feedback = feedback
         self._triggers = triggers
         self._loop = asyncio.get_running_loop()
+        self._unix_offset = float("-inf")
 
     async def attempt(self, attempt: InFlightAttempt) -> None:
         """Try once, and see to what follows."""
         attempt.begun = True
         execution, permit = attempt.execution, attempt.permit
-        job = execution.job
         execution.attempts += 1
         execution.tried_at = self._context.wall()
         if execution.started_at is None:
@@ -63,7 +66,7 @@ class AttemptRunner:
         wire = Wire(on_written=permit.written)
         answer: Reply | TransportFault
         try:
-            answer = await self._context.api.send(Request(job.kind.method, job.path, job.body), wire)
+            answer = await self._send(execution, wire)
         except TransportFault as fault:
             answer = fault
         except asyncio.CancelledError:
@@ -72,6 +75,25 @@ class AttemptRunner:
             raise
         permit.cancel()
         await self._judge(execution, answer, attempt.started, key_version)
+
+    async def _send(self, execution: JobExecution, wire: Wire) -> Reply:
+        job = execution.job
+        try:
+            return await self._context.api.send(Request(job.kind.method, job.path, job.body), wire)
+        finally:
+            if wire.written_at is not None:
+                execution.written_at = self._unix(wire.written_at)
+
+    def _unix(self, instant: float) -> float:
+        """Loop time in unix seconds, by an offset that changes only where it must.
+
+        So a second of the outcome log holds no more writes than the pacer let into it. The loop's time may be a little
+        old, never new: the least offset is the true one, until the wall clock is set.
+        """
+        offset = self._context.wall() - self._loop.time()
+        if not 0 <= offset - self._unix_offset <= CLOCK_STEP:
+            self._unix_offset = offset
+        return self._unix_offset + instant
 
     async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:
         if wire.written_at is None:

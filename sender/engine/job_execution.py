@@ -43,6 +43,8 @@ class JobExecution:
     """Unix seconds of the first attempt."""
     tried_at: float | None = None
     """Unix seconds of the last attempt."""
+    written_at: float | None = None
+    """Unix seconds at which the last attempt that was written was written."""
     due: float = 0.0
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
@@ -79,6 +81,7 @@ class JobExecution:
             warnings=job.warnings,
             meta=job.meta,
             started_at=self.started_at,
+            written_at=self.written_at,
             **facts,
         )
 
@@ -111,6 +114,7 @@ class JobExecution:
             line=job.line,
             attempts=self.attempts,
             started_at=self.started_at,
+            written_at=self.written_at,
             since=since,
             until=until,
         )

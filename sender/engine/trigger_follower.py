@@ -110,7 +110,7 @@ class TriggerFollower:
             return
         job = execution.job
         facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
-                 "started_at": execution.started_at}
+                 "started_at": execution.started_at, "written_at": execution.written_at}
         facts["words"] = b64encode(words_of(job.body)).decode()
         if job.meta is not None:
             facts["meta"] = job.meta.decode()

@@ -60,6 +60,11 @@ class Inputs:
         return tuple(one.name for one in self._opened if isinstance(one, InputFile))
 
     @property
+    def unread(self) -> int:
+        """Lines of streams that came in, and nobody has taken: they have to be given again."""
+        return sum(one.unread for one in self._opened if isinstance(one, StreamInput))
+
+    @property
     def size(self) -> int | None:
         """Bytes in all, or None when a stream is among them."""
         sizes = [one.size for one in self._opened if isinstance(one, InputFile)]

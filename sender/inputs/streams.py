@@ -1,7 +1,8 @@
 """Streams (stdin, FIFOs): one reader, whose lines are put into a queue for each lane.
 
-The reader goes on only while some lane is hungry, and a full lane's lines then go to an unlinked private file: a slow
-lane never holds another, and memory stays bounded. With one lane at work nothing is ever spilled.
+The reader goes on only while a lane that gets lines is hungry, and a full lane's lines then go to an unlinked private
+file: a slow lane never holds another, and memory stays bounded. A stream of sends alone is read no further ahead than
+their lane needs, and nothing of it is ever spilled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import tempfile
 import threading
 from collections import deque
 from typing import IO, TYPE_CHECKING, Final
+
+import structlog
 
 from sender.errors import InputError, UsageError
 from sender.inputs.files import take
@@ -27,12 +30,17 @@ if TYPE_CHECKING:
     from sender.jobs.kinds import LaneName
 
 CHUNK: Final = 1 << 16
-MOST_LINES: Final = 2000
+MOST_LINES: Final = 20_000
+"""Lines that wait in memory for a lane: more than a chunk has, so that a stream read on demand is never spilled."""
 MOST_BYTES: Final = 4 << 20
 PAUSE: Final = 0.005
 """Seconds between chunks that only fill the disk: the pace of the lanes at work comes first."""
-MOST_OVERFLOW: Final = 4 << 30
+MOST_OVERFLOW: Final = 1 << 30
 """Bytes on disk over all lanes; beyond it the reader waits for the full lane after all."""
+FORGET_AFTER: Final = 64 << 20
+"""Bytes of other lanes' lines after which a lane is taken to get no more: nobody reads ahead for it any longer."""
+log = structlog.get_logger()
+
 _HEAD: Final = struct.Struct("<QI")
 
 
@@ -45,6 +53,9 @@ class StreamInput:
         self._cutter = LineCutter(name, most_line)
         self._queues = {lane: LaneBuffer(name) for lane in LANES}
         self._hungry: dict[LaneName, asyncio.Event] = {}
+        self._fed_at: dict[LaneName, int] = {}
+        """Bytes read when the lane got its last line; lanes that get none are left out."""
+        self._bytes = 0
         self._lane_of: LaneOf | None = None
         self._pump: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -104,10 +115,11 @@ class StreamInput:
     async def _run(self) -> None:
         try:
             while not self._ended:
-                while not self._hungry:
+                while not self._must_read():
                     self._wanted.clear()
                     await self._wanted.wait()
                 chunk = await self._next_chunk()
+                self._bytes += len(chunk)
                 fed = self._route(self._cutter.cut(chunk) if chunk else self._cutter.finish())
                 self._ended = not chunk
                 await self._hold_back(fed)
@@ -117,6 +129,14 @@ class StreamInput:
         finally:
             if self._ended:
                 self._wake_all()
+
+    def _must_read(self) -> bool:
+        """Whether a lane waits for lines that may come; behind lines of slow lanes the sends are looked for."""
+        for lane in self._hungry:
+            fed_at = self._fed_at.get(lane)
+            if fed_at is not None and self._bytes - fed_at < FORGET_AFTER:
+                return True
+        return bool(self._hungry) and (not self._fed_at or ("send" not in self._fed_at and "send" in self._hungry))
 
     async def _next_chunk(self) -> bytes:
         chunk = await _read_in_thread(self._handle, self.name)
@@ -129,8 +149,13 @@ class StreamInput:
         """Read on slowly while nobody who is hungry gets anything, and not at all when the disk's share is full."""
         if not fed and self._spilled:
             await asyncio.sleep(PAUSE)
-        while self._spilled > MOST_OVERFLOW:  # noqa: ASYNC110 - whoever takes a line need not know of the disk's share
+        while self._spilled > MOST_OVERFLOW or any(queue.disk_full for queue in self._queues.values()):  # noqa: ASYNC110 - whoever takes a line need not know of the disk's share
             await asyncio.sleep(10 * PAUSE)
+
+    @property
+    def unread(self) -> int:
+        """Lines that came in and nobody has taken."""
+        return sum(map(len, self._queues.values()))
 
     @property
     def _spilled(self) -> int:
@@ -142,6 +167,7 @@ class StreamInput:
         assert self._lane_of is not None  # noqa: S101 - use() comes before read()
         for line in lines:
             lane = self._lane_of(line.data)
+            self._fed_at[lane] = self._bytes
             self._queues[lane].put(line)
             waiting = self._hungry.pop(lane, None)
             if waiting is not None:
@@ -160,13 +186,21 @@ class LaneBuffer:
     def __init__(self, source: str) -> None:
         self._source = source
         self._ready: deque[Line] = deque()
+        self._overdue: list[Line] = []
+        """The rest of a chunk that the disk did not take, behind what is spilled."""
         self._size = 0
         self._file: IO[bytes] | None = None
         self._read_at = 0
         self._write_at = 0
+        self._lines = 0
+        self.disk_full = False
+        """Whether a line could not be spilled: no more is read until this lane has taken what it has."""
+
+    def __len__(self) -> int:
+        return self._lines
 
     def __bool__(self) -> bool:
-        return bool(self._ready) or self.spilled > 0
+        return self._lines > 0
 
     @property
     def spilled(self) -> int:
@@ -175,7 +209,10 @@ class LaneBuffer:
 
     def put(self, line: Line) -> None:
         """Add at the end."""
-        if self.spilled or len(self._ready) >= MOST_LINES or self._size >= MOST_BYTES:
+        self._lines += 1
+        if self.disk_full:
+            self._overdue.append(line)
+        elif self.spilled or len(self._ready) >= MOST_LINES or self._size >= MOST_BYTES:
             self._spill(line)
         else:
             self._ready.append(line)
@@ -186,6 +223,7 @@ class LaneBuffer:
         if not self._ready:
             self._refill()
         taken = take(self._ready, most, most_bytes)
+        self._lines -= len(taken)
         self._size -= sum(len(line.data) for line in taken)
         return taken
 
@@ -197,23 +235,26 @@ class LaneBuffer:
             self._file = None
 
     def _spill(self, line: Line) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the buffer
         # A line that was too long has no data and travels as an empty one; its fault is made again when it returns.
         record = _HEAD.pack(line.number, len(line.data)) + line.data
         try:
-            os.pwrite(self._file.fileno(), record, self._write_at)
-        except OSError as error:
-            raise InputError(
-                f"lines of {self._source} that wait for a slow lane cannot be kept on disk ({error.strerror}): "
-                f"make room in {tempfile.gettempdir()}, or set TMPDIR"
-            ) from None
-        self._write_at += len(record)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the buffer
+            written = os.pwrite(self._file.fileno(), record, self._write_at)
+        except OSError:
+            written = 0
+        if written == len(record):
+            self._write_at += written
+            return
+        log.warning(
+            "lines that wait for a slow lane cannot be kept on disk; the input waits for that lane instead",
+            input=self._source, hint="set TMPDIR to a folder with room",
+        )
+        self.disk_full = True
+        self._overdue.append(line)
 
     def _refill(self) -> None:
-        if self._file is None:
-            return
-        handle = self._file.fileno()
+        handle = -1 if self._file is None else self._file.fileno()
         while self.spilled and len(self._ready) < MOST_LINES and self._size < MOST_BYTES:
             number, length = _HEAD.unpack(os.pread(handle, _HEAD.size, self._read_at))
             data = os.pread(handle, length, self._read_at + _HEAD.size)
@@ -221,8 +262,13 @@ class LaneBuffer:
             self._ready.append(Line(self._source, number, data) if data else _too_long(self._source, number))
             self._size += length
         if not self.spilled:
-            os.ftruncate(handle, 0)
+            if self._write_at:
+                os.ftruncate(handle, 0)
             self._read_at = self._write_at = 0
+            self._ready.extend(self._overdue)
+            self._size += sum(len(line.data) for line in self._overdue)
+            self._overdue.clear()
+            self.disk_full = False
 
 
 def refuse_array(name: str, first: bytes) -> None:

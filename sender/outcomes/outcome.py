@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
     """What the API answered that is worth keeping: `delivery_id`, `queued_at`, `trigger_id`…"""
     started_at: float | None = None
     """Unix seconds at which the first attempt began."""
+    written_at: float | None = None
+    """Unix seconds at which the request was written, that of the last attempt that got so far; None if none did."""
     finished_at: float | None = None
     latency_ms: float | None = None
     """From the last attempt's write to its answer."""
@@ -60,6 +62,8 @@ class Outcome(NamedTuple):
             record["meta"] = orjson.Fragment(self.meta)
         if self.started_at is not None:
             record["started_at"] = _timestamp(self.started_at)
+        if self.written_at is not None:
+            record["written_at"] = _timestamp(self.written_at)
         if self.finished_at is not None:
             record["finished_at"] = _timestamp(self.finished_at)
         if self.latency_ms is not None:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 GROUPS = (
     ("latency, from the planned start", "latency_ms"), ("service, from the real start", "service_ms"),
-    ("late start", "start_lag_ms"),
-)  # fmt: skip
+    ("errors, from the planned start", "error_ms"), ("late start", "start_lag_ms"),
+)
 FIGURES = ("p50", "p90", "p99", "p99.9", "max", "mean")
 
 
 def bench_section(name: str, result: Mapping[str, Any], index: int) -> Section:
     """Everything that a saved benchmark tells."""
     charts = tuple(chart for chart in (_rate(result, index), _latency(result, index), _percentiles(result, index))
-                   if chart is not None)  # fmt: skip
+                   if chart is not None)
     tables = (_figures(result), _answers(result), _machine(result))
     return Section(name, _subtitle(result), _facts(result), (), charts, tables, _notes(result))
 
@@ -46,7 +46,7 @@ def _facts(result: Mapping[str, Any]) -> tuple[Fact, ...]:
         Fact(f"errors, {share(reached['errors'], reached['started'])}", number(reached["errors"]),
              "bad" if reached["errors"] else "good"),
         Fact("429s", number(reached["http_429"]), "bad" if reached["http_429"] else "quiet"),
-    ]  # fmt: skip
+    ]
     facts += [Fact(f"latency {name}", ms(result["latency_ms"][name])) for name in ("p50", "p99", "max")]
     return tuple(facts)
 
@@ -55,17 +55,17 @@ def _rate(result: Mapping[str, Any], index: int) -> Chart | None:
     rows, width = result["series"]["rows"], result["series"]["width_s"]
     if not rows:
         return None
-    planned = tuple(row["planned"] / width for row in rows)
-    curves = [Curve("requests per second", "first", planned, "step")]
+    reached = tuple(row["ok"] / width for row in rows)
+    curves = [Curve("wanted answers per second", "first", reached, "step")]
     for name, tone, values in _trouble(rows, width):
         curves.append(Curve(name, tone, values, "bars"))
     limit = None if result["asked"]["rate"] == "max" else float(result["asked"]["rate"])
     table = Table(f"Steps of {width:g} s", ("from", "planned/s", "ok/s", "429"),
                   tuple((f"{row['at_s']:g} s", f"{row['planned'] / width:.1f}", f"{row['ok'] / width:.1f}",
-                         number(row["http_429"])) for row in _thinned(rows)))  # fmt: skip
-    told = f"Requests per second by their planned start: at most {per_second(max(planned))}."
+                         number(row["http_429"])) for row in _thinned(rows)))
+    told = f"Wanted answers per second by their planned start: at most {per_second(max(reached))}."
     return Chart(f"rate-{index}", "Rate", told, tuple(row["at_s"] for row in rows), "per second", tuple(curves), table,
-                 width=width, limit=limit, note=_left_out(result))  # fmt: skip
+                 width=width, limit=limit, note=_left_out(result))
 
 
 def _trouble(rows: list[dict[str, Any]], width: float) -> list[tuple[str, Tone, tuple[float, ...]]]:
@@ -73,7 +73,7 @@ def _trouble(rows: list[dict[str, Any]], width: float) -> list[tuple[str, Tone, 
     refused = tuple(row["http_429"] / width for row in rows)
     found: list[tuple[str, Tone, tuple[float, ...]]] = [
         ("without success per second", "second", failed), ("429 per second", "bad", refused),
-    ]  # fmt: skip
+    ]
     return [one for one in found if any(one[2])]
 
 
@@ -83,13 +83,13 @@ def _latency(result: Mapping[str, Any], index: int) -> Chart | None:
         return None
     tones: tuple[Tone, ...] = ("first", "third", "second")
     curves = tuple(Curve(name, tone, tuple(row[name] for row in rows))
-                   for name, tone in zip(("p50", "p90", "p99"), tones, strict=True))  # fmt: skip
+                   for name, tone in zip(("p50", "p90", "p99"), tones, strict=True))
     table = Table(f"Steps of {result['series']['width_s']:g} s", ("from", "p50", "p90", "p99", "max"),
                   tuple((f"{row['at_s']:g} s", *(ms(row[name]) for name in ("p50", "p90", "p99", "max")))
-                        for row in _thinned(rows)))  # fmt: skip
+                        for row in _thinned(rows)))
     told = f"Latency from the planned start over time; p50 is {ms(result['latency_ms']['p50'])} over the measured part."
     return Chart(f"latency-{index}", "Latency over time", told, tuple(row["at_s"] for row in rows), "ms", curves, table,
-                 note=_left_out(result))  # fmt: skip
+                 note=_left_out(result))
 
 
 def _percentiles(result: Mapping[str, Any], index: int) -> Chart | None:
@@ -103,11 +103,15 @@ def _percentiles(result: Mapping[str, Any], index: int) -> Chart | None:
     told = "Latency by percentile: " + ", ".join(f"{a} within {b}" for a, b in table.rows) + "."
     percents, values = zip(*points, strict=True)
     return Chart(f"percentiles-{index}", "Latency by percentile", told, percents, "ms",
-                 (Curve("latency", "first", values),), table, axis="percentile")  # fmt: skip
+                 (Curve("latency", "first", values),), table, axis="percentile")
 
 
 def _figures(result: Mapping[str, Any]) -> Table:
-    rows = tuple((name, *(ms(result[group][one]) for one in FIGURES)) for name, group in GROUPS)
+    rows = tuple(
+        (name, *(ms(result[group][one]) for one in FIGURES))
+        for name, group in GROUPS
+        if any(result.get(group, {}).values())
+    )
     return Table("Durations", ("", *FIGURES), rows)
 
 
@@ -136,7 +140,7 @@ def _notes(result: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append("The benchmark was stopped by a signal before its end.")
     if reached["not_started"]:
         notes.append(f"The rate was not reached: {number(reached['not_started'])} of {number(reached['planned'])} "
-                     "planned requests were never started, and count with the time they waited.")  # fmt: skip
+                     "planned requests were never started, and count with the time they waited.")
     return tuple(notes)
 
 

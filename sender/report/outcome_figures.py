@@ -5,19 +5,27 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from datetime import datetime
-from itertools import count
-from typing import Any, Final, NamedTuple
+from itertools import chain, count, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sender.outcomes.outcome import STATUSES
-from sender.report.fates import Fates
+from sender.report.job_table import NOT_SENT, JobTable, Unsent, key_of
+from sender.report.seen_requests import SeenRequests
 from sender.report.timeline import Timeline
 from sender.report.words import clean, clean_code, clean_message
-from sender.runtime.distribution import Distribution
+from sender.runtime.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLOWEST: Final = 10
 MOST_CODES: Final = 200
 MOST_ATTEMPTS: Final = 1_000_000
+MOST_UNSENT: Final = 10_000
+"""Jobs that were not sent which are held for the page; a file takes all of them."""
 ELSE: Final = "(other codes)"
+NEVER_WRITTEN: Final = frozenset({"connect_failed", "tls_failed", "dns_failed", "pool_timeout"})
+"""Codes of a last attempt that had no connection."""
 
 
 class Slow(NamedTuple):
@@ -38,6 +46,29 @@ class Example(NamedTuple):
     message: str
 
 
+class Times(NamedTuple):
+    """What a line tells of time: instants in unix seconds; None for what is absent or makes no sense."""
+
+    started: float | None
+    written: float | None
+    finished: float | None
+    latency_ms: float | None
+
+    @classmethod
+    def of(cls, outcome: dict[str, Any]) -> Times:
+        """Read a line."""
+        started, written, finished = (_unix(outcome.get(name)) for name in ("started_at", "written_at", "finished_at"))
+        return cls(started, written, finished, _milliseconds(outcome.get("latency_ms")))
+
+    def likely_written(self, attempts: int) -> float | None:
+        """When the last request was written as far as a log lets one know that does not tell."""
+        if attempts == 1 and self.started is not None:
+            return self.started
+        if self.finished is not None and self.latency_ms is not None:
+            return self.finished - self.latency_ms / 1000
+        return self.started if self.started is not None else self.finished
+
+
 class OutcomeFigures:
     """Everything that a report says of a run."""
 
@@ -51,10 +82,17 @@ class OutcomeFigures:
         self.last: float | None = None
         self.kinds: Counter[str] = Counter()
         self.timeline = Timeline()
-        self.latency_ms = Distribution()
+        self.latency_ms = Histogram()
         self.examples: dict[str, Example] = {}
         self.fates: dict[tuple[str, str], int] = {}
-        self._fates = Fates()
+        self.doubts: list[tuple[str, str, int]] = []
+        """(code of its first doubt, status that holds, jobs) of all that ever were in doubt."""
+        self.unsent: list[Unsent] = []
+        """The first `MOST_UNSENT` jobs that were not sent."""
+        self._table = JobTable()
+        self._seen = SeenRequests()
+        self._stamped = False
+        """Whether this log tells when requests were written; older versions wrote only when jobs were started."""
         self._slow: list[Slow] = []
         self._order = count()
 
@@ -66,16 +104,23 @@ class OutcomeFigures:
         self.lines += 1
         status = outcome["status"]
         code = self._code(outcome)
-        self._fates.add(_job_of(outcome), status, code)
+        key = key_of(_job_of(outcome))
+        self._table.add(key, status, code, _unsent(outcome, code) if status in NOT_SENT else None)
         if status != "duplicate":
             self.kinds[_kind(outcome)] += 1
-            self._time(outcome)
+            self._time(key, outcome, code)
         return True
 
-    def close(self) -> None:
-        """All lines are counted."""
-        self.fates = self._fates.counts()
-        self._fates.close()
+    def close(self, tell_unsent: Callable[[Unsent], None] | None = None) -> None:
+        """All lines are counted; `tell_unsent` is told of every job that was not sent."""
+        self.fates = self._table.counts()
+        self.doubts = self._table.doubts()
+        unsent = self._table.unsent()
+        self.unsent = list(islice(unsent, MOST_UNSENT))
+        if tell_unsent is not None:
+            for job in chain(self.unsent, unsent):
+                tell_unsent(job)
+        self._table.close()
 
     @property
     def jobs(self) -> int:
@@ -110,31 +155,41 @@ class OutcomeFigures:
             self.examples[code] = Example(_shown_job(outcome), clean_message(error.get("message")))
         return code
 
-    def _time(self, outcome: dict[str, Any]) -> None:
+    def _time(self, key: bytes, outcome: dict[str, Any], code: str) -> None:
+        stamp = outcome.get("written_at") or outcome.get("started_at")
+        lasting = outcome["status"] == "in_doubt" or outcome.get("kind") == "broadcast"
+        if isinstance(stamp, str) and not self._seen.is_new(key, stamp[:40], lasting=lasting):
+            return
+        times = Times.of(outcome)
         attempts = outcome.get("attempts")
         attempts = attempts if type(attempts) is int and 0 < attempts <= MOST_ATTEMPTS else 0
         self.attempts += attempts
-        latency = _milliseconds(outcome.get("latency_ms"))
-        written, finished = _written_at(outcome, attempts, latency), _unix(outcome.get("finished_at"))
-        for instant in (written, finished):
+        self._stamped = self._stamped or times.written is not None
+        written = times.written
+        if not self._stamped and code not in NEVER_WRITTEN:
+            written = times.likely_written(attempts)
+        for instant in (written, times.finished):
             if instant is not None:
                 self.first = instant if self.first is None else min(self.first, instant)
                 self.last = instant if self.last is None else max(self.last, instant)
         if attempts and written is not None:
-            self._request(outcome, written, attempts, latency)
-        if latency is not None:
-            self._slowest(outcome, latency, attempts)
+            self._request(outcome, times, written, attempts)
+        if times.latency_ms is not None:
+            self._slowest(outcome, times.latency_ms, attempts)
 
-    def _request(self, outcome: dict[str, Any], written: float, attempts: int, latency: float | None) -> None:
+    def _request(self, outcome: dict[str, Any], times: Times, written: float, attempts: int) -> None:
         step = self.timeline.request(written)
-        step.retries += attempts - 1
-        self.retries += attempts - 1
-        refused = outcome.get("http_status") == 429
-        step.http_429 += refused
-        self.http_429 += refused
-        if latency is not None:
-            step.latency_ms.add(latency)
-            self.latency_ms.add(latency)
+        if attempts > 1:
+            step.retries += attempts - 1
+            self.retries += attempts - 1
+            if times.started is not None:
+                self.timeline.alive(times.started, written)
+        if outcome.get("http_status") == 429:
+            step.http_429 += 1
+            self.http_429 += 1
+        if times.latency_ms is not None:
+            step.latency_ms.add(times.latency_ms)
+            self.latency_ms.add(times.latency_ms)
 
     def _slowest(self, outcome: dict[str, Any], latency: float, attempts: int) -> None:
         if len(self._slow) == SLOWEST and latency <= self._slow[0].latency_ms:
@@ -149,9 +204,9 @@ def _job_of(outcome: dict[str, Any]) -> str:
     return f"id {job}" if job is not None else f"line {outcome.get('line')} of {outcome.get('source')}"
 
 
-def _shown_job(outcome: dict[str, Any]) -> str:
+def _shown_job(outcome: dict[str, Any], most: int = 64) -> str:
     job = outcome.get("id")
-    return clean(job, 64) if isinstance(job, str | int) else f"line {clean(outcome.get('line'), 12)}"
+    return clean(job, most) if isinstance(job, str | int) else f"line {clean(outcome.get('line'), 12)}"
 
 
 def _kind(outcome: dict[str, Any]) -> str:
@@ -159,14 +214,20 @@ def _kind(outcome: dict[str, Any]) -> str:
     return clean_code(kind) if kind is not None else "(unknown)"
 
 
-def _written_at(outcome: dict[str, Any], attempts: int, latency: float | None) -> float | None:
-    """When the last attempt was written, as far as the log tells: to a few milliseconds."""
-    finished, started = _unix(outcome.get("finished_at")), _unix(outcome.get("started_at"))
-    if attempts == 1 and started is not None:
-        return started
-    if finished is not None and latency is not None:
-        return finished - latency / 1000
-    return started if started is not None else finished
+def _unsent(outcome: dict[str, Any], code: str) -> Unsent:
+    """The line of a job that was not sent, in safe texts."""
+    error = outcome.get("error")
+    at = outcome.get("written_at") or outcome.get("finished_at") or ""
+    return Unsent(
+        job=_shown_job(outcome, 256), kind=_kind(outcome), status=outcome["status"], code=code,
+        message=clean_message(error.get("message")) if isinstance(error, dict) else "",
+        http_status=_text(outcome.get("http_status")), attempts=_text(outcome.get("attempts")), at=_text(at),
+        source=clean(outcome.get("source", ""), 120), line=_text(outcome.get("line")),
+    )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else clean(value, 30)
 
 
 def _milliseconds(value: Any) -> float | None:

@@ -12,8 +12,10 @@ from sender.errors import UsageError
 from sender.report.outcome_figures import OutcomeFigures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sender.report.job_table import Unsent
 
 MOST_LINE: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
@@ -29,8 +31,8 @@ def is_bench(path: Path) -> bool:
     return b'"sender-bench/' in head and b'"schema"' in head
 
 
-def read_outcomes(path: Path) -> OutcomeFigures:
-    """The figures of one outcome log; UsageError when it is none."""
+def read_outcomes(path: Path, tell_unsent: Callable[[Unsent], None] | None = None) -> OutcomeFigures:
+    """The figures of one outcome log; UsageError when it is none. `tell_unsent` gets each job that was not sent."""
     figures = OutcomeFigures()
     for line in _lines(path):
         try:
@@ -39,7 +41,7 @@ def read_outcomes(path: Path) -> OutcomeFigures:
             document = None
         if not figures.add(document) and not figures.lines and figures.unreadable > 10:
             break
-    figures.close()
+    figures.close(tell_unsent)
     if figures.unreadable and not figures.lines:
         raise UsageError(f"{path} is neither an outcome log nor a benchmark result")
     return figures

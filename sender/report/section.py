@@ -25,6 +25,9 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: tuple[int, ...] = (0,)
+    groups: tuple[str, ...] = ()
+    """A word for each row by which the page filters; empty for tables without a filter."""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Chart:
     width: float = 1.0
     """Seconds from one step to the next."""
     limit: float | None = None
+    pauses: tuple[tuple[float, float], ...] = ()
+    """(begin, end) in seconds from the start: nothing was written in between, and no curve crosses it."""
     note: str = ""
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 COLUMNS: Final = 60
 MOST_ROWS: Final = 12
+MOST_LISTED: Final = 40
 
 
 def text(sections: Sequence[Section]) -> str:
@@ -65,7 +66,11 @@ def _sparks(curve: Curve) -> str:
 
 def _table(table: Table) -> Iterator[str]:
     yield f"  {table.caption}"
-    yield from _rows(table, most=len(table.rows))
+    yield from _rows(table, most=MOST_LISTED)
+    if len(table.rows) > MOST_LISTED:
+        yield f"    … and {len(table.rows) - MOST_LISTED:,} more"
+    if table.note:
+        yield f"    {table.note}"
     yield ""
 
 
@@ -74,5 +79,5 @@ def _rows(table: Table, most: int = MOST_ROWS) -> Iterator[str]:
     widths = [max(len(row[place]) for row in rows) for place in range(len(table.head))]
     for row in rows:
         cells = (cell.ljust(width) if place in table.words else cell.rjust(width)
-                 for place, (cell, width) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
+                 for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
         yield f"    {'  '.join(cells)}".rstrip()

@@ -14,7 +14,9 @@ _CODE: Final = re.compile(r"[a-z0-9_]{1,64}")
 def clean(value: Any, most: int = MOST_TEXT) -> str:
     """A text from a file: short, on one line, without signs that steer a terminal or turn the text around."""
     text = value if isinstance(value, str) else str(value)
-    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[: most + 1])
+    text = text[: most + 1]
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

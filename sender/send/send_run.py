@@ -203,6 +203,8 @@ class SendRun(Listener):
 
     def _finish(self, session: Session) -> int:
         books, recorder = self._books, session.recorder
+        books.read += self._inputs.unread
+        books.not_started += self._inputs.unread
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
         books.not_started += self._elsewhere() + recorder.dropped + unclaimed
         if books.balance > 0:

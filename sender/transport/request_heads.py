@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from sender import __version__
+from sender.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -50,9 +51,9 @@ def test_a_benchmark_and_its_comparison(sandbox: Sandbox, tmp_path: Path) -> Non
 
 def test_every_request_is_distinct(sandbox: Sandbox, tmp_path: Path) -> None:
     payload = {"to": "p{{bench.n}}@example.com", "transactional_message_id": 3, "identifiers": {"id": "{{bench.n}}"},
-               "message_data": {"mark": "{{bench.run}}"}}  # fmt: skip
+               "message_data": {"mark": "{{bench.run}}"}}
     (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"kind": "email", "payload": payload, "id": n}) + "\n"
-                                                 for n in range(3)))  # fmt: skip
+                                                 for n in range(3)))
     done = bench(sandbox, "--jobs", "jobs.jsonl", "--duration", "0.5", "--processes", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     messages = [one["payload"] for one in sandbox.messages if "mark" in one["payload"]["message_data"]]
@@ -111,29 +112,73 @@ def test_a_signal_ends_it_with_its_figures(sandbox: Sandbox, tmp_path: Path, pro
         (("--prove-pacing", "--rate", "max"), b"--rate"),
         (("--prove-pacing", "--scenario", "jitter", "--base-url", "http://127.0.0.1:1"), b"sandbox of our own"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: bytes) -> None:
     done = bench(None, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
 
 
-def test_a_wrong_key_halts(sandbox: Sandbox, tmp_path: Path) -> None:
-    done = bench(sandbox, "--duration", "30", cwd=tmp_path, SENDER_API_KEY="wrong")
-    assert done.returncode == 3
-    assert b"refuses the key" in done.stderr
+def failed_at_once(done: subprocess.CompletedProcess[bytes], said: bytes) -> None:
+    """Exit 1 with one sentence: no table, no percentiles, no threshold that holds."""
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert b"not one request succeeded" in done.stderr
+    assert said in done.stderr
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
-    done = sender("bench", "--base-url", "http://127.0.0.1:9", "--duration", "0.3", "--threshold", "errors<1%",
-                  cwd=tmp_path)  # fmt: skip
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_wrong_key_fails_at_once(sandbox: Sandbox, tmp_path: Path, processes: str) -> None:
+    before = sandbox.lanes["send"]["arrived"]
+    done = bench(sandbox, "--duration", "600", "--processes", processes, cwd=tmp_path, SENDER_API_KEY="wrong")
+    failed_at_once(done, b"refuses the key")
+    assert b"wrong" not in done.stderr
+    assert sandbox.lanes["send"]["arrived"] - before < 100
+
+
+@pytest.mark.parametrize("more", [("--threshold", "p99<100ms"), ("--rate", "max"), ("--processes", "2"), ("--json",)])
+def test_nobody_listens(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """It printed `reached 300.0 (100 %)` and `ok p99<100ms`, and ended with 0."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes the port meanwhile
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = sender("bench", "--base-url", url, "--duration", "600", *more, cwd=tmp_path)
+    failed_at_once(done, b"nothing listens at " + url.encode())
+
+
+def test_a_wrong_path_fails_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = sender("bench", "--base-url", f"{sandbox.url}/v2", "--duration", "600", cwd=tmp_path)
+    failed_at_once(done, b"has no such path (404)")
+
+
+def test_a_run_of_errors_alone_fails(tmp_path: Path) -> None:
+    with running_sandbox("--rate-send", "0") as broken:
+        broken.post("faults", fault="status_500")
+        done = bench(broken, "--rate", "50", "--duration", "1", "--threshold", "errors<=100%", "--threshold",
+                     "p99<20s", "--json", cwd=tmp_path)
+    result = json.loads(done.stdout)
     assert done.returncode == 1
-    assert b"connect_failed" in done.stdout
+    assert b"not one request succeeded: the API answered 500" in done.stderr
+    assert result["reached"]["rate"] == result["reached"]["share"] == result["reached"]["ok"] == 0
+    assert result["reached"]["errors"] == result["reached"]["started"] == 50
+    assert set(result["latency_ms"].values()) == {None}
+    assert result["error_ms"]["p50"] > 0
+    assert result["curve"] == []
+
+
+def test_errors_fail_it_without_any_threshold(tmp_path: Path) -> None:
+    with running_sandbox("--rate-send", "20") as strict:
+        done = bench(strict, "--rate", "100", "--duration", "1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"errors<1% does not hold" in done.stderr
+    assert b"MISSED  errors<1%" in done.stdout
+    assert b"errors, from the planned start" in done.stdout
 
 
 def test_the_proof(tmp_path: Path) -> None:
     done = sender("bench", "--prove-pacing", "--scenario", "plain", "--scenario", "idle", "--duration", "1.5", "--json",
-                  cwd=tmp_path)  # fmt: skip
+                  cwd=tmp_path)
     plain, idle = json.loads(done.stdout)
     assert done.returncode in (0, 1), "how quick the machine is decides"
     for proof in (plain, idle):
@@ -157,7 +202,7 @@ def make_proof(**more: Any) -> Proof:
         "scenario": "plain", "told": "", "asked": 100.0, "reached": 99.8, "limit": 100, "most_written": 100,
         "most_arrived": 100, "gaps_ms": {"p1": 1, "p50": 10, "p99": 12}, "requests": 2000, "http_429": 0, "errors": 0,
         "guard_spread_ms": 0.0, "guard_share": 1.0, "wire": False,
-    }  # fmt: skip
+    }
     return Proof(**values | more)
 
 
@@ -168,7 +213,7 @@ def make_proof(**more: Any) -> Proof:
         ({"most_written": 101, "wire": True}, "CEILING BROKEN"), ({"errors": 1}, "ERRORS"),
         ({"most_arrived": 110, "wire": True, "reached": 90.0}, "ok"),
     ],
-)  # fmt: skip
+)
 def test_what_a_proof_says(more: dict[str, Any], word: str) -> None:
     proof = make_proof(**more)
     assert proof.holds is (word == "ok")

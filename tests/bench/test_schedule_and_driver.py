@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -74,7 +74,7 @@ def test_every_request_starts_at_its_instant(virtual: VirtualLoop) -> None:
     measures = drive(virtual, make_plan(Schedule(100, 5)), server)
     assert server.starts == pytest.approx([begin + n / 100 for n in range(500)])
     assert (measures.started, measures.ok, measures.not_started) == (500, 500, 0)
-    assert measures.latency.at(99) == pytest.approx(10, rel=0.01)
+    assert measures.latency.percentile(99) == pytest.approx(10, rel=0.01)
 
 
 def test_a_server_that_stands_still_is_charged_for_all_that_was_planned(virtual: VirtualLoop) -> None:
@@ -84,8 +84,8 @@ def test_a_server_that_stands_still_is_charged_for_all_that_was_planned(virtual:
     measures = drive(virtual, make_plan(Schedule(100, 5)), server)
     assert measures.started == 500
     assert 0.15 < sum(step.latency_ms.most > 100 for step in measures.series.steps.values()) / 5 < 0.3
-    assert measures.latency.at(90) == pytest.approx(500, rel=0.1)  # 100 of 500 waited 0 to 1 s
-    assert measures.latency.figures()["max"] == pytest.approx(1000, rel=0.02)
+    assert measures.latency.percentile(90) == pytest.approx(500, rel=0.1)  # 100 of 500 waited 0 to 1 s
+    assert measures.latency.most == pytest.approx(1000, rel=0.02)
 
 
 def test_hands_are_bounded_and_the_wait_for_one_is_latency(virtual: VirtualLoop) -> None:
@@ -96,8 +96,8 @@ def test_hands_are_bounded_and_the_wait_for_one_is_latency(virtual: VirtualLoop)
     assert measures.started + measures.not_started == 400
     assert measures.not_started == pytest.approx(200, abs=10)
     assert measures.latency.count == 400, "those that never started count too"
-    assert measures.service.figures()["max"] == pytest.approx(100, rel=0.01)
-    assert measures.latency.figures()["max"] > 1900
+    assert measures.service.most == pytest.approx(100, rel=0.01)
+    assert measures.latency.most > 1900
 
 
 def test_warm_up_and_ramp_are_left_out(virtual: VirtualLoop) -> None:
@@ -106,7 +106,7 @@ def test_warm_up_and_ramp_are_left_out(virtual: VirtualLoop) -> None:
     measures = drive(virtual, make_plan(Schedule(100, 2, warm_up=1, ramp=2)), server)
     assert len(server.starts) == 100 + 100 + 200
     assert measures.started == 200
-    assert measures.latency.figures()["max"] < 11
+    assert measures.latency.most < 11
     rows = measures.series.rows(3)
     assert [row["measured"] for row in rows] == [False, False, False, True, True]
     assert [row["planned"] for row in rows] == pytest.approx([25, 75, 100, 100, 100], abs=1)
@@ -127,6 +127,8 @@ def test_errors_are_counted_by_status_and_code(virtual: VirtualLoop) -> None:
     assert measures.statuses == {"200": 25, "429": 25, "400": 25, "none": 25}
     assert measures.codes == {"rate_limited": 25, "api_error": 25, "timeout": 25}
     assert measures.answered == 75
+    assert measures.latency.count == measures.service.count == 25, "percentiles are those of wanted answers"
+    assert measures.errors.count == 75, "and those of errors stand beside them"
 
 
 def test_a_refused_key_ends_it(virtual: VirtualLoop) -> None:
@@ -135,6 +137,47 @@ def test_a_refused_key_ends_it(virtual: VirtualLoop) -> None:
     assert measures.halted is not None
     assert "key" in measures.halted
     assert len(server.starts) < 10
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (TransportFault("connect_failed", "unwritten", "Connection refused"), "nothing listens"),
+        (TransportFault("tls_failed", "unwritten", "handshake failed"), "no connection"),
+        ((404, b'{"errors":[]}'), "no such path"),
+        ((405, b"{}"), "no such path"),
+        ((403, b"{}"), "403"),
+        ((302, b""), "redirect"),
+    ],
+)
+def test_what_cannot_succeed_ends_at_once(virtual: VirtualLoop, reply: Any, said: str) -> None:
+    server = Server(reply=lambda _: reply)
+    measures = drive(virtual, make_plan(Schedule(100, 600)), server)
+    assert said in (measures.halted or "")
+    assert not measures.succeeded
+    assert len(server.starts) < 10
+
+
+@pytest.mark.parametrize("reply", [(500, b"{}"), (422, b"{}"), TransportFault("timeout", "written", "late")])
+def test_what_may_yet_succeed_goes_on(virtual: VirtualLoop, reply: Any) -> None:
+    server = Server(reply=lambda n: (200, OK) if n > 50 else reply)
+    measures = drive(virtual, make_plan(Schedule(100, 1)), server)
+    assert measures.halted is None
+    assert measures.ok == 50
+
+
+def test_a_few_unknown_paths_among_others_do_not_end_it(virtual: VirtualLoop) -> None:
+    server = Server(reply=lambda n: (404, b"{}") if n in (1, 2, 4, 5, 6) else (500, b"{}") if n == 3 else (200, OK))
+    measures = drive(virtual, make_plan(Schedule(100, 1)), server)
+    assert measures.halted is None
+    assert measures.ok == 94
+
+
+def test_the_reason_holds_nothing_of_the_payload(virtual: VirtualLoop) -> None:
+    server = Server(reply=lambda _: (422, b'{"meta":{"error":"bench-1000000@example.com is no good, nor is 12.50"}}'))
+    measures = drive(virtual, make_plan(Schedule(100, 0.1)), server)
+    assert "422" in (measures.failure or "")
+    assert "bench-" not in (measures.failure or "")
 
 
 @given(rate=st.floats(0.5, 5000), ramp=st.floats(0, 20), warm_up=st.floats(0, 5), duration=st.floats(0.5, 20))

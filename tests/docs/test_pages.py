@@ -147,7 +147,7 @@ def test_the_outcome_that_is_shown_is_one() -> None:
     shown = json.loads(block)
     made = Outcome(
         "1", "email", "sent", "a", 1, attempts=1, http_status=200, result=(("delivery_id", "d"), ("queued_at", 1)),
-        started_at=1.0, finished_at=2.0, latency_ms=1.0,
+        started_at=1.0, written_at=1.0, finished_at=2.0, latency_ms=1.0,
     )
     assert list(shown) == list(json.loads(made.to_line()))
     described = " ".join(row[0] for row in rows(DOCS / "delivery-semantics.md", "The outcome log"))

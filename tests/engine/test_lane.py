@@ -100,11 +100,11 @@ class World:
         return Counter(ended.outcome.status for ended in self.ended)
 
 
-def make_lane(world: World, rate: float = 100, **policy: Any) -> Lane:
+def make_lane(world: World, rate: float = 100, wall: Callable[[], float] | None = None, **policy: Any) -> Lane:
     guard = Guard()
     context = LaneContext(
         world, world.ledger, Policy(backoff=Backoff(random=random.Random(5)), **policy), world,
-        wall=lambda: 1_800_000_000 + asyncio.get_running_loop().time(),
+        wall=wall or (lambda: 1_800_000_000 + asyncio.get_running_loop().time()),
     )
     world.lane = Lane("send", context, Pacer(rate, guard=guard), JobQueue(10**6, 10**9), guard=guard)
     return world.lane

@@ -19,6 +19,7 @@ from sender.inputs.inputs import open_inputs
 from sender.inputs.lines import LineCutter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from sender.jobs.job import Line
@@ -209,3 +210,63 @@ def test_any_chunking_gives_the_same_lines(lines: list[bytes], end: bytes, ended
 def test_chunks_are_small_enough_not_to_disturb_the_pace() -> None:
     assert files.CHUNK <= 1 << 20
     assert streams.CHUNK <= 1 << 20
+
+
+def pipe_of(lines: Iterable[bytes]) -> int:
+    """The reading end of a pipe that a thread fills as fast as it is read."""
+    reader, writer = os.pipe()
+
+    def fill() -> None:
+        with os.fdopen(writer, "wb") as file:
+            file.writelines(lines)
+
+    threading.Thread(target=fill, daemon=True).start()
+    return reader
+
+
+async def test_a_stream_of_sends_alone_is_not_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emails were spilled to the disk, up to 4 GiB, since the other lanes could be waiting for a line."""
+    monkeypatch.setattr(streams.LaneBuffer, "_spill", lambda self, line: pytest.fail("nothing is spilled"))
+    stream = streams.StreamInput("-", pipe_of(b'{"to":"%07d"}\n' % number for number in range(60_000)))
+    stream.use(lane_of)
+    others = [asyncio.create_task(stream.read(lane, 10, 1000)) for lane in ("trigger", "app")]
+    taken = 0
+    while lines := await stream.read("send", 64, 10_000):
+        taken += len(lines)
+        assert stream.unread < 2 * streams.CHUNK / 15
+        if taken % 100 == 0:
+            await asyncio.sleep(0)
+    assert taken == 60_000
+    assert [await other for other in others] == [[], []]
+    stream.close()
+
+
+async def test_sends_behind_a_slow_lane_are_found_all_the_same() -> None:
+    reader = pipe_of([*(b'{"broadcast":1}\n' for _ in range(20_000)), b'{"to":1}\n'])
+    stream = streams.StreamInput("-", reader)
+    stream.use(lane_of)
+    async with asyncio.timeout(20):
+        assert len(await stream.read("send", 64, 10_000)) == 1
+    stream.close()
+
+
+async def test_a_full_disk_for_waiting_lines_ends_no_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A full TMPDIR ended the reading: lines were lost that had been read."""
+    monkeypatch.setattr(streams.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(streams, "MOST_LINES", 50)
+    kinds = (b"broadcast" if number % 3 else b"to" for number in range(30_000))
+    reader = pipe_of(b'{"%s":1}\n' % kind for kind in kinds)
+    stream = streams.StreamInput("-", reader)
+    stream.use(lane_of)
+    found: dict[LaneName, int] = {"send": 0, "trigger": 0}
+
+    async def take(lane: LaneName, pause: float) -> None:
+        while lines := await stream.read(lane, 64, 10_000):
+            found[lane] += len(lines)
+            await asyncio.sleep(pause)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(take("send", 0), take("trigger", 0.001))
+    assert found == {"send": 10_000, "trigger": 20_000}
+    assert stream.unread == 0
+    stream.close()

@@ -22,7 +22,7 @@ def line(
     found: dict[str, Any] = {
         "id": f"job-{number}", "kind": "email", "status": status, "http_status": 200, "attempts": 1, "error": None,
         "warnings": [], "source": "jobs.jsonl", "line": number, "started_at": stamp(at),
-    }  # fmt: skip
+    }
     if latency is not None:
         found |= {"latency_ms": latency, "finished_at": stamp(at + latency / 1000)}
     return found | more
@@ -41,9 +41,9 @@ def a_run(path: Path) -> Path:
     """990 sent at 100/s with 1.0 to 99.0 ms, 6 refused, 2 in doubt of which one was sent after all, 1 invalid."""
     lines = [line(n, at=n / 100, latency=1.0 + n % 99) for n in range(990)]
     lines += [line(2000 + n, "rejected", at=5, http_status=400, **error("api_error", "no address: ada@example.com"))
-              for n in range(6)]  # fmt: skip
+              for n in range(6)]
     lines += [line(3000 + n, "in_doubt", at=6, latency=None, http_status=None, **error("timeout", "no answer"))
-              for n in range(2)]  # fmt: skip
+              for n in range(2)]
     lines += [line(3001, "sent", at=6, latency=None)]
     lines += [
         line(4000, "failed", at=7, attempts=5, latency=2500.0, http_status=429, **error("rate_limited", "slower"))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sender.cli.main import main
 from sender.errors import UsageError
+from sender.outcomes.outcome import STATUSES
 from sender.report.make import make_sections
 from sender.report.outcome_figures import OutcomeFigures
 from sender.report.page import page
@@ -34,11 +35,11 @@ def test_what_became_of_the_jobs(tmp_path: Path) -> None:
     figures = read_outcomes(a_run(tmp_path / "log"))
     assert figures.by_status() == {
         "sent": 991, "invalid": 1, "rejected": 6, "failed": 1, "in_doubt": 1, "duplicate": 1,
-    }  # fmt: skip
+    }
     assert figures.by_code() == [
         ("api_error", "rejected", 6), ("bad_recipient", "invalid", 1), ("rate_limited", "failed", 1),
         ("timeout", "in_doubt", 1),
-    ]  # fmt: skip
+    ]
     assert (figures.retries, figures.http_429, figures.unreadable) == (4, 1, 0)
     assert figures.examples["api_error"].job == "job-2000"
     assert "ada" not in figures.examples["api_error"].message
@@ -87,7 +88,7 @@ def test_a_million_lines_need_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", [
     None, 1, [], {}, {"status": "lost"}, {"status": ["sent"]},
-])  # fmt: skip
+])
 def test_what_is_no_outcome_is_counted(broken: Any) -> None:
     figures = OutcomeFigures()
     assert not figures.add(broken)
@@ -97,16 +98,17 @@ def test_what_is_no_outcome_is_counted(broken: Any) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5,
-)  # fmt: skip
+)
 
 
-KEYS = ["id", "kind", "error", "attempts", "latency_ms", "finished_at", "started_at", "http_status", "source", "line"]
+KEYS = ["id", "kind", "error", "attempts", "latency_ms", "finished_at", "started_at", "written_at", "http_status",
+        "source", "line"]
 
 
-@given(values=st.dictionaries(st.sampled_from(KEYS), JSON | st.just(EVIL)))
-def test_no_value_of_a_line_breaks_it(values: dict[str, Any]) -> None:
+@given(values=st.dictionaries(st.sampled_from(KEYS), JSON | st.just(EVIL)), status=st.sampled_from(STATUSES))
+def test_no_value_of_a_line_breaks_it(values: dict[str, Any], status: str) -> None:
     figures = OutcomeFigures()
-    figures.add({"status": "sent"} | values)
+    figures.add({"status": status} | values)
     figures.add(line(1) | values)
     figures.close()
     section = run_section("log", figures, 1, 100.0)
@@ -187,7 +189,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert main(["report", str(log), "--text"]) == 0
     assert "991  sent" in capsys.readouterr().out
     for arguments in ((str(tmp_path),), (str(tmp_path / "none"),), (str(log), "--limit", "fast"),
-                      (str(log), "--out", str(log)), (str(log), "--out", ""), ()):  # fmt: skip
+                      (str(log), "--out", str(log)), (str(log), "--out", ""), ()):
         assert main(["report", *arguments]) == 2
     assert main(["report", str(log), "--out", str(tmp_path / "no" / "page")]) == 3
 

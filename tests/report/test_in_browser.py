@@ -34,6 +34,32 @@ def facts(page: Any) -> dict[str, str]:
     return dict(zip(names, section.locator(".fact dd").all_inner_texts(), strict=True))
 
 
+def test_the_list_of_unsent_jobs_in_a_browser(tmp_path: Path) -> None:
+    if chromium() is None:
+        missing("the filter of the report page, its width, and its print")
+        return
+    url = make_page(tmp_path)
+    with browser() as running, opened(running, url, width=390) as watched:
+        page = watched.page
+        shown = page.locator("section").first.locator(".filter ~ .scroll tbody tr:visible")
+        assert shown.count() == 9
+        page.get_by_text("failed: rate_limited 1").click()
+        assert [row.locator("th").inner_text() for row in shown.all()] == ["job-4000"]
+        page.get_by_label("rejected: api_error 6").check(force=True)
+        assert shown.count() == 6
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.emulate_media(media="print")
+        assert shown.count() == 6
+        assert page.locator(".filter label:visible").all_inner_texts() == ["rejected: api_error 6"]
+        assert page.locator("details:visible").count() == 0
+        assert page.locator("figure .wide svg:visible").count() == 6
+        page.emulate_media(media="screen")
+        page.get_by_text("all 9").click()
+        assert shown.count() == 9
+        assert watched.complaints == []
+        assert watched.requests == [url]
+
+
 def test_the_page_in_a_browser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if chromium() is None:
         missing("the report page: console errors, requests, width on a phone, figures")

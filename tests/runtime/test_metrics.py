@@ -19,9 +19,9 @@ from sender.engine.breaker import FAILURES, Breaker
 from sender.jobs.kinds import KINDS, LANES
 from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
+from sender.runtime.histogram import Histogram
 from sender.runtime.metrics import NoMetrics
 from sender.runtime.metrics.figures import Figures
-from sender.runtime.metrics.histogram import Histogram
 from sender.runtime.metrics.prometheus import Exposition
 from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.workspace_metrics import HTTP_STATUSES, LATENCY

@@ -10,8 +10,8 @@ import asyncio
 import platform
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sender import __version__
 from sender.errors import UsageError
+from sender.runtime.version import __version__
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from sender.runtime.histogram import Histogram
     from sender.runtime.metrics.figures import Figures
-    from sender.runtime.metrics.histogram import Histogram
     from sender.runtime.metrics.workspace_metrics import Lane
 
 Labels = TypeVar("Labels", bound="tuple[str, ...]")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.ledger import Ledger
-    from sender.runtime.metrics.histogram import Histogram
+    from sender.runtime.histogram import Histogram
 
 COMMITS: Final = ("hand_over", "settle", "release")
 OPERATIONS: Final = {"hand_over": "hand_over", "finish": "settle", "release": "release"}

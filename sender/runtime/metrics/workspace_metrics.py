@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sender.jobs.kinds import KINDS, LANES
 from sender.outcomes.outcome import STATUSES
+from sender.runtime.histogram import Histogram
 from sender.runtime.metrics.answer import answer_of
-from sender.runtime.metrics.histogram import Histogram
 from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.timed import COMMITS, TimedLedger
 

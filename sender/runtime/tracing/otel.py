@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
-from sender import __version__
 from sender.errors import UsageError
 from sender.jobs.codes import PROBLEMS
+from sender.runtime.version import __version__
 
 try:
     from opentelemetry.context import Context

@@ -17,10 +17,10 @@ from sender.jobs.kinds import KINDS
 from sender.ledger import Doubt
 from sender.transport import TransportFault
 from tests.engine.test_lane import OK, World, give, make_lane, run, work_off
-from tests.pacing.test_pacer import run_virtual
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 EPOCH = 1_800_000_000
 REFUSED = TransportFault("connect_failed", "unwritten", "m")

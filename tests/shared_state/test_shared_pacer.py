@@ -119,8 +119,8 @@ def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server
 def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisServer) -> None:
     processes = start_replicas(
         redis_server,
-        *[{"seconds": 3, "rank": 0}] * 2,
-        {"seconds": 3, "rank": 2},
+        *[{"seconds": 5, "rank": 0}] * 2,
+        {"seconds": 5, "rank": 2},
     )
     *high, low = results(processes)
     stamps = merged([*high, low])
@@ -256,8 +256,10 @@ async def test_a_server_clock_that_was_set_back_holds_nobody_up(used: SharedStat
     pacer = used.pacer("send", 100)
     await pacer.acquire()
     redis_server.do("HSET", LANE + "send", "last", int((time.time() + 3600) * 1e6))
+    stamps: list[float] = []
     async with asyncio.timeout(20):
-        await write(pacer, [], 60)
+        await write(pacer, stamps, 60)
+    assert most_in_any(1.0, stamps) <= 100
 
 
 async def test_the_most_careful_guard_counts_for_all(used: SharedState, redis_server: RedisServer) -> None:

@@ -55,7 +55,7 @@ def code(chance: random.Random, number: int) -> dict[str, Any]:
 def notice(chance: random.Random, number: int) -> dict[str, Any]:
     kind = chance.choice(["push", "in_app", "inbox_message"])
     payload: dict[str, Any] = {
-        "transactional_message_id": {"push": 1, "in_app": 2, "inbox_message": 2}[kind],
+        "transactional_message_id": {"push": 1, "in_app": 2, "inbox_message": "order_news"}[kind],
         "identifiers": {"id": str(100_000 + number)},
         "message_data": {"order": f"O-{number:06d}", "tracking": f"https://track.example.com/{number}"},
     }

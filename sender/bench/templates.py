@@ -27,12 +27,17 @@ NUMBER: Final = b"{{bench.n}}"
 RUN: Final = b"{{bench.run}}"
 FIRST_NUMBER: Final = 1_000_000
 
-_NOTE: Final = {"transactional_message_id": 1, "identifiers": {"id": "{{bench.n}}"},
+_NOTE: Final = {"identifiers": {"id": "{{bench.n}}"},
                 "message_data": {"run": "{{bench.run}}", "n": "{{bench.n}}", "total": "12.50"}}
-_PAYLOADS: Final = {
-    "email": {"to": "bench-{{bench.n}}@example.com"}, "sms": {"to": "+1555{{bench.n}}"},
-    "whatsapp": {"to": "+1555{{bench.n}}"}, "push": {}, "in_app": {}, "inbox_message": {},
+_PAYLOADS: Final[dict[str, dict[str, object]]] = {
+    "email": {"transactional_message_id": 1, "to": "bench-{{bench.n}}@example.com"},
+    "sms": {"transactional_message_id": 2, "to": "+1555{{bench.n}}"},
+    "whatsapp": {"transactional_message_id": 3, "to": "+1555{{bench.n}}"},
+    "push": {"transactional_message_id": 4},
+    "in_app": {"transactional_message_id": 5},
+    "inbox_message": {"transactional_message_id": 6},
 }
+"""A message belongs to one channel, so each kind has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)

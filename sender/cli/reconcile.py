@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 HELP: Final = """Settle jobs in doubt by reading the API: adopt the delivery that is surely theirs, and say which jobs
 surely were not accepted. What stays open is listed with its reason. Exit 0 if nothing is left in doubt, else 1."""
 SETTINGS: Final = (
-    "region", "base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "rate", "rate_app", "reconcile_lag",
-    "broadcast_wait", "outcomes", "ledger", "state", "state_file", "keep", "durability",
+    "region", "base_url", "allow_http", "api_key_file", "proxy", "timeout", "keep_alive", "rate", "rate_app",
+    "reconcile_lag", "broadcast_wait", "outcomes", "ledger", "state", "state_file", "keep", "durability",
     "json", "log_format", "log_level",
 )
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from sender.sandbox.server import Server
 
 HELP = """A local stand-in for the Customer.io App API: it checks the key, the payloads and its limits, and fails on
-demand. GET /_sandbox/stats tells what arrived, /_sandbox/messages what was accepted; POST /_sandbox/faults
-{"fault": NAME, ...} makes something go wrong while it runs, DELETE /_sandbox/faults ends that."""
+demand. GET /_sandbox/stats tells what arrived, /_sandbox/messages, triggers, newsletters and contents what was accepted
+(payload, and raw: the body byte for byte); POST /_sandbox/faults {"fault": NAME, ...} makes something go wrong while it
+runs, DELETE /_sandbox/faults ends that. An id or address with "missing" in it is nobody's, an address with "shared" in
+it is that of several people."""
 
 _DEFAULT = Options(port=8025)
 DEFAULT_KEY = _DEFAULT.api_key

@@ -36,6 +36,9 @@ class Settings:
     region: str = _setting("us", "api", "choice", "the workspace's region", choices=("us", "eu"))
     base_url: str = _setting("", "api", "text", "another API than the region's, such as the sandbox", metavar="URL")
     allow_http: bool = _setting(False, "api", "flag", "allow a base URL with plain http to another machine")
+    proxy: str = _setting(
+        "", "api", "text", "http proxy to the API; default: HTTPS_PROXY and NO_PROXY; none = no proxy", metavar="URL"
+    )
     api_key_file: str = _setting("", "api", "path", "file that holds the App API key; read again when it is refused")
     timeout: float = _setting(20.0, "api", "seconds", "longest time of a whole attempt, in seconds")
     keep_alive: float = _setting(
@@ -100,6 +103,9 @@ class Settings:
     adopt: str = _setting("", "run", "path", "take over what this ledger or outcome log of another run knows")
     send_again: bool = _setting(
         False, "run", "flag", "send jobs that another memory knows as sent or in doubt, on your word"
+    )
+    max_rejected: str = _setting(
+        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them", metavar="N|P%"
     )
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")

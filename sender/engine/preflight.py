@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from sender.errors import UsageError
-from sender.jobs.problem import Problem
+from sender.errors import HaltError, UsageError
 from sender.transport import Reply, Request, TransportFault
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sender.jobs.job import Job
 
@@ -85,18 +84,34 @@ def _listed(reply: Reply, name: str) -> list[Any]:
 
 
 class TemplateCheck:
-    """Warns of templates that the workspace does not have; `templates` is None where nobody could read them."""
+    """Knows the templates of the workspace; `templates` is None where nobody could read them."""
 
-    def __init__(self, templates: frozenset[int] | None) -> None:
-        self._templates = templates
+    def __init__(self, templates: frozenset[int] | None, get: Get) -> None:
+        self._known = None if templates is None else set(templates)
+        self._get = get
 
-    def __call__(self, job: Job) -> Job:
-        """The job, with a warning where it needs one."""
-        if self._templates is None or job.kind.lane != "send":
-            return job
+    async def refuse_unknown(self, jobs: Iterable[Job]) -> None:
+        """HaltError when a job names a template that the API, asked for it, does not have."""
+        for job in jobs:
+            template = self._unlisted(job)
+            if template is None or self._known is None:
+                continue
+            if await self._is_missing(template):
+                raise HaltError(
+                    f"the workspace has no transactional message {template} ({job.source}:{job.line}): mend "
+                    "transactional_message_id, or send it all the same with --no-preflight"
+                )
+            self._known.add(template)
+
+    def _unlisted(self, job: Job) -> int | None:
+        if self._known is None or job.kind.lane != "send":
+            return None
         template = orjson.loads(job.body).get("transactional_message_id")
-        if type(template) is not int or template in self._templates:
-            return job
-        field = "transactional_message_id"
-        warning = Problem("unknown_template", field, "the workspace has no template of this number")
-        return job._replace(warnings=(*job.warnings, warning))
+        return template if type(template) is int and template not in self._known else None
+
+    async def _is_missing(self, template: int) -> bool:
+        try:
+            reply = await self._get(Request("GET", f"{TEMPLATES.path}/{template}"))
+        except TransportFault:
+            return False
+        return reply.status == 404 and "json" in reply.content_type

@@ -21,6 +21,7 @@ from sender.pacing.pacer import LocalPacers
 from sender.runtime.metrics import NoMetrics
 from sender.transport import TransportFault
 from sender.transport.http_transport import HttpTransport
+from sender.transport.proxy import proxy_for
 from sender.transport.verdict import Rules
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Workspace:
             timeout=settings.timeout,
             keep_alive=settings.keep_alive,
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
+            proxy=proxy_for(base_url, settings.proxy),
         )
         self.send = self.transport.send
         self._rates = _rates_of(settings)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,12 +36,15 @@ class Books:
     not_started: int = 0
     attempts: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    """Those of `statuses` that an earlier run ended."""
     warnings: Counter[str] = field(default_factory=Counter)
     lanes: dict[str, LaneFigures] = field(default_factory=dict)
 
     def count(self, status: Status) -> None:
-        """A line ended so, without a word in the log."""
+        """A line ended so in an earlier run."""
         self.statuses[status] += 1
+        self.known[status] += 1
 
     def enter(self, outcome: Outcome) -> None:
         """A line ended and its outcome is on disk."""
@@ -104,6 +108,8 @@ ADVICE: Final = {
     "in_doubt": "may have been accepted, not sent again by itself: sender outcomes {outcomes} --status in_doubt",
     "not_started": "the same command goes on with them",
 }
+DRY_ADVICE: Final = {"not_started": "would be sent", "invalid": "sender validate tells what is wrong"}
+"""Of a rehearsal, which writes no log."""
 EXITS: Final = {
     0: "every job stands as sent",
     1: "finished, but not every job stands as sent",
@@ -125,6 +131,8 @@ def summary_text(summary: dict[str, Any], status: int | None = None) -> str:
     rows += [("warning", f"{number:,}", code) for code, number in sorted(summary["warnings"].items())]
     rows += [_lane_row(name, lane) for name, lane in summary["lanes"].items() if lane["requests"]]
     rows.append(("time", f"{summary['elapsed_s']:,.1f}s", ""))
+    if "would_take_s" in summary:
+        rows.append(("would take", f"{timedelta(seconds=summary['would_take_s'])}", "at the limits of its lanes"))
     width = max(len(number) for _, number, _ in rows)
     lines = [f"{name:>12}  {number:>{width}}  {text}".rstrip() for name, number, text in rows]
     lines += [f"{name:>12}  {summary[name]}" for name in ("outcomes", "ledger") if summary.get(name)]
@@ -134,7 +142,8 @@ def summary_text(summary: dict[str, Any], status: int | None = None) -> str:
 
 
 def _status_row(name: str, summary: dict[str, Any]) -> tuple[str, str, str]:
-    advice = ADVICE.get(name, "").format(outcomes=quote(str(summary["outcomes"])))
+    written = summary["outcomes"]
+    advice = ADVICE.get(name, "").format(outcomes=quote(str(written))) if written else DRY_ADVICE.get(name, "")
     return name.replace("_", " "), f"{summary[name]:,}", advice
 
 

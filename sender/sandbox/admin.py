@@ -1,10 +1,8 @@
-"""The stand-in's own calls under /_sandbox/: they need no key and are counted nowhere."""
+"""The sandbox's own calls under /_sandbox/: they need no key and are counted nowhere."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
@@ -14,119 +12,145 @@ from sender.sandbox.limit import SECOND
 from sender.sandbox.world import path_id
 
 if TYPE_CHECKING:
-    from sender.sandbox.deliveries import Delivery
-    from sender.sandbox.server import Server
+    from collections.abc import Sequence
+
+    from sender.sandbox.app import App, DownMode
 
 PREFIX: Final = "/_sandbox/"
 _LINES: Final = "application/x-ndjson"
 
 
-def handle(server: Server, request: Request) -> Answer:
-    """Answer one call of the stand-in's own."""
-    match request.method, request.path[len(PREFIX) :]:
-        case "GET" | "HEAD", "stats":
-            return ok(stats(server, arrivals=bool(request.params().get("arrivals"))))
-        case "GET" | "HEAD", "messages":
-            return _messages(server, request)
-        case "GET" | "HEAD", "triggers":
-            return ok(triggers(server))
-        case "GET", "faults":
-            return ok({"faults": server.app.faults.shown()})
-        case "POST", "faults":
-            return _add_fault(server, request)
-        case "DELETE", "faults":
-            server.app.faults.clear()
-            server.up()
-            return ok({"faults": []})
-        case "POST", "reset":
-            server.up()
-            server.app.reset()
-            return ok({})
-        case _:
-            return not_found_page()
+class Network(Protocol):
+    """The sandbox's side of the network."""
+
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+
+    def stamped_by(self) -> str:
+        """Who stamps arrivals: `kernel`, or `loop` where the kernel did not."""
+
+    def go_down(self, mode: DownMode, seconds: float) -> None:
+        """Be unreachable for so many seconds."""
+
+    def up(self) -> None:
+        """Be reachable again."""
 
 
-def stats(server: Server, *, arrivals: bool = False) -> dict[str, Any]:
-    """What arrived and what became of it, lane by lane; with `arrivals` every stamp too."""
-    app = server.app
-    lanes = {lane: log.figures() for lane, log in app.arrivals.items()}
-    result: dict[str, Any] = {
-        "requests": sum(log.count for log in app.arrivals.values()),
-        "stamps": "kernel" if server.kernel_stamps and not app.loop_stamps else "loop",
-        "lanes": lanes,
-        "connections": len(server.connections),
-    }
-    if arrivals:
-        rows = sorted(row for lane, log in app.arrivals.items() for row in log.rows(lane))
-        result["arrivals"] = [
-            {"at": stamp / SECOND, "at_ns": stamp, "lane": lane, "status": status} for stamp, lane, status in rows
-        ]
-    return result
+class Accepted(Protocol):
+    """A request that took effect."""
+
+    def record(self) -> dict[str, Any]:
+        """What became of it, with its body as `payload` (decoded) and `raw` (its text as it came)."""
 
 
-def _payload(body: bytes) -> Any:
+class Admin:
+    """Shows what arrived and what was accepted, and makes things go wrong."""
+
+    def __init__(self, app: App, network: Network) -> None:
+        self._app = app
+        self._network = network
+
+    def handle(self, request: Request) -> Answer:
+        """Answer one of the sandbox's own calls."""
+        method = "GET" if request.method == "HEAD" else request.method
+        match method, request.path[len(PREFIX) :]:
+            case "GET", "stats":
+                return ok(self.stats(arrivals=bool(request.params().get("arrivals"))))
+            case "GET", ("messages" | "triggers" | "newsletters" | "contents") as what:
+                return self._list(what, request.params())
+            case _, "faults":
+                return self._faults(method, request.body)
+            case "POST", "reset":
+                self._network.up()
+                self._app.reset()
+                return ok({})
+            case _:
+                return not_found_page()
+
+    def stats(self, *, arrivals: bool = False) -> dict[str, Any]:
+        """What arrived and what became of it, lane by lane; with `arrivals` every stamp too."""
+        logs = self._app.arrivals
+        result: dict[str, Any] = {
+            "requests": sum(log.count for log in logs.values()),
+            "stamps": self._network.stamped_by(),
+            "lanes": {lane: log.figures() for lane, log in logs.items()},
+            "connections": self._network.open_connections(),
+        }
+        if arrivals:
+            rows = sorted(row for lane, log in logs.items() for row in log.rows(lane))
+            result["arrivals"] = [
+                {"at": stamp / SECOND, "at_ns": stamp, "lane": lane, "status": status} for stamp, lane, status in rows
+            ]
+        return result
+
+    def accepted(self, what: str) -> Sequence[Accepted]:
+        """The `messages`, `triggers`, `newsletters` or `contents` that were accepted, in that order."""
+        world = self._app.world
+        match what:
+            case "messages":
+                return world.deliveries.all
+            case "triggers":
+                return world.triggers.all()
+            case _:
+                return world.writes[what]
+
+    def _list(self, what: str, params: dict[str, str]) -> Answer:
+        """All of one sort, or a page of it by `start` and `limit`; `format=jsonl` gives lines."""
+        items = self.accepted(what)
+        start, limit = path_id(params.get("start") or "0"), path_id(params.get("limit") or str(len(items)))
+        if start is None or limit is None:
+            return _bad("start and limit are whole numbers")
+        page = [item.record() for item in items[start : start + limit]]
+        if params.get("format") == "jsonl":
+            return Answer(200, b"".join(orjson.dumps(item) + b"\n" for item in page), _LINES)
+        return ok(page)
+
+    def _faults(self, method: str, body: bytes) -> Answer:
+        match method:
+            case "GET":
+                return ok(self._faults_in_force())
+            case "POST":
+                try:
+                    return ok(self.add_fault(_fault_values(body)))
+                except FaultError as problem:
+                    return _bad(str(problem))
+            case "DELETE":
+                self._app.faults.clear()
+                self._network.up()
+                return ok(self._faults_in_force())
+            case _:
+                return not_found_page()
+
+    def add_fault(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Make something go wrong, and tell what is in force; raises FaultError for what is no fault."""
+        if given.get("fault") == "down":
+            mode, seconds = _down(given)
+            self._network.go_down(mode, seconds)
+            return {"down": mode, "seconds": seconds}
+        self._app.faults.add(make_fault(given))
+        return self._faults_in_force()
+
+    def _faults_in_force(self) -> dict[str, Any]:
+        return {"faults": self._app.faults.shown()}
+
+
+def _fault_values(body: bytes) -> dict[str, Any]:
     try:
-        return orjson.loads(body)
+        given = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return base64.b64encode(body).decode()
-
-
-def shown(delivery: Delivery) -> dict[str, Any]:
-    """An accepted send with its payload, as the client sent it."""
-    return {
-        "delivery_id": delivery.id,
-        "kind": delivery.kind,
-        "accepted_at": delivery.accepted_at,
-        "template": delivery.template,
-        "payload": _payload(delivery.body),
-    }
-
-
-def _messages(server: Server, request: Request) -> Answer:
-    """All of them in order of acceptance, or a page by `start` and `limit`; `format=jsonl` gives lines."""
-    params = request.params()
-    everything = server.app.world.deliveries.all
-    start, limit = path_id(params.get("start") or "0"), path_id(params.get("limit") or str(len(everything)))
-    if start is None or limit is None:
-        return _bad("start and limit are numbers")
-    page = everything[start : start + limit]
-    if params.get("format") == "jsonl":
-        return Answer(200, b"".join(orjson.dumps(shown(item)) + b"\n" for item in page), _LINES)
-    return ok([shown(item) for item in page])
-
-
-def triggers(server: Server) -> list[dict[str, Any]]:
-    """All triggers with their payload, in order of creation."""
-    groups = server.app.world.triggers.by_broadcast.values()
-    found = sorted((item for group in groups for item in group), key=lambda item: item.created_at)
-    return [{key: value for key, value in asdict(item).items() if key != "body"} | {"payload": _payload(item.body)}
-            for item in found]  # fmt: skip
-
-
-def _add_fault(server: Server, request: Request) -> Answer:
-    try:
-        given = orjson.loads(request.body)
-    except orjson.JSONDecodeError:
-        return _bad("the body is not JSON")
+        raise FaultError("the body is not JSON") from None
     if not isinstance(given, dict):
-        return _bad("the body is not a JSON object")
-    if given.get("fault") == "down":
-        return _down(server, given)
-    try:
-        server.app.faults.add(make_fault(given))
-    except FaultError as problem:
-        return _bad(str(problem))
-    return ok({"faults": server.app.faults.shown()})
+        raise FaultError("the body is not a JSON object")
+    return given
 
 
-def _down(server: Server, given: dict[str, Any]) -> Answer:
+def _down(given: dict[str, Any]) -> tuple[DownMode, float]:
     mode, seconds = given.get("mode", "refuse"), given.get("seconds", 1)
     if mode not in ("refuse", "502", "hang") or isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return _bad("down takes a mode (refuse, 502 or hang) and seconds")
+        raise FaultError("down takes a mode (refuse, 502 or hang) and seconds")
     if not 0 < seconds <= 86400 or set(given) - {"fault", "mode", "seconds"}:
-        return _bad("down takes a mode and seconds above 0, up to a day")
-    server.go_down(mode, float(seconds))
-    return ok({"down": mode, "seconds": seconds})
+        raise FaultError("down takes a mode and seconds above 0, up to a day")
+    return mode, float(seconds)
 
 
 def _bad(text: str) -> Answer:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -33,6 +35,8 @@ class Reaction:
 
     answer: Answer
     fault: Fault | None = None
+    date: str = ""
+    """The API's own time, as the header has it."""
 
 
 class App:
@@ -71,20 +75,26 @@ class App:
 
     def handle(self, request: Request) -> Reaction:
         """Answer a whole request, and note its arrival."""
+        answer, fault = self._answer(request)
+        return Reaction(answer, fault, _http_date(int(self.world.now())))
+
+    def _answer(self, request: Request) -> tuple[Answer, Fault | None]:
         route = find(request.method, request.path)
         lane = _lane(route)
         if self.down is not None:
             fault = Fault("hang") if self.down == "hang" else None
             self.arrivals[lane].record(request.stamp, "hang" if fault else "502", accepted=False)
-            return Reaction(proxy_page(502), fault)
+            return proxy_page(502), fault
         refusal = self._refusal(route, request)
         if refusal is not None:
             self.arrivals[lane].record(request.stamp, str(refusal.status), accepted=False)
-            return Reaction(refusal)
+            return refusal, None
         fault = self.faults.draw("answer", lane, request.path, job=_is_job(route))
         return self._carry_out(route, lane, request, fault)
 
-    def _carry_out(self, route: Route | None, lane: str, request: Request, fault: Fault | None) -> Reaction:
+    def _carry_out(
+        self, route: Route | None, lane: str, request: Request, fault: Fault | None
+    ) -> tuple[Answer, Fault | None]:
         if fault is not None and not fault.takes_effect:
             answer = proxy_page(502)
         else:
@@ -95,7 +105,7 @@ class App:
         silent = fault is not None and fault.fault in ("reset_after", "close_after", "hang", "garbage")
         result = fault.fault if fault is not None and silent else str(answer.status)
         self.arrivals[lane].record(request.stamp, result, accepted=accepted)
-        return Reaction(answer, fault)
+        return answer, fault
 
     def _refusal(self, route: Route | None, request: Request) -> Answer | None:
         if route is None:
@@ -125,6 +135,12 @@ class App:
         if value is not None:
             answer.headers = (("Retry-After", value),)
         return answer
+
+
+@lru_cache(maxsize=1)
+def _http_date(seconds: int) -> str:
+    """A time, in seconds since the epoch, as HTTP writes it."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _window(rate: float) -> int:

@@ -1,15 +1,15 @@
-"""Checks of a broadcast's trigger: what is refused at once, and what its processing will find.
-
-See docs/api.md, "Broadcasts".
-"""
+"""Checks of a trigger of a broadcast (docs/api.md, "Broadcasts"): of its shape, and of the people that it names."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from sender.sandbox.world import is_missing
+from sender.sandbox.world import is_missing, is_shared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_BODY: Final = 25 * 1024 * 1024
 MAX_DATA: Final = 50_000
@@ -104,18 +104,27 @@ _CHECKS: Final = {
 }
 
 
-def late_errors(body: dict[str, Any]) -> tuple[str, ...]:
-    """What is wrong with the people in it, line by line; any makes the whole broadcast fail."""
+def people_errors(body: dict[str, Any]) -> tuple[str, ...]:
+    """What is wrong with the people in it, line by line; anything makes the whole broadcast fail."""
     url = body.get("data_file_url")
     if isinstance(url, str) and ("missing" in url or "403" in url):
         return ("failed to download data file, server responded with code 403 Forbidden",)
-    people = [("id", person) for person in body.get("ids") or ()]
-    people += [("email", person) for person in body.get("emails") or ()]
+    problems = ((line, _person_problem(body, *person)) for line, person in enumerate(_named_people(body), 1))
+    return tuple(f"line {line}: {problem}" for line, problem in problems if problem)
+
+
+def _named_people(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """("id" or "email", its value) of each."""
+    yield from (("id", person) for person in body.get("ids") or ())
+    yield from (("email", person) for person in body.get("emails") or ())
     for entry in body.get("per_user_data") or ():
         key = "id" if entry.get("id") is not None else "email"
-        people.append((key, entry[key]))
-    return tuple(
-        f"line {line}: no customer with this {key} exists"
-        for line, (key, person) in enumerate(people, 1)
-        if is_missing(person) and not body.get(f"{key}_ignore_missing")
-    )
+        yield key, entry[key]
+
+
+def _person_problem(body: dict[str, Any], key: str, person: str) -> str | None:
+    if is_missing(person):
+        return None if body.get(f"{key}_ignore_missing") else f"no customer with this {key} exists"
+    if key == "email" and is_shared(person) and not body.get("email_add_duplicates"):
+        return "more than one customer with this email exists"
+    return None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender.sandbox.audience import MAX_BODY, late_errors, refusal
+from sender.sandbox.audience import MAX_BODY, people_errors, refusal
 from sender.sandbox.exchange import Answer, Request, ok, shape_c
 from sender.sandbox.world import SHOWN, World, exists, path_id
 
 if TYPE_CHECKING:
     from sender.sandbox.triggers import Trigger
+
+
+_LOOKED_UP_AT_ONCE: Final = ("ids", "per_user_data")
+"""Wrong people in these are a 422; in `emails` and files they come out in the processing. The API knows both ways."""
+_PEOPLE_ERRORS: Final = (
+    "Errors were found while processing per user data (ids, emails or json data)."
+    " More detail available from the errors endpoint for trigger"
+)
 
 
 def trigger(world: World, request: Request, broadcast: str) -> Answer:
@@ -30,11 +38,11 @@ def trigger(world: World, request: Request, broadcast: str) -> Answer:
     now = world.now()
     if world.triggers.full(now):
         return _queue_full(world)
-    errors = late_errors(body)
-    if errors and body.get("per_user_data"):
+    errors = people_errors(body)
+    at_once = next((name for name in _LOOKED_UP_AT_ONCE if body.get(name)), None)
+    if errors and at_once:
         failed = world.triggers.add(number, now, errors, request.body, queued=False)
-        text = f"per-user data is not valid, see the errors endpoint for trigger {failed.id}"
-        return _unprocessable(world, "per_user_data", text)
+        return _unprocessable(world, at_once, f"{_PEOPLE_ERRORS} {failed.id}")
     return ok({"id": world.triggers.add(number, now, errors, request.body).id})
 
 

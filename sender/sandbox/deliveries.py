@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, Final
 
+from sender.sandbox.exchange import both_forms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
 TYPES: Final = {
-    "email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app",
+    "email": "email",
+    "sms": "twilio",
+    "whatsapp": "whatsapp",
+    "push": "push",
+    "in_app": "in_app",
     "inbox_message": "inbox",
-}  # fmt: skip
+}
 """Which `type` a send kind has in the lists (docs/api.md, "Reading the API")."""
 
 
@@ -53,8 +59,18 @@ class Delivery:
         sent = max(at, self.send_at or 0)
         return {"created": at, "attempted": sent, "sent": sent, "delivered": sent + 1}
 
+    def record(self) -> dict[str, Any]:
+        """The send as the sandbox's own list shows it."""
+        return {
+            "delivery_id": self.id,
+            "kind": self.kind,
+            "accepted_at": self.accepted_at,
+            "template": self.template,
+            **both_forms(self.body),
+        }
+
     def shown(self, *, hide_template: bool) -> dict[str, Any]:
-        """The delivery as a list shows it (docs/api.md, "Reading the API")."""
+        """The delivery as the API's lists show it (docs/api.md, "Reading the API")."""
         created = int(self.accepted_at)
         customer = self.customer()
         item: dict[str, Any] = {

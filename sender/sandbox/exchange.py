@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
@@ -26,9 +27,9 @@ class Request:
     stamp: int
     """When its first bytes arrived, nanoseconds since the epoch."""
     keep_alive: bool = True
-    length: int = 0
-    """Of the body, in bytes; -1 when chunked."""
     body: bytes = b""
+    complete: bool = False
+    """Whether the body has arrived."""
 
     def params(self) -> dict[str, str]:
         """The query, decoded like a form: an unencoded `+` is a blank. The last of equal names holds."""
@@ -48,6 +49,11 @@ class Answer:
     def ok(self) -> bool:
         """Whether the request took effect."""
         return 200 <= self.status < 300
+
+
+def both_forms(body: bytes) -> dict[str, Any]:
+    """An accepted body as `payload`, decoded, and as `raw`, its text byte for byte; an empty one is null and empty."""
+    return {"payload": orjson.loads(body) if body.strip() else None, "raw": body.decode()}
 
 
 def ok(value: object) -> Answer:
@@ -91,6 +97,7 @@ def proxy_page(status: int) -> Answer:
     )
 
 
+@cache
 def reason(status: int) -> str:
     """The reason phrase of a status."""
     try:
@@ -99,13 +106,15 @@ def reason(status: int) -> str:
         return "Unknown"
 
 
-def head_bytes(answer: Answer, length: int | None, *, close: bool) -> bytes:
+def head_bytes(answer: Answer, length: int | None, *, close: bool, date: str = "") -> bytes:
     """Status line and headers; without a length the body is chunked."""
     lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}"]
     if answer.content_type:
         lines.append(f"Content-Type: {answer.content_type}")
     lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
     lines.extend(f"{name}: {value}" for name, value in answer.headers)
+    if date:
+        lines.append(f"Date: {date}")
     lines.append("Cache-Control: no-cache, no-store\r\nVia: 1.1 google")
     if close:
         lines.append("Connection: close")

@@ -7,15 +7,13 @@ from urllib.parse import unquote
 
 from sender.sandbox.deliveries import TYPES, Deliveries, Delivery
 from sender.sandbox.exchange import Answer, Request, ok, shape_c
-from sender.sandbox.world import World, exists, path_id
+from sender.sandbox.world import World, path_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MONTH = 31 * 86400
-_STATES = {
-    "failed": ("failed",), "sent": ("sent",), "drafted": ("drafted",), "attempted": ("attempted",),
-}  # fmt: skip
+_STATES = ("failed", "sent", "drafted", "attempted")
 _METRICS = frozenset(
     {
         *("created", "attempted", "sent", "delivered", "opened", "clicked", "converted", "bounced", "spammed"),
@@ -44,7 +42,7 @@ def messages(world: World, request: Request) -> Answer:
 def template_messages(world: World, request: Request, template: str) -> Answer:
     """GET /v1/transactional/{id}/messages: the numeric id only."""
     number = path_id(template)
-    if number is None or not exists(number):
+    if number is None or not world.has_template(number):
         return shape_c(404, world.with_reference("not found"))
     return _page(world, request, lambda deliveries: deliveries.of_template(number), 12 * _MONTH)
 
@@ -106,7 +104,7 @@ def _filter(params: dict[str, str], longest: int, now: float) -> Callable[[Deliv
     start = _number(params, "start_ts", end - longest, 0, 1 << 40)
     if end - start > longest:
         raise _QueryError("start_ts and end_ts are too far apart")
-    names = [name for name in (metric, *_STATES.get(state or "", ())) if name]
+    names = [name for name in (metric, state) if name]
     nothing = any(params.get(name) for name in _OTHERS)
 
     def wanted(delivery: Delivery) -> bool:

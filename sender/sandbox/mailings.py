@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -10,6 +11,7 @@ import orjson
 from sender.sandbox.exchange import Answer, Request, ok, shape_c
 from sender.sandbox.newsletters import UNSENDABLE, Newsletter
 from sender.sandbox.world import SHOWN, World, exists, path_id
+from sender.sandbox.writes import Write
 
 PERIODS = (60, 3600, 86400)
 
@@ -35,6 +37,11 @@ def _body(request: Request, *, needed: bool) -> dict[str, Any] | Answer:
     return body if isinstance(body, dict) else _refused(400, "bad request")
 
 
+@cache
+def _time_zones() -> set[str]:
+    return available_timezones()
+
+
 def _integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -58,6 +65,10 @@ def _unsendable(found: Newsletter) -> Answer | None:
     return _refused(400, UNSENDABLE[found.id]) if found.id in UNSENDABLE else None
 
 
+def _not_a_draft(found: Newsletter) -> Answer | None:
+    return None if found.scheduled_at is None else _refused(400, "newsletter is not in a draft state")
+
+
 def send(world: World, request: Request, newsletter: str) -> Answer:
     """POST …/send: once only."""
     found = _find(world, newsletter)
@@ -67,11 +78,11 @@ def send(world: World, request: Request, newsletter: str) -> Answer:
     if isinstance(body, Answer):
         return body
     problem = _rate_problem(body)
-    refused = _refused(422, problem) if problem else _unsendable(found)
+    refused = _refused(422, problem) if problem else _unsendable(found) or _not_a_draft(found)
     if refused is not None:
         return refused
     found.sent_at, found.scheduled_at = world.now(), None
-    found.updated = int(world.now())
+    _note(world, found, "newsletter_send", request)
     return ok({"newsletter": found.shown(found.sent_at)})
 
 
@@ -90,8 +101,14 @@ def schedule(world: World, request: Request, newsletter: str) -> Answer:
     if body["scheduled_at"] == 0 and found.scheduled_at is None:
         return _refused(400, "newsletter is not scheduled")
     found.scheduled_at = body["scheduled_at"] or None
-    found.updated = int(world.now())
+    _note(world, found, "newsletter_schedule", request)
     return ok({"newsletter": found.shown(None)})
+
+
+def _note(world: World, found: Newsletter, kind: str, request: Request) -> None:
+    now = world.now()
+    found.updated = int(now)
+    world.keep(Write(kind, {"newsletter_id": found.id}, now, request.body))
 
 
 def _schedule_problem(body: dict[str, Any], now: float) -> str | None:
@@ -102,7 +119,7 @@ def _schedule_problem(body: dict[str, Any], now: float) -> str | None:
         if at <= now:
             return "scheduled_at must be in the future"
         zone = body.get("timezone")
-        if not isinstance(zone, str) or zone not in available_timezones():
+        if not isinstance(zone, str) or zone not in _time_zones():
             return "timezone is required and must be an IANA time zone"
     match = body.get("tz_match_enabled")
     if not isinstance(match, bool | None):

@@ -13,7 +13,7 @@ Pending = Literal["null", "zero", "absent"]
 KINDS: Final = (
     "email", "sms", "whatsapp", "push", "in_app", "inbox_message",
     "broadcast", "newsletter_send", "newsletter_schedule", "content",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)

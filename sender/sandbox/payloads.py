@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from sender.sandbox import mail_headers
 from sender.sandbox.exchange import Answer, shape_a
 
 MIB: Final = 1024 * 1024
@@ -17,26 +18,42 @@ MAX_AHEAD: Final = 90 * 86400 + 60
 RESTRICTED: Final = frozenset({"exe", "bat", "cmd", "com", "js", "jar", "msi", "scr", "vbs", "ps1"})
 """File types refused here; the API's own list is not published."""
 
-_COMMON_FLAGS = ("disable_message_retention", "send_to_unsubscribed", "queue_draft", "auto_create", "tracked")
-_FLAGS: dict[str, tuple[str, ...]] = {"email": ("fake_bcc", "disable_css_preprocessing")}
-_TEXTS: dict[str, tuple[str, ...]] = {
-    "email": ("to", "cc", "bcc", "from", "reply_to", "subject", "preheader", "body", "body_plain", "body_amp"),
-    "sms": ("to", "from"),
-    "whatsapp": ("to", "from"),
-    "push": ("to", "title", "message", "image_url", "link", "sound"),
+_WORDS: Final = {bool: "a boolean", str: "a string", dict: "an object"}
+
+
+def _fields(flags: str = "", texts: str = "", objects: str = "") -> dict[str, type]:
+    """Field names, apart by blanks, with the type of each; those that all kinds know are added."""
+    typed = ((bool, f"queue_draft {flags}"), (str, f"language {texts}"), (dict, f"message_data {objects}"))
+    return {name: kind for kind, names in typed for name in names.split()}
+
+
+_OVERRIDES = "disable_message_retention send_to_unsubscribed"
+_FIELDS: Final = {
+    "email": _fields(
+        f"{_OVERRIDES} auto_create tracked fake_bcc disable_css_preprocessing",
+        "to cc bcc from reply_to subject preheader body body_plain body_amp",
+    ),
+    "sms": _fields(f"{_OVERRIDES} auto_create tracked", "to from"),
+    "whatsapp": _fields(f"{_OVERRIDES} tracked", "to from"),
+    "push": _fields(
+        f"{_OVERRIDES} auto_create",
+        "to title message image_url link sound",
+        "custom_data custom_device custom_payload",
+    ),
+    "in_app": _fields("auto_create"),
+    "inbox_message": _fields("auto_create", "to"),
 }
-_OBJECTS: dict[str, tuple[str, ...]] = {"push": ("custom_data", "custom_device", "custom_payload")}
+"""What each kind knows (docs/api.md, "Common fields"); any other field is ignored, whatever it holds."""
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "email": ("to", "identifiers"),
     "whatsapp": ("transactional_message_id", "identifiers", "to"),
 }
 _REQUIRED_ELSE = ("transactional_message_id", "identifiers")
+_IDENTIFIERS: Final = ("id", "email", "cio_id")
 
 _LIQUID = re.compile(r"\{\{[^{}]*\}\}|\{%[^%]*%\}")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-_NAME = re.compile(r"[!-9;-~]+\Z")
-_VALUE = re.compile(r"[ -~\t]*\Z")
 
 E164_TEXT: Final = "Invalid phone number format. Phone numbers must be in E.164 format."
 
@@ -58,16 +75,17 @@ def check(kind: str, payload: dict[str, Any], size: int, now: float) -> Answer |
     return shape_a(400, wrong) if wrong else None
 
 
+def takes(kind: str, field: str) -> bool:
+    """Whether the field means something to this kind."""
+    return field in _FIELDS[kind]
+
+
 def _types(kind: str, payload: dict[str, Any]) -> str | None:
-    for names, wanted, words in (
-        ((*_COMMON_FLAGS, *_FLAGS.get(kind, ())), bool, "a boolean"),
-        (("language", *_TEXTS.get(kind, ())), str, "a string"),
-        (("message_data", *_OBJECTS.get(kind, ())), dict, "an object"),
-    ):
-        for name in names:
-            value = payload.get(name)
-            if value is not None and not isinstance(value, wanted):
-                return f"{name} must be {words}"
+    known = _FIELDS[kind]
+    for name, value in payload.items():
+        wanted = known.get(name)
+        if wanted is not None and value is not None and not isinstance(value, wanted):
+            return f"{name} must be {_WORDS[wanted]}"
     template = payload.get("transactional_message_id")
     if isinstance(template, bool) or not isinstance(template, int | str | None):
         return "transactional_message_id must be an integer or a string"
@@ -77,12 +95,18 @@ def _types(kind: str, payload: dict[str, Any]) -> str | None:
 def _identifiers(value: object) -> str | None:
     if not isinstance(value, dict):
         return "identifiers must be an object"
-    if len(value) != 1 or next(iter(value)) not in ("id", "email", "cio_id"):
+    given = [value[name] for name in _IDENTIFIERS if value.get(name) is not None]
+    if len(given) != 1:
         return "identifiers must contain one and only one of id, email or cio_id"
-    person = next(iter(value.values()))
-    if isinstance(person, bool) or not isinstance(person, int | str) or person == "":
+    if isinstance(given[0], bool) or not isinstance(given[0], int | str) or given[0] == "":
         return "identifiers must hold a non-empty string"
     return None
+
+
+def person(identifiers: dict[str, Any]) -> tuple[str, str]:
+    """The one identifier that is given: ("id", "42"), ("email", …) or ("cio_id", …)."""
+    name = next(name for name in _IDENTIFIERS if identifiers.get(name) is not None)
+    return name, str(identifiers[name])
 
 
 def _send_at(value: object, now: float) -> str | None:
@@ -114,6 +138,7 @@ def addresses(text: str) -> list[str]:
 
 
 def _headers(value: object) -> str | None:
+    """An array of `{name, value}`, an object of names and values, or the JSON text of either."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value) if value else None
@@ -122,15 +147,8 @@ def _headers(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, dict):
-        pairs = list(value.items())
-    elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
-        pairs = [(item.get("name"), item.get("value")) for item in value]
-    else:
-        return "headers must be an array of objects with name and value"
-    for name, text in pairs:
-        if not (isinstance(name, str) and _NAME.match(name) and isinstance(text, str) and _VALUE.match(text)):
-            return "header names and values must be ASCII strings without empty spaces"
-    return None
+        value = [{"name": name, "value": text} for name, text in value.items()]
+    return mail_headers.problem(value)
 
 
 def _attachments(value: object) -> Answer | None:

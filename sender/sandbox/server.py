@@ -1,41 +1,41 @@
-"""The listening socket: accepts, sorts what arrived by its stamps, lets the app answer, delays as wires do."""
+"""One sandbox on one port: sorts what arrived by its stamps, lets the app answer, delays as wires do."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sender.sandbox import admin
+from sender.sandbox.admin import PREFIX, Admin
 from sender.sandbox.app import App, DownMode, Reaction
-from sender.sandbox.connection import Connection, ask_for_stamps
-from sender.sandbox.faults import make_fault
+from sender.sandbox.connection import Connection
+from sender.sandbox.listener import Listener
 
 if TYPE_CHECKING:
+    import socket
+
     from sender.sandbox.exchange import Request
     from sender.sandbox.faults import Fault
     from sender.sandbox.options import Options
 
-_BACKLOG: Final = 4096
-_ACCEPTS_AT_ONCE: Final = 256
-_AGAIN: Final = 0.1
-"""Seconds until listening is tried again."""
-
 
 class Server:
-    """One stand-in on one port."""
+    """One sandbox; needs a running loop from `start` on."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.app = App(options)
-        self.port = options.port
-        self.kernel_stamps = False
         self.connections: set[Connection] = set()
-        self._listener: socket.socket | None = None
+        self._admin = Admin(self.app, self)
+        self._listener = Listener(options.host, options.port, self._connected)
         self._turn: list[tuple[int, Connection, Request]] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._up_again: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._listener.port
 
     @property
     def url(self) -> str:
@@ -49,53 +49,42 @@ class Server:
         return self.options.api_key
 
     def start(self) -> None:
-        """Listen; must run inside the loop, raises OSError when the address cannot be had."""
+        """Listen; raises OSError when the address cannot be had."""
         self._loop = asyncio.get_running_loop()
-        self._listen()
+        self._listener.open()
         self._sweep()
 
-    def _listen(self) -> None:
-        family = socket.AF_INET6 if ":" in self.options.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.kernel_stamps = ask_for_stamps(listener)
-            listener.bind((self.options.host, self.port))
-            listener.listen(_BACKLOG)
-            listener.setblocking(False)
-        except OSError:
-            listener.close()
-            raise
-        self.port = int(listener.getsockname()[1])
-        self._listener = listener
-        self._loop.add_reader(listener, self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTS_AT_ONCE):
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError:  # no descriptor is left: waiting ones would be reported without end
-                self._stop_listening()
-                self._up_again = self._loop.call_later(_AGAIN, self.up)
-                return
-            sock.setblocking(False)
-            self.connections.add(Connection(self, sock))
+    def _connected(self, client: socket.socket) -> None:
+        self.connections.add(Connection(client, self))
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
 
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self.connections)
+
+    def unstamped(self) -> None:
+        """Bytes came without a stamp of the kernel; the loop's time of reading them stands in."""
+        self.app.loop_stamps += 1
+
+    def stamped_by(self) -> str:
+        """Who stamps arrivals: `kernel`, or `loop` where the kernel did not."""
+        return "kernel" if self._listener.kernel_stamps and not self.app.loop_stamps else "loop"
+
+    def broken_off(self, request: Request) -> None:
+        """A request whose body will never come to its end is an arrival too."""
+        self.app.broken_off(request)
+
     def head_arrived(self, request: Request) -> Fault | None:
         """A fault to strike before the request is read on."""
-        return None if request.path.startswith(admin.PREFIX) else self.app.fault_at_head(request)
+        return None if request.path.startswith(PREFIX) else self.app.fault_at_head(request)
 
     def arrived(self, connection: Connection, request: Request) -> None:
         """Take a whole request; the wire's inbound delay belongs to its stamp."""
-        if request.path.startswith(admin.PREFIX):
-            connection.respond(request, Reaction(admin.handle(self, request)))
+        if request.path.startswith(PREFIX):
+            connection.respond(request, Reaction(self._admin.handle(request)))
             return
         if self.options.jitter_ms:
             delay = self._wire_delay()
@@ -146,7 +135,7 @@ class Server:
         """For so many seconds refuse connections, answer 502, or never answer; own calls are answered but by refuse."""
         self.up()
         if mode == "refuse":
-            self._stop_listening()
+            self._listener.close()
             self._loop.call_soon(self._drop_connections)
         else:
             self.app.down = mode
@@ -158,17 +147,7 @@ class Server:
             self._up_again.cancel()
             self._up_again = None
         self.app.down = None
-        if self._listener is None:
-            try:
-                self._listen()
-            except OSError:  # someone took the port meanwhile, or no descriptor is left
-                self._up_again = self._loop.call_later(_AGAIN, self.up)
-
-    def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._loop.remove_reader(self._listener)
-            self._listener.close()
-            self._listener = None
+        self._listener.reopen()
 
     def _drop_connections(self) -> None:
         for connection in list(self.connections):
@@ -184,7 +163,7 @@ class Server:
 
     def close(self) -> None:
         """End at once: nothing is answered any more."""
-        self._stop_listening()
+        self._listener.close()
         for handle in (self._up_again, self._sweeper, *self._timers):
             if handle is not None:
                 handle.cancel()
@@ -194,19 +173,16 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """The statistics with all arrivals, as GET /_sandbox/stats?arrivals=1 gives them."""
-        return admin.stats(self, arrivals=True)
+        return self._admin.stats(arrivals=True)
 
     def messages(self) -> list[dict[str, Any]]:
-        """All accepted sends with their payloads."""
-        return [admin.shown(delivery) for delivery in self.app.world.deliveries.all]
+        """All accepted sends, as GET /_sandbox/messages gives them."""
+        return [item.record() for item in self._admin.accepted("messages")]
 
     def triggers(self) -> list[dict[str, Any]]:
-        """All triggers with their payloads."""
-        return admin.triggers(self)
+        """All triggers of broadcasts, as GET /_sandbox/triggers gives them."""
+        return [item.record() for item in self._admin.accepted("triggers")]
 
     def fault(self, name: str, **params: Any) -> None:
         """Make something go wrong; the same words as POST /_sandbox/faults."""
-        if name == "down":
-            self.go_down(params.get("mode", "refuse"), params["seconds"])
-        else:
-            self.app.faults.add(make_fault({"fault": name, **params}))
+        self._admin.add_fault({"fault": name, **params})

@@ -12,7 +12,6 @@ from sender.sandbox.exchange import HTML, Answer, not_found_page, proxy_page, re
 if TYPE_CHECKING:
     from sender.sandbox.faults import Fault
 
-GARBAGE = b"\x15\x03\x01\x00\x02\x02\x28 this is not HTTP \x00\xff\r\n\r\n"
 _HTML_200 = Answer(200, b"<html><body><h1>We will be right back</h1></body></html>", HTML)
 
 

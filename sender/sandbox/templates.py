@@ -7,8 +7,11 @@ from urllib.parse import unquote
 
 import orjson
 
+from sender.sandbox import mail_headers
+from sender.sandbox.deliveries import TYPES
 from sender.sandbox.exchange import Answer, Request, ok, shape_a, shape_c
 from sender.sandbox.world import SHOWN, World, exists, path_id
+from sender.sandbox.writes import Write
 
 _TEXTS = ("body", "body_amp", "subject", "preheader_text", "recipient")
 WRITABLE = (*_TEXTS, "from_id", "reply_to_id", "headers")
@@ -19,10 +22,9 @@ def _not_found(world: World) -> Answer:
 
 
 def _message(world: World, number: int) -> dict[str, Any]:
-    names = {template: name for name, (template, _) in world.names.items()}
     return {
         "id": number,
-        "name": names.get(number, f"Transactional message {number}"),
+        "name": world.channels.name(number) or f"Transactional message {number}",
         "description": "",
         "send_to_unsubscribed": True,
         "link_tracking": True,
@@ -44,13 +46,15 @@ def templates(world: World, _request: Request) -> Answer:
 def template(world: World, _request: Request, template: str) -> Answer:
     """GET /v1/transactional/{id}."""
     number = path_id(template)
-    return ok({"message": _message(world, number)}) if number is not None and exists(number) else _not_found(world)
+    if number is None or not world.has_template(number):
+        return _not_found(world)
+    return ok({"message": _message(world, number)})
 
 
 def contents(world: World, _request: Request, template: str) -> Answer:
     """GET /v1/transactional/{id}/contents: content 1, and those that were written."""
     number = path_id(template)
-    if number is None or not exists(number):
+    if number is None or not world.has_template(number):
         return _not_found(world)
     keys = {"1", *(key for owner, key in world.contents if owner == number)}
     return ok({"contents": [_content(world, number, key) for key in sorted(keys)]})
@@ -61,7 +65,7 @@ def _content(world: World, template: int, key: str) -> dict[str, Any]:
     base: dict[str, Any] = {
         "id": 1 if language else int(key),
         "name": f"Transactional message {template}",
-        "type": "email",
+        "type": TYPES[world.channels.kind(template) or "email"],
         "body": "<p>{{trigger.text}}</p>",
         "subject": f"Message {template}",
         "language": language,
@@ -70,9 +74,9 @@ def _content(world: World, template: int, key: str) -> dict[str, Any]:
     return base | world.contents.get((template, key), {})
 
 
-def _key(template: str, content: str = "", language: str = "") -> tuple[int, str] | None:
+def _key(world: World, template: str, content: str = "", language: str = "") -> tuple[int, str] | None:
     number = path_id(template)
-    if number is None or not exists(number):
+    if number is None or not world.has_template(number):
         return None
     if language:
         return number, f"language:{unquote(language)}"
@@ -82,22 +86,22 @@ def _key(template: str, content: str = "", language: str = "") -> tuple[int, str
 
 def content(world: World, _request: Request, template: str, content: str) -> Answer:
     """GET …/content/{content_id}."""
-    return _read(world, _key(template, content))
+    return _read(world, _key(world, template, content))
 
 
 def translation(world: World, _request: Request, template: str, language: str) -> Answer:
     """GET …/language/{language}."""
-    return _read(world, _key(template, language=language))
+    return _read(world, _key(world, template, language=language))
 
 
 def write_content(world: World, request: Request, template: str, content: str) -> Answer:
     """PUT …/content/{content_id}: overwrites what is given, read-only fields are ignored."""
-    return _write(world, request, _key(template, content))
+    return _write(world, request, _key(world, template, content))
 
 
 def write_translation(world: World, request: Request, template: str, language: str) -> Answer:
     """PUT …/language/{language}: the same for one language."""
-    return _write(world, request, _key(template, language=language))
+    return _write(world, request, _key(world, template, language=language))
 
 
 def _read(world: World, key: tuple[int, str] | None) -> Answer:
@@ -116,7 +120,15 @@ def _write(world: World, request: Request, key: tuple[int, str] | None) -> Answe
         return shape_a(400, problem)
     written = world.contents.setdefault(key, {})
     written.update({name: body[name] for name in WRITABLE if name in body})
+    world.keep(Write("content", _target(*key), world.now(), request.body))
     return ok({"content": _content(world, *key)})
+
+
+def _target(template: int, content: str) -> dict[str, int | str]:
+    language = content.partition(":")[2]
+    if language:
+        return {"transactional_id": template, "language": language}
+    return {"transactional_id": template, "content_id": int(content)}
 
 
 def _problem(body: object) -> str | None:
@@ -129,10 +141,4 @@ def _problem(body: object) -> str | None:
         if isinstance(body.get(name), bool) or not isinstance(body.get(name), int | None):
             return f"{name} must be an integer"
     headers = body.get("headers")
-    if headers is None:
-        return None
-    pairs = headers if isinstance(headers, list) else [None]
-    for pair in pairs:
-        if not (isinstance(pair, dict) and isinstance(pair.get("name"), str) and isinstance(pair.get("value"), str)):
-            return "headers must be an array of objects with name and value"
-    return None
+    return None if headers is None else mail_headers.problem(headers)

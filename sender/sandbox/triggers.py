@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from sender.sandbox.exchange import both_forms
 
 
 @dataclass(slots=True)
@@ -17,6 +20,18 @@ class Trigger:
     errors: tuple[str, ...]
     """What its processing finds; known to clients once it is done."""
     body: bytes
+    """The request's body as it came."""
+
+    def record(self) -> dict[str, Any]:
+        """The trigger as the sandbox's own list shows it."""
+        return {
+            "id": self.id,
+            "broadcast_id": self.broadcast_id,
+            "created_at": self.created_at,
+            "done_at": self.done_at,
+            "errors": self.errors,
+            **both_forms(self.body),
+        }
 
 
 @dataclass(slots=True)
@@ -47,6 +62,10 @@ class Triggers:
         if queued:
             self._waiting.append(trigger)
         return trigger
+
+    def all(self) -> list[Trigger]:
+        """The triggers of all broadcasts, in order of creation."""
+        return sorted((one for group in self.by_broadcast.values() for one in group), key=lambda one: one.created_at)
 
     def get(self, broadcast_id: int, trigger_id: int) -> Trigger | None:
         """One trigger, None if there is none of this number."""

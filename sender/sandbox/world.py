@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from sender.sandbox.channels import Channels
 from sender.sandbox.deliveries import Deliveries
 from sender.sandbox.newsletters import Newsletter
 from sender.sandbox.triggers import Triggers
@@ -13,13 +14,12 @@ if TYPE_CHECKING:
     from random import Random
 
     from sender.sandbox.options import Options
+    from sender.sandbox.writes import Write
 
 END_OF_IDS: Final = 1000
 """Templates, contents, broadcasts and newsletters 1 to 999 exist."""
 SHOWN: Final = (1, 2, 3)
 """Listed even when they were never used."""
-FIRST_NAMED: Final = 500
-"""Trigger names get template ids from here on, in the order of their first use."""
 
 _BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -37,8 +37,9 @@ class World:
         self.newsletters: dict[int, Newsletter] = {}
         self.contents: dict[tuple[int, str], dict[str, Any]] = {}
         """Written contents by (template, content id or `language:xx`)."""
-        self.names: dict[str, tuple[int, str]] = {}
-        """Trigger name, lower case: (template, the kind that used it first)."""
+        self.channels = Channels()
+        self.writes: dict[str, list[Write]] = {"newsletters": [], "contents": []}
+        """Accepted calls that make no delivery, in order."""
         self.started_at = int(self.now())
 
     def now(self) -> float:
@@ -63,9 +64,14 @@ class World:
         found.settle(self.now())
         return found
 
-    def template_of_name(self, name: str, kind: str) -> tuple[int, str]:
-        """(template, kind of its first use) of a trigger name."""
-        return self.names.setdefault(name.lower(), (min(FIRST_NAMED + len(self.names), END_OF_IDS - 1), kind))
+    def has_template(self, number: int) -> bool:
+        """Whether there is a transactional message of this number."""
+        return exists(number) or self.channels.kind(number) is not None
+
+    def keep(self, write: Write) -> None:
+        """Note an accepted call, unless the sandbox only counts."""
+        if not self.options.forget:
+            self.writes["contents" if write.kind == "content" else "newsletters"].append(write)
 
 
 def exists(number: int | None) -> bool:
@@ -74,8 +80,13 @@ def exists(number: int | None) -> bool:
 
 
 def is_missing(person: str) -> bool:
-    """Everyone exists but those whose id or address says that they do not."""
+    """Whether nobody has this id or address: those with `missing` in it."""
     return "missing" in person.lower()
+
+
+def is_shared(address: str) -> bool:
+    """Whether more than one person has this address: those with `shared` in it."""
+    return "shared" in address.lower()
 
 
 def path_id(segment: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import orjson
@@ -18,6 +19,8 @@ from sender.validation import Options
 from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
+    from sender.config.settings import Settings
+    from sender.jobs.kinds import LaneName
     from sender.send.send_plan import SendPlan
 
 NO_RUN = 0
@@ -29,6 +32,7 @@ def rehearse(plan: SendPlan) -> int:
     settings = plan.settings
     parser = Parser(settings.kind, Options(settings.require_identifiers, frozenset(settings.risky_extensions)))
     books, seen, ledger = Books(), DuplicateIndex(), LedgerView.open(plan.ledger)
+    starting: Counter[LaneName] = Counter()
     for line in all_lines(plan.inputs):
         books.read += 1
         job = parser.parse(line, time.time())
@@ -40,6 +44,7 @@ def rehearse(plan: SendPlan) -> int:
         admission = admit(job, seen.add(job), record, run=NO_RUN, retry=frozenset(settings.retry))
         if admission == "start":
             books.not_started += 1
+            starting[job.kind.lane] += 1
         elif admission == "known" and record is not None:
             books.count(
                 "duplicate"
@@ -50,6 +55,13 @@ def rehearse(plan: SendPlan) -> int:
             )
         else:
             books.count("duplicate" if admission == "duplicate" else "invalid")
-    summary = books.summary(time.monotonic() - begin, outcomes=str(plan.outcomes), ledger=str(plan.ledger))
+    summary = books.summary(time.monotonic() - begin, outcomes=None, ledger=None)
+    summary["would_take_s"] = round(_time_of(starting, settings))
     sys.stdout.write((orjson.dumps(summary).decode() if settings.json else summary_text(summary)) + "\n")
     return 1 if books.statuses["invalid"] else 0
+
+
+def _time_of(starting: Counter[LaneName], settings: Settings) -> float:
+    """Seconds that so many jobs of each lane take at its limit; the lanes work side by side."""
+    rates = {"send": settings.rate, "trigger": settings.rate_trigger, "app": settings.rate_app}
+    return max((number / rates[lane] for lane, number in starting.items()), default=0.0)

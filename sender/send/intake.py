@@ -12,9 +12,10 @@ from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Container, Sequence
 
     from sender.engine.lane import Lane
+    from sender.engine.preflight import TemplateCheck
     from sender.inputs import Feed
     from sender.jobs.job import Line
     from sender.ledger import JobRecord
@@ -54,7 +55,7 @@ class Intake:
         counter: IntakeCounter,
         *,
         retry: Container[str] = (),
-        check: Callable[[Job], Job] = lambda job: job,
+        templates: TemplateCheck | None = None,
     ) -> None:
         self.lane = lane
         self._feed = feed
@@ -62,7 +63,7 @@ class Intake:
         self._parser = parser
         self._counter = counter
         self._retry = retry
-        self._check = check
+        self._templates = templates
         self.elsewhere: list[Job] = []
         """Jobs that another replica has in hand, for `look_again`."""
 
@@ -93,6 +94,10 @@ class Intake:
     async def _take_on(self, lines: Sequence[Line]) -> None:
         wall, identities = self._session.wall(), self._session.identities
         checked = [self._parser.parse(line, wall) for line in lines]
+        if self._templates is not None:
+            await self._templates.refuse_unknown(entry for entry in checked if isinstance(entry, Job))
+        if self._templates is not None:
+            await self._templates.refuse_unknown(entry for entry in checked if isinstance(entry, Job))
         with await identities.look_up([entry.key for entry in checked if isinstance(entry, Job)]) as records:
             for entry in checked:
                 if self._counter.full or self.lane.stopping:
@@ -112,7 +117,7 @@ class Intake:
         if admission == "start":
             self._counter.take_one()
             self._session.identities.hold(job.key, job.content)
-            self._session.submit(JobExecution(self._check(job)))
+            self._session.submit(JobExecution(job))
         elif admission == "known" and record is not None:
             self._counter.known(job, record)
         elif admission == "duplicate":

@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from sender.engine.preflight import TemplateCheck
-from sender.errors import HaltError, OutputError, SenderError, UsageError
+from sender.errors import HaltError, InputError, UsageError
 from sender.inputs.inputs import all_lines, open_inputs
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
@@ -23,6 +23,7 @@ from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
+from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
 from sender.session.other_memories import OtherMemories, find_memories
@@ -72,16 +73,19 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: list[Intake] = []
-        self._late: SenderError | None = None
+        self._late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
         self._bytes = (0, inputs.size)
         self._books = Books()
+        self._stop_rule = MostRejected.parse(plan.settings.max_rejected)
+        self._session: Session | None = None
         self._tally = Tally(self._books, plan.settings.limit or None)
 
     async def execute(self) -> int:
         """From the preflight to the exit status."""
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
+            self._session = session
             try:
                 await self._work(session, seen)
             except UsageError:
@@ -98,7 +102,7 @@ class SendRun(Listener):
         if not session.ended:
             await session.workspace.warm()
         session.start()
-        await self._feed_lanes(session, parser, TemplateCheck(seen.templates), others)
+        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.get), others)
         if others is not None:
             others.close()
         await session.drain()
@@ -125,7 +129,7 @@ class SendRun(Listener):
         return None
 
     async def _feed_lanes(
-        self, session: Session, parser: Parser, check: TemplateCheck, others: OtherMemories | None
+        self, session: Session, parser: Parser, templates: TemplateCheck, others: OtherMemories | None
     ) -> None:
         self._inputs.on_progress(self._note_place)
         feeding = []
@@ -134,7 +138,7 @@ class SendRun(Listener):
             if others is not None:
                 feed = others.guard(feed)
             retry = frozenset(self._settings.retry)
-            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, check=check)
+            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, templates=templates)
             self._intakes.append(intake)
             feeding.append(session.supervise(self._feed(intake), f"intake {name}", ends=True))
         await asyncio.wait(feeding)
@@ -143,12 +147,11 @@ class SendRun(Listener):
         """What breaks an input ends the reading; what was read goes on."""
         try:
             await intake.run()
-        except OutputError:
-            raise
-        except SenderError as error:
+        except InputError as error:
             self._late = self._late or error
-            if not isinstance(error, HaltError):
-                self._inputs.stop()
+        except UsageError as error:
+            self._late = self._late or error
+            self._inputs.stop()
 
     async def _wait_for_others(self, session: Session) -> None:
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
@@ -172,6 +175,8 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
+        if self._session is not None and (error := self._stop_rule.broken(self._books)) is not None:
+            self._session.halt(error)
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `FrontEnd.on_refused`: the job counts as the other replica leaves it, or as not started here."""

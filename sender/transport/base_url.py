@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
 from sender.errors import UsageError
+from sender.transport.proxy import is_loopback
 
 REGIONS: Final = {"us": "https://api.customer.io", "eu": "https://api-eu.customer.io"}
 
@@ -26,13 +26,6 @@ def check_base_url(url: str, *, allow_http: bool = False) -> str:
         raise UsageError("--base-url must not hold a query or fragment")
     if port == 0:
         raise UsageError("--base-url names port 0, which nothing listens on")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise UsageError("--base-url is plain http to another machine: use https, or add --allow-http")
     return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

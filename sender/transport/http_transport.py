@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 from yarl import URL
 
 from sender.transport import Reply, Request, TransportFault, Wire
@@ -58,21 +60,25 @@ class HttpTransport:
         timeout: float = 20.0,
         connections: int = 256,
         keep_alive: float = KEEP_ALIVE,
-        most_answer: int = MOST_ANSWER,
         tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         base = URL(base_url, encoded=True)
-        self._heads = RequestHeads(base.host_port_subcomponent or "", base.raw_path.rstrip("/"), api_key)
+        via = None if proxy is None else URL(proxy)
+        self._heads = _heads(base, via, api_key)
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
-        self._most_answer = most_answer
         self._connector = aiohttp.TCPConnector(
             limit=connections, keepalive_timeout=keep_alive, ssl=tls if tls is not None else True
         )
         self._session = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
         # Connecting is the connector's public method, but only a request of a session can ask for it.
-        self._any_request = aiohttp.ClientRequest("GET", base, loop=self._loop, session=self._session)
+        self._any_request = aiohttp.ClientRequest(
+            "GET", base, loop=self._loop, session=self._session, proxy=None if via is None else via.with_user(None),
+            # aiohttp puts the Host in by itself, too late: pooled connections are told apart by these headers.
+            proxy_headers=CIMultiDict({"Host": base.host_port_subcomponent or "", **_login(via)}),
+        )
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         """See `Transport.send`."""
@@ -130,12 +136,12 @@ class HttpTransport:
         while message.code < 200 and message.code != UPGRADE:  # 100 Continue and the like are no answers yet
             message, content = await protocol.read()
         headers = message.headers
-        if int(headers.get("Content-Length") or 0) > self._most_answer:
+        if int(headers.get("Content-Length") or 0) > MOST_ANSWER:
             raise self._too_large(wire)
         body = b""
         while not content.at_eof():
             body += await content.readany()
-            if len(body) > self._most_answer:
+            if len(body) > MOST_ANSWER:
                 raise self._too_large(wire)
         assert wire.written_at is not None  # noqa: S101 - it was stamped before the answer was waited for
         return Reply(
@@ -143,7 +149,7 @@ class HttpTransport:
         )
 
     def _too_large(self, wire: Wire) -> TransportFault:
-        return _fault("answer_too_large", wire, f"the answer is larger than {self._most_answer:,} bytes")
+        return _fault("answer_too_large", wire, f"the answer is larger than {MOST_ANSWER:,} bytes")
 
     async def warm(self, connections: int) -> int:
         """Open idle connections ahead of the first request; failing to is not an error."""
@@ -163,6 +169,22 @@ class HttpTransport:
         """Close all connections."""
         self._deadlines.close()
         await self._session.close()
+
+
+def _heads(base: URL, proxy: URL | None, api_key: Callable[[], str]) -> RequestHeads:
+    """Behind a proxy a plain http request names its whole URL, and the login; an https one goes through a tunnel."""
+    prefix = base.raw_path.rstrip("/")
+    if proxy is None or base.scheme == "https":
+        return RequestHeads(base.host_port_subcomponent or "", prefix, api_key)
+    more = "".join(f"{name}: {value}\r\n" for name, value in _login(proxy).items())
+    return RequestHeads(base.host_port_subcomponent or "", f"{base.origin()}{prefix}", api_key, more)
+
+
+def _login(proxy: URL | None) -> dict[str, str]:
+    if proxy is None or proxy.user is None:
+        return {}
+    login = b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    return {"Proxy-Authorization": f"Basic {login}"}
 
 
 def _ends_of(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
@@ -204,6 +226,10 @@ def _translate(error: Exception, wire: Wire) -> TransportFault:
         return _fault("dns_failed", wire, "the API's host name could not be resolved")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return _fault("tls_failed", wire, f"TLS failed: {_reason(error)}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _fault("connect_failed", wire, f"the proxy refuses to connect to the API ({error.status})")
+    if wire.written_at is None and isinstance(error, aiohttp.ClientProxyConnectionError):
+        return _fault("connect_failed", wire, f"no connection to the proxy: {_reason(error)}")
     if wire.written_at is None and isinstance(error, aiohttp.ClientConnectorError):
         return _fault("connect_failed", wire, f"no connection to the API: {_reason(error)}")
     if wire.written_at is None:

@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
 MOST_KEPT: Final = 1000
 ACCEPTED: Final = "gzip, deflate"
-_TARGET: Final = re.compile(r"/[!-~]*")
+_TARGET: Final = re.compile(r"(http://[!-~]+)?/[!-~]*")
 _VALUE: Final = re.compile(r"[!-~]*")
 
 
 class RequestHeads:
     """Writes the head of each request to one API; the key is asked for at each, so it can be rotated."""
 
-    def __init__(self, host: str, prefix: str, api_key: Callable[[], str]) -> None:
+    def __init__(self, host: str, prefix: str, api_key: Callable[[], str], more: str = "") -> None:
+        """`prefix` stands before every path, `more` are further header lines."""
         self._host = host
         self._prefix = prefix
         self._api_key = api_key
+        self._more = more
         self._key = ""
         self._made: dict[tuple[str, str], bytes] = {}
 
@@ -48,6 +50,7 @@ class RequestHeads:
         made = (
             f"{request.method} {target} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {self._key}\r\n"
             f"User-Agent: sender/{__version__}\r\nAccept: application/json\r\nAccept-Encoding: {ACCEPTED}\r\n"
+            f"{self._more}"
         ).encode()
         if len(self._made) < MOST_KEPT:
             self._made[request.method, request.path] = made

@@ -12,7 +12,7 @@ from tests.support.processes import email, outcomes
 if TYPE_CHECKING:
     from tests.support.fleet import Fleet
 
-SMS = {"to": "+15551234567", "transactional_message_id": 3, "identifiers": {"id": "42"}}
+SMS = {"to": "+15551234567", "transactional_message_id": 4, "identifiers": {"id": "42"}}
 
 
 def job(kind: str, name: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_one_workspace_halts_the_other_goes_on_and_both_make_three(fleet: Fleet)
 
 def test_a_refused_kind_goes_back_and_holds_no_place(fleet: Fleet) -> None:
     fleet.sandbox.post("faults", fault="status_403", path="/v1/send/sms")
-    sms = {"to": "+15551234567", "transactional_message_id": 3, "identifiers": {"id": "42"}}
+    sms = {"to": "+15551234567", "transactional_message_id": 4, "identifiers": {"id": "42"}}
     fleet.put(*[{"id": f"s-{n}", "kind": "sms", "payload": sms} for n in range(40)], *[email(n) for n in range(60)])
     consumer = fleet.start("--prefetch", "20", shared=False)
     fleet.until(lambda: len(fleet.sandbox.messages) == 60)

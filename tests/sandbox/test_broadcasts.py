@@ -7,6 +7,11 @@ import pytest
 from tests.sandbox.wire import Clock, error_c, sandbox
 
 PATH = "/v1/campaigns/7/triggers"
+PEOPLE_ERRORS = (
+    "Errors were found while processing per user data (ids, emails or json data)."
+    " More detail available from the errors endpoint for trigger "
+)
+"""The example of the API's own reference, up to the number of the trigger."""
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ async def test_missing_people_in_per_user_data_make_a_failed_trigger() -> None:
         seen = await client.call("POST", PATH, body)
         assert seen.status == 422
         assert error_c(seen)["source"] == {"pointer": "/data/attributes/per_user_data"}
-        assert "errors endpoint for trigger 2" in error_c(seen)["detail"]
+        assert error_c(seen)["detail"].startswith(PEOPLE_ERRORS + "2 (reference ")
         errors = (await client.call("GET", f"{PATH}/2/errors")).json
         assert errors == {
             "errors": ["line 2: no customer with this id exists", "line 3: no customer with this email exists"],
@@ -81,6 +86,52 @@ async def test_missing_people_in_per_user_data_make_a_failed_trigger() -> None:
         }
         flags = {"id_ignore_missing": True, "email_ignore_missing": True}
         assert (await client.call("POST", PATH, body | flags)).status == 200
+
+
+async def test_unknown_ids_are_422_in_the_words_of_the_api() -> None:
+    async with sandbox() as (server, client):
+        body = {"ids": ["1", "missing-2", "3", "missing-4"]}
+        seen = await client.call("POST", PATH, body)
+        assert (seen.status, error_c(seen)["status"]) == (422, "422")
+        assert error_c(seen)["source"] == {"pointer": "/data/attributes/ids"}
+        assert error_c(seen)["detail"].startswith(PEOPLE_ERRORS + "1 (reference ")
+        errors = (await client.call("GET", f"{PATH}/1/errors")).json["errors"]
+        assert errors == [f"line {line}: no customer with this id exists" for line in (2, 4)]
+        assert (await client.call("POST", PATH, body | {"id_ignore_missing": True})).json == {"id": 2}
+        assert [trigger["payload"] for trigger in server.triggers()] == [body, body | {"id_ignore_missing": True}]
+
+
+SHARED = "line 2: more than one customer with this email exists"
+
+
+async def test_people_who_share_an_address_need_email_add_duplicates() -> None:
+    async with sandbox() as (_, client):
+        emails = {"emails": ["a@b.c", "shared@b.c"]}
+        assert (await client.call("POST", PATH, emails)).json == {"id": 1}
+        assert (await client.call("GET", f"{PATH}/1/errors")).json["errors"] == [SHARED]
+        entries = {"per_user_data": [{"id": "shared"}, {"email": "Shared@b.c", "data": {}}]}
+        seen = await client.call("POST", PATH, entries | {"email_add_duplicates": False})
+        assert (seen.status, error_c(seen)["source"]["pointer"]) == (422, "/data/attributes/per_user_data")
+        assert (await client.call("GET", f"{PATH}/2/errors")).json["errors"] == [SHARED]
+        for trigger, body in ((3, emails), (4, entries)):
+            seen = await client.call("POST", PATH, body | {"email_add_duplicates": True})
+            assert seen.json == {"id": trigger}
+            assert (await client.call("GET", f"{PATH}/{trigger}/errors")).json["errors"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ids": ["1"], "emails": None, "users": 3},
+        {"per_user_data": [{"id": "1", "email": None, "data": None, "name": []}]},
+        {"recipients": {"segment": {"id": 7, "name": 3}}},
+        {"recipients": {"attribute": {"field": "x", "operator": "exists", "case": 3}}},
+        {"data_file_url": "https://example.com/people.jsonl", "format": 3},
+    ],
+)
+async def test_unknown_fields_are_ignored(body: dict[str, Any]) -> None:
+    async with sandbox() as (_, client):
+        assert (await client.call("POST", PATH, body)).status == 200
 
 
 async def test_missing_people_in_lists_come_out_after_processing() -> None:

@@ -48,13 +48,13 @@ def test_the_vendors_own_client_works_unchanged(shared: SandboxProcess) -> None:
         email.attach("note.txt", "hello")
         answers = [
             client.send_email(email),
-            client.send_sms(SendSMSRequest(transactional_message_id=3, identifiers=person, to="+15551234567")),
+            client.send_sms(SendSMSRequest(transactional_message_id=4, identifiers=person, to="+15551234567")),
             client.send_whatsapp(
-                SendWhatsAppRequest(transactional_message_id=3, identifiers=person, to="+15551234567")
+                SendWhatsAppRequest(transactional_message_id=5, identifiers=person, to="+15551234567")
             ),
-            client.send_push(SendPushRequest(transactional_message_id=3, identifiers=person)),
-            client.send_in_app(SendInAppRequest(transactional_message_id=3, identifiers=person)),
-            client.send_inbox_message(SendInboxMessageRequest(transactional_message_id=3, identifiers=person)),
+            client.send_push(SendPushRequest(transactional_message_id=6, identifiers=person)),
+            client.send_in_app(SendInAppRequest(transactional_message_id=7, identifiers=person)),
+            client.send_inbox_message(SendInboxMessageRequest(transactional_message_id=8, identifiers=person)),
         ]
         assert all(answer["delivery_id"] and abs(answer["queued_at"] - time.time()) < 9 for answer in answers)
         with pytest.raises(CustomerIOException, match=r"400.*E\.164"):

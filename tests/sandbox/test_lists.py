@@ -72,7 +72,7 @@ async def test_pages_newest_first() -> None:
 async def test_filters() -> None:
     async with sandbox() as (_, client):
         mail = await send(client)
-        text = await send(client, "sms", to="+15551234567")
+        text = await send(client, "sms", to="+15551234567", transactional_message_id=5)
         draft = await send(client, queue_draft=True, transactional_message_id=4)
         now = int(time.time())
         assert await ids(client, "/v1/messages?type=twilio") == [text]
@@ -82,7 +82,8 @@ async def test_filters() -> None:
         assert await ids(client, "/v1/messages?campaign_id=3") == []
         assert await ids(client, f"/v1/messages?start_ts={now - 9}&end_ts={now + 9}") == [text, mail]
         assert await ids(client, f"/v1/messages?start_ts={now - 90}&end_ts={now - 80}") == []
-        assert await ids(client, "/v1/transactional/3/messages") == [text, mail]
+        assert await ids(client, "/v1/transactional/3/messages") == [mail]
+        assert await ids(client, "/v1/transactional/5/messages") == [text]
         assert await ids(client, "/v1/transactional/4/messages?state=drafted") == [draft]
         assert await ids(client, "/v1/transactional/4/messages?state=sent") == []
 
@@ -104,7 +105,7 @@ async def test_a_persons_deliveries_by_every_id_type() -> None:
         by_id = await send(client, identifiers={"id": 42})
         by_mail = await send(client, identifiers={"email": "a+b@c.d"})
         by_cio = await send(client, identifiers={"cio_id": "x1"})
-        text = await send(client, "sms", to="+15551234567", identifiers={"id": "7"})
+        text = await send(client, "sms", to="+15551234567", identifiers={"id": "7"}, transactional_message_id=5)
         assert await ids(client, "/v1/customers/42/messages?id_type=id") == [by_id]
         assert await ids(client, "/v1/customers/a%2Bb%40c.d/messages?id_type=email") == [by_mail]
         assert await ids(client, "/v1/customers/cio_x1/messages?id_type=cio_id") == [by_cio]

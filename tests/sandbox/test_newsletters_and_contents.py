@@ -41,6 +41,23 @@ async def test_schedule_move_and_deschedule() -> None:
         assert (await client.call("POST", SCHEDULE, {"scheduled_at": 0})).status == 400
 
 
+async def test_a_scheduled_newsletter_cannot_be_sent_until_it_is_a_draft_again() -> None:
+    async with sandbox() as (_, client):
+        assert (await client.call("POST", SCHEDULE, ZONED)).status == 200
+        refused = await client.call("POST", SEND)
+        assert (refused.status, refused.json) == (400, {"errors": [{"detail": "newsletter is not in a draft state"}]})
+        assert (await client.call("GET", GET)).json["newsletter"]["sent_at"] is None
+        assert (await client.call("POST", SCHEDULE, {"scheduled_at": 0})).status == 200
+        assert (await client.call("POST", SEND)).status == 200
+
+
+async def test_unknown_fields_are_ignored() -> None:
+    async with sandbox() as (_, client):
+        assert (await client.call("POST", SCHEDULE, ZONED | {"note": 3})).status == 200
+        assert (await client.call("POST", SCHEDULE, {"scheduled_at": 0, "timezone": ""})).status == 200
+        assert (await client.call("POST", SEND, {"scheduled": True})).status == 200
+
+
 async def test_a_schedule_that_has_come_is_a_send() -> None:
     async with sandbox() as (server, client):
         clock = Clock(server)
@@ -82,7 +99,7 @@ async def test_rate_limits_that_are_right() -> None:
     async with sandbox() as (_, client):
         body = {"rate_limit_email_rate": 5, "rate_limit_time_period": 3600, "tz_match_enabled": True}
         assert (await client.call("POST", SCHEDULE, ZONED | body)).status == 200
-        assert (await client.call("POST", SEND, {"rate_limit_spread": True})).status == 200
+        assert (await client.call("POST", "/v1/newsletters/5/send", {"rate_limit_spread": True})).status == 200
 
 
 async def test_unsendable_unknown_and_malformed() -> None:
@@ -127,7 +144,10 @@ async def test_contents_are_overwritten(where: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, [], {"body": 3}, {"from_id": "3"}, {"reply_to_id": True}, {"headers": {}}, {"headers": [{"name": "x"}]}],
+    [{}, [], {"body": 3}, {"from_id": "3"}, {"reply_to_id": True}, {"headers": {}}, {"headers": [{"name": "x"}]},
+     {"headers": [{"name": "X Y", "value": "z"}]}, {"headers": [{"name": "X:Y", "value": "z"}]},
+     {"headers": [{"name": "", "value": "z"}]}, {"headers": [{"name": "X", "value": "é"}]},
+     {"headers": [{"name": "X", "value": "a\nb"}]}],
 )
 async def test_contents_refused_in_shape_a(body: Any) -> None:
     async with sandbox() as (_, client):

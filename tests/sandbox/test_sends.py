@@ -67,6 +67,8 @@ FREE = {key: value for key, value in EMAIL.items() if key != "transactional_mess
         ("email", EMAIL | {"send_at": True}, 400, "unix timestamp"),
         ("email", EMAIL | {"send_at": 9_999_999_999}, 400, "90 days"),
         ("email", EMAIL | {"headers": {"X Y": "z"}}, 400, "header names"),
+        ("email", EMAIL | {"headers": {"X:Y": "z"}}, 400, "header names"),
+        ("email", EMAIL | {"headers": ["X"]}, 400, "array of objects"),
         ("email", EMAIL | {"headers": [{"name": "X", "value": "é"}]}, 400, "header names"),
         ("email", EMAIL | {"headers": '{"X": "a\\nb"}'}, 400, "header names"),
         ("email", EMAIL | {"headers": "{"}, 400, "valid JSON"),
@@ -117,6 +119,8 @@ async def test_bodies_that_are_no_object(raw: bytes) -> None:
         {"subject": None, "send_at": None},
         {"identifiers": {"id": 42}},
         {"identifiers": {"cio_id": "abc"}},
+        {"identifiers": {"id": "42", "email": None, "phone": "+1", "name": ["Ada"]}},
+        {"headers": [{"name": "X-A", "value": "b", "comment": 3}]},
         {"transactional_message_id": "3"},
         {"transactional_message_id": "missing-but-made", "auto_create": True},
         {"transactional_message_id": 3, "auto_create": True},
@@ -133,6 +137,62 @@ async def test_email_without_template_is_message_1_and_names_get_their_own() -> 
         await client.call("POST", "/v1/send/push", OTHER)
         await client.call("POST", "/v1/send/push", OTHER | {"transactional_message_id": "WELCOME"})
         assert [message["template"] for message in server.messages()] == [1, 500, 500]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ignored"),
+    [
+        ("sms", {"subject": 3, "body": 3, "fake_bcc": "yes"}),
+        ("whatsapp", {"auto_create": "yes", "body": 3}),
+        ("push", {"tracked": "yes", "subject": 3, "from": 3}),
+        ("in_app", {"to": 3, "tracked": "yes", "send_to_unsubscribed": "no", "disable_message_retention": 1}),
+        ("inbox_message", {"tracked": "yes", "from": 3}),
+    ],
+)
+async def test_fields_that_a_kind_does_not_know_are_ignored_whatever_they_hold(
+    kind: str, ignored: dict[str, Any]
+) -> None:
+    async with sandbox() as (_, client):
+        seen = await client.call("POST", f"/v1/send/{kind}", PAYLOADS[kind] | ignored)
+        assert seen.status == 200
+        listed = (await client.call("GET", f"/v1/messages/{seen.json['delivery_id']}")).json["message"]
+        assert (listed["subject"], listed["recipient"]) == (None, PAYLOADS[kind].get("to", ""))
+
+
+async def test_whatsapp_has_no_auto_create() -> None:
+    async with sandbox() as (_, client):
+        missing = PAYLOADS["whatsapp"] | {"transactional_message_id": "missing-one", "auto_create": True}
+        assert (await client.call("POST", "/v1/send/whatsapp", missing)).status == 400
+        assert (await client.call("POST", "/v1/send/sms", missing)).status == 200
+
+
+@pytest.mark.parametrize("template", [3, "3", "welcome"])
+async def test_a_template_is_bound_to_the_channel_that_used_it_first(template: int | str) -> None:
+    async with sandbox() as (server, client):
+        used = {"transactional_message_id": template}
+        on_sms = PAYLOADS["sms"] | used
+        assert (await client.call("POST", "/v1/send/email", EMAIL | used)).status == 200
+        refused = await client.call("POST", "/v1/send/sms", on_sms)
+        assert refused.status == 400
+        assert "different channel" in error_a(refused)
+        number = server.messages()[0]["template"]
+        refused = await client.call("POST", "/v1/send/sms", on_sms | {"transactional_message_id": number})
+        assert refused.status == 400, "by its number too"
+        assert [message["kind"] for message in server.messages()] == ["email"]
+        await client.call("POST", "/_sandbox/reset")
+        assert (await client.call("POST", "/v1/send/sms", on_sms)).status == 200
+
+
+async def test_names_never_share_a_number() -> None:
+    async with sandbox() as (server, client):
+        await client.call("POST", "/v1/send/push", OTHER | {"transactional_message_id": 500})
+        for number in range(600):
+            name = {"transactional_message_id": f"name-{number}"}
+            assert (await client.call("POST", "/v1/send/email", EMAIL | name)).status == 200
+        templates = [message["template"] for message in server.messages()]
+        assert len(set(templates)) == 601
+        shown = (await client.call("GET", f"/v1/transactional/{templates[-1]}")).json["message"]
+        assert (shown["id"], shown["name"]) == (templates[-1], "name-599")
 
 
 async def test_auto_create_of_a_name_on_another_channel_clashes() -> None:

@@ -239,7 +239,7 @@ def test_a_full_queue_that_others_filled_is_safe(tmp_path: Path) -> None:
 def test_errors_of_a_broadcast_stand_in_its_outcome(sandbox: Sandbox, tmp_path: Path) -> None:
     refused = {"per_user_data": [{"id": "missing-1", "data": {}}, {"id": "cust-2", "data": {}}]}
     write_jobs(tmp_path / "jobs.jsonl", [
-        broadcast("good"), broadcast("late", {"ids": ["cust-1", "missing-2"]}), broadcast("refused", refused),
+        broadcast("good"), broadcast("late", {"emails": ["a@b.c", "missing-2@b.c"]}), broadcast("refused", refused),
     ])
     status, summary = send(sandbox, tmp_path, *PATIENT)
     assert status == 1
@@ -266,7 +266,7 @@ def test_a_restart_knows_the_triggers_that_wait(tmp_path: Path) -> None:
     with running_sandbox(
         "--rate-trigger", "0", "--rate-app", "0", "--processing-time", "3", "--queue-full", "422"
     ) as api:
-        write_jobs(tmp_path / "jobs.jsonl", [broadcast(f"b{n}", {"ids": ["missing-9"]}) for n in range(6)])
+        write_jobs(tmp_path / "jobs.jsonl", [broadcast(f"b{n}", {"emails": ["missing-9@b.c"]}) for n in range(6)])
         process = start_sender("send", "jobs.jsonl", "--base-url", api.url, *QUICK, *PATIENT, cwd=tmp_path)
         while len(api.get("triggers")) < 5:
             time.sleep(0.02)

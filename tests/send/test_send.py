@@ -314,9 +314,10 @@ def test_a_forbidden_kind_halts_alone(tmp_path: Path) -> None:
 
 
 def test_every_kind_reaches_its_endpoint(sandbox: Sandbox, tmp_path: Path) -> None:
-    person = {"transactional_message_id": 3, "identifiers": {"id": "1"}}
-    jobs = [{"kind": kind, "payload": person | ({"to": "+15551234567"} if kind in ("sms", "whatsapp") else {})}
-            for kind in ("sms", "whatsapp", "push", "in_app", "inbox_message")]
+    person = {"identifiers": {"id": "1"}}
+    phone = {"to": "+15551234567"}
+    jobs = [{"kind": kind, "payload": person | {"transactional_message_id": f"by {kind}"} | to}
+            for kind, to in (("sms", phone), ("whatsapp", phone), ("push", {}), ("in_app", {}), ("inbox_message", {}))]
     later = int(time.time()) + 3600
     jobs += [
         email(1),

@@ -222,13 +222,14 @@ async def test_garbage_answer() -> None:
 
 
 @pytest.mark.parametrize("encoded", [True, False])
-async def test_answer_too_large(encoded: bool) -> None:
+async def test_answer_too_large(encoded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.transport.http_transport.MOST_ANSWER", 50_000)
     body = b"x" * 100_000
     head = b"HTTP/1.1 200 OK\r\n"
     if encoded:
         body = gzip.compress(body)
         head += b"Content-Encoding: gzip\r\n"
-    fault = await fault_of(answering(head + b"Content-Length: %d\r\n\r\n" % len(body) + body), most_answer=50_000)
+    fault = await fault_of(answering(head + b"Content-Length: %d\r\n\r\n" % len(body) + body))
     assert (fault.code, fault.reach) == ("answer_too_large", "written")
 
 

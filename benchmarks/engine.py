@@ -201,8 +201,8 @@ def engine(loop: str, remembering: str, *arguments: str) -> None:
 def forget(*, also_outcomes: bool) -> None:
     """Have no ledger, and no outcome log either."""
     import sender.session.stores
-    from sender.ledger.memory_ledger import MemoryLedger
     from sender.outcomes.outcome_log import OutcomeLog
+    from tests.support.memory_ledger import MemoryLedger
 
     class Forgetful(MemoryLedger):
         """Knows nothing, and takes note of nothing."""

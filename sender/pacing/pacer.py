@@ -51,41 +51,32 @@ class Pacer(WriteCounter):
         self._written: deque[float] = deque()
         self._unwritten = 0
         self._next_slot = -math.inf
-        self._not_before = -math.inf
+        self.paused_until = -math.inf
         self._rested = True
         self.paused = False
         self._gate = asyncio.Lock()
         self._asking = 0
         """How many wait at the gate; with none there, a permit that is due is taken past it."""
         self._waiter = Waiter()
-        self._limit, self._window = window_of(rate)
+        self._limit, self.window = window_of(rate)
 
     @property
     def rate(self) -> float:
-        """See `Pace.rate`."""
-        return self._limit / self._window
-
-    @property
-    def window(self) -> float:
-        """See `Pace.window`."""
-        return self._window
+        return self._limit / self.window
 
     def set_rate(self, rate: float) -> None:
-        """See `Pace.set_rate`."""
         limit, window = window_of(rate)
-        if window > self._window and self.last_written is not None:
+        if window > self.window and self.last_written is not None:
             # Writes of a longer window are no longer known one by one: the last one stands for them.
             self.pause_until(self.last_written + window + MARGIN)
-        self._limit, self._window = limit, window
+        self._limit, self.window = limit, window
         self._next_slot = min(self._next_slot, self._loop.time() + self._step)
         self._waiter.wake()
 
     async def pause(self) -> None:
-        """See `Pace.pause`."""
         self._set_paused(True)
 
     async def resume(self) -> None:
-        """See `Pace.resume`."""
         self._set_paused(False)
 
     def _set_paused(self, paused: bool) -> None:
@@ -94,26 +85,18 @@ class Pacer(WriteCounter):
         self._waiter.wake()
 
     def rest(self) -> None:
-        """See `Pace.rest`."""
         self._rested = True
 
     def pause_until(self, instant: float) -> None:
-        """See `Pace.pause_until`."""
-        self._not_before = max(self._not_before, instant)
-
-    @property
-    def paused_until(self) -> float:
-        """See `Pace.paused_until`."""
-        return self._not_before
+        self.paused_until = max(self.paused_until, instant)
 
     def next_at(self, now: float) -> float:
-        """See `Pace.next_at`."""
-        span = self._window + MARGIN + self._spread
+        span = self.window + MARGIN + self._spread
         while self._written and self._written[0] + span <= now:
             self._written.popleft()
         if self.paused:
             return now + LOOK_AGAIN
-        earliest = max(self._next_slot, self._not_before)
+        earliest = max(self._next_slot, self.paused_until)
         over = self._unwritten + len(self._written) - self._limit
         if over < 0:
             return earliest
@@ -122,7 +105,6 @@ class Pacer(WriteCounter):
         return max(earliest, self._written[over] + span)
 
     async def acquire(self) -> Permit:
-        """See `Pace.acquire`."""
         now = self._loop.time()
         if not self._asking and self.next_at(now) <= now:
             return self._take(now)
@@ -139,7 +121,7 @@ class Pacer(WriteCounter):
         step = self._step
         oldest = now if self._rested else now - self._catch_up * step
         self._rested = False
-        self._next_slot = max(self._next_slot, self._not_before, oldest) + step
+        self._next_slot = max(self._next_slot, self.paused_until, oldest) + step
         self._unwritten += 1
         return Permit(self._end_permit)
 
@@ -150,14 +132,14 @@ class Pacer(WriteCounter):
     @property
     def _step(self) -> float:
         share = self._guard.share if self._guard else 1.0
-        return (self._window + SLACK + self._spread) / (self._limit * share)
+        return (self.window + SLACK + self._spread) / (self._limit * share)
 
     def _end_permit(self, written: bool) -> None:
         self._unwritten -= 1
         if written:
             now = self._loop.time()
             self._written.append(now)
-            self.count_written(now, self._window)
+            self.count_written(now, self.window)
         if not written or self._waiter.until == math.inf:  # a write makes no instant that is known any earlier
             self._waiter.wake()
 

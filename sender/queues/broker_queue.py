@@ -42,7 +42,7 @@ class BrokerQueue(ABC, Generic[C]):
         self.address = address
         self.source = address.shown
         self.return_after = return_after
-        self.requeue_counts = requeue_counts
+        self._requeue_counts = requeue_counts
         self._limit = in_hand
         self._wait = WAIT
         self._in_hand: dict[Hashable, Message] = {}
@@ -193,11 +193,11 @@ class BrokerQueue(ABC, Generic[C]):
     async def _prepare(self, client: C) -> None:
         """What a new connection needs before it can be read from."""
 
+    async def _check(self, client: C) -> None:
+        await self._lag(client)
+
     async def _leave(self, client: C) -> None:
         """Say good-bye to the broker."""
-
-    @abstractmethod
-    async def _check(self, client: C) -> None: ...
 
     @abstractmethod
     async def _read(self, client: C, room: int) -> list[Message]: ...

@@ -162,9 +162,6 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
 
-    async def _check(self, client: JetStreamClient) -> None:
-        await client.jetstream.consumer_info(self._stream, self._consumer)
-
     async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
         assert client.subscription is not None  # noqa: S101 - `_prepare` makes it
         try:
@@ -188,8 +185,8 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
     def _sequence(found: Msg) -> str:
         return str(found.metadata.sequence.stream)
 
-    def _counts(self, client: JetStreamClient) -> RequeueCounts:
-        return self.requeue_counts or BucketRequeueCounts(client.jetstream, self._bucket)
+    def _counts(self, client: JetStreamClient) -> BucketRequeueCounts:
+        return BucketRequeueCounts(client.jetstream, self._bucket)
 
     async def _ack(self, client: JetStreamClient, batch: list[Message]) -> None:
         """Acknowledge, and wait until the server says that it has it."""

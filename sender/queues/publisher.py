@@ -60,8 +60,8 @@ class Publisher(ABC, Generic[C]):
     async def _put(self, lines: list[OutgoingLine]) -> None:
         await self._connection.run(lambda client: self._publish(client, lines))
 
-    @abstractmethod
-    async def _check(self, client: C) -> None: ...
+    async def _check(self, client: C) -> None:
+        """What `open` asks when connecting has not asked for the target already."""
 
     @abstractmethod
     async def _publish(self, client: C, lines: list[OutgoingLine]) -> None: ...

@@ -22,7 +22,7 @@ message is read again.
 | RabbitMQ, quorum | `x-delivery-count` + header `x-sender-deliveries` | a confirmed copy with that header, then ack |
 | RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
 | JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
-| SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in (in memory when none is) |
+| SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
 """
 
 from __future__ import annotations

@@ -121,9 +121,6 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
         """Two messages may have one id, and each has to be acknowledged."""
         return id(message.connection), message.handle.delivery_tag
 
-    async def _check(self, client: RabbitMqClient) -> None:
-        await self._lag(client)
-
     async def _read(self, client: RabbitMqClient, room: int) -> list[Message]:
         clock = asyncio.get_running_loop().time
         ends = clock() + self._wait
@@ -191,9 +188,6 @@ class RabbitMqPublisher(Publisher[RabbitMqClient]):
     """Persistent messages to a durable queue, each confirmed by the broker; a queue that is missing is an error."""
 
     connection_type = RabbitMqConnection
-
-    async def _check(self, client: RabbitMqClient) -> None:
-        await client.channel.declare_queue(self.address.parameters["queue"], passive=True)
 
     async def _publish(self, client: RabbitMqClient, lines: list[OutgoingLine]) -> None:
         for one in lines:

@@ -31,7 +31,7 @@ from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from sender.queues.address import Address
     from sender.queues.queue import RequeueCounts
@@ -85,29 +85,6 @@ class SqsConnection(BrokerConnection[SqsClient]):
         return True if isinstance(error, BotoCoreError | OSError) else None
 
 
-class MemoryRequeueCounts:
-    """Requeues as this process remembers them: exact for what it put back itself."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    async def add(self, ids: Sequence[str]) -> None:
-        """See `RequeueCounts.add`."""
-        for one in ids:
-            self._counts[one] = self._counts.pop(one, 0) + 1
-        while len(self._counts) > 100_000:  # the oldest: bounded memory is worth a count too high
-            del self._counts[next(iter(self._counts))]
-
-    async def find(self, ids: Sequence[str]) -> Mapping[str, int]:
-        """See `RequeueCounts.find`."""
-        return {one: self._counts[one] for one in ids if one in self._counts}
-
-    async def forget(self, ids: Sequence[str]) -> None:
-        """See `RequeueCounts.forget`."""
-        for one in ids:
-            self._counts.pop(one, None)
-
-
 class SqsQueue(BrokerQueue[SqsClient]):
     """One queue of an account and region."""
 
@@ -120,10 +97,6 @@ class SqsQueue(BrokerQueue[SqsClient]):
         super().__init__(address, in_hand, return_after, requeue_counts)
         self.keep_every = return_after / 3
         self._seconds = max(1, round(return_after))
-        self._counts = requeue_counts or MemoryRequeueCounts()
-
-    async def _check(self, client: SqsClient) -> None:
-        await self._lag(client)
 
     async def _read(self, client: SqsClient, room: int) -> list[Message]:
         found = await self._receive(client, room, wait=self._wait)
@@ -133,7 +106,7 @@ class SqsQueue(BrokerQueue[SqsClient]):
                 break
             found += more
         again = [one["MessageId"] for one in found if _received(one) > 1]
-        counts = await self._counts.find(again) if again else {}
+        counts = await self._requeue_counts.find(again) if again and self._requeue_counts else {}
         return [self._message(one, counts.get(one["MessageId"], 0)) for one in found]
 
     async def _receive(self, client: SqsClient, most: int, *, wait: float) -> list[dict[str, Any]]:
@@ -156,10 +129,12 @@ class SqsQueue(BrokerQueue[SqsClient]):
 
     async def _ack(self, client: SqsClient, batch: list[Message]) -> None:
         await self._in_tens(client.client.delete_message_batch, client, batch)
-        await self._counts.forget([message.id for message in batch])
+        if self._requeue_counts:
+            await self._requeue_counts.forget([message.id for message in batch])
 
     async def _requeue(self, client: SqsClient, batch: list[Message]) -> None:
-        await self._counts.add([message.id for message in batch])
+        if self._requeue_counts:
+            await self._requeue_counts.add([message.id for message in batch])
         await self._in_tens(client.client.change_message_visibility_batch, client, batch, VisibilityTimeout=0)
 
     async def _keep(self, client: SqsClient, batch: list[Message]) -> None:
@@ -193,9 +168,6 @@ class SqsPublisher(Publisher[SqsClient]):
     """SendMessage, which SQS answers when it has stored the message; what is not text goes as base64."""
 
     connection_type = SqsConnection
-
-    async def _check(self, client: SqsClient) -> None:
-        """Connecting has asked for the queue."""
 
     async def _publish(self, client: SqsClient, lines: list[OutgoingLine]) -> None:
         for number, one in enumerate(lines):

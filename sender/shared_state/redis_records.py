@@ -9,17 +9,12 @@ from sender.ledger import JobRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sender.ledger import FinalRecord, HandOverRecord, State
+    from sender.ledger import FinalRecord, State
 
 BATCH: Final = 400
 """Jobs in one script, so that the server never stands still for the others."""
 LETTERS: Final[dict[str, str]] = {"handed_over": "h", "sent": "s", "rejected": "j", "failed": "f", "in_doubt": "d"}
 STATES: Final = {letter.encode(): cast("State", state) for state, letter in LETTERS.items()}
-
-
-def hand_over_fields(record: HandOverRecord, seen: str) -> tuple[Any, ...]:
-    """One job for `hand_over.lua`; `seen` is the record that this replica saw of it, as `seen_as` words it."""
-    return record.key, record.content, record.detail, seen
 
 
 def final_fields(record: FinalRecord) -> tuple[Any, ...]:

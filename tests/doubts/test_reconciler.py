@@ -11,10 +11,10 @@ from sender.doubts.known_deliveries import KnownDeliveries
 from sender.doubts.reconciler import Reconciler, Resolution
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
 from sender.ledger import FinalRecord
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault
 from tests.doubts.test_matching import NOW, doubtful
+from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import run_virtual
 
 PERSON = "/v1/customers/7/messages"

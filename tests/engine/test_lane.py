@@ -18,10 +18,10 @@ from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.guard import Guard
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault, Wire
+from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from sender.errors import FaultError, OutputError
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.ledger import JobRecord
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.summary import Books, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
 from sender.send.intake import Intake
+from tests.support.memory_ledger import MemoryLedger
 
 
 def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str = "/p", **more: Any) -> Job:

@@ -14,9 +14,9 @@ from sender.engine.trigger_follower import NOTE, TriggerFollower
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.jobs.masking import mask_words, words_of
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
 from tests.doubts.test_reconciler import Api
+from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:

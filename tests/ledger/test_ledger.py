@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sender.errors import OutputError, UsageError
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed, state_of
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,10 +11,10 @@ import pytest
 from sender.errors import OutputError, UsageError
 from sender.jobs.problem import Problem
 from sender.ledger import FinalRecord
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_log import OutcomeLog, read_outcomes
 from sender.outcomes.recorder import FinishedJob, Recorder
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from sender.engine.breaker import FAILURES, Breaker
 from sender.jobs.kinds import KINDS, LANES
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.pacing.pacer import Pacer
 from sender.runtime.histogram import Histogram
 from sender.runtime.metrics import NoMetrics
@@ -27,6 +26,7 @@ from sender.runtime.metrics.rate import RecentRate
 from sender.runtime.metrics.workspace_metrics import HTTP_STATUSES, LATENCY
 from sender.transport import Reply, TransportFault
 from tests.engine.test_lane import OK, World, run
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane

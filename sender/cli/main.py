@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from difflib import get_close_matches
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Final, NoReturn
+from typing import Final
 
+from sender.cli.commands import COMMANDS
 from sender.errors import SenderError, UsageError
 from sender.runtime.version import __version__
 
-_ALL: Final = {
-    "send": "send jobs from files and stdin",
-    "validate": "check jobs, send nothing",
-    "consume": "send jobs from queues",
-    "reconcile": "settle jobs in doubt by reading the API",
-    "outcomes": "filter outcome logs, and give back the job lines behind them",
-    "sandbox": "a local stand-in for the API, with its limits and faults",
-    "bench": "load benchmark",
-    "report": "one HTML page from a run or a benchmark",
-}
-COMMANDS: Final = {name: text for name, text in _ALL.items() if find_spec(f"sender.cli.{name}")}
 USAGE: Final = 2
 STOPPED: Final = 3
 
@@ -43,7 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         _drop_output()
     except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of defence: exit 1 would be a lie
         status = _explain(error)
-    return _flush(status)
+    status = _flush(status)
+    if argv is None:
+        _ignore_signals()
+    return status
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -62,9 +51,9 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(_no_command(name))
     _turn_sigterm_into_interrupt()
-    command = import_module(f"sender.cli.{name}")
-    parser = _Parser(prog=f"sender {name}", description=command.HELP, allow_abbrev=False)
-    command.add_arguments(parser)
+    from sender.cli.parser import make_parser  # not before: the overview needs none
+
+    command, parser = make_parser(name)
     _refuse_key(rest)
     # Options may stand between inputs; argparse cannot have both that and `--`.
     parse = parser.parse_args if "--" in rest else parser.parse_intermixed_args
@@ -72,24 +61,11 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _no_command(name: str) -> str:
-    if name in _ALL:
-        return f"there is no command {name} in this version; the commands are {', '.join(COMMANDS)}"
+    from difflib import get_close_matches
+
     near = get_close_matches(name, COMMANDS, n=1)
     hint = f"is {near[0]} meant?" if near else f"the commands are {', '.join(COMMANDS)}"
     return f"there is no command {name}; {hint}"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong option in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message:
-            word = unknown.split()[0].split("=")[0]
-            near = get_close_matches(word, self._option_string_actions, n=1, cutoff=0.75)
-            hint = f"is {near[0]} meant?" if near else f"see {self.prog} --help"
-            message = f"there is no option {word}; {hint}"
-        raise UsageError(message.removeprefix("argument "))
 
 
 def _refuse_key(arguments: list[str]) -> None:
@@ -104,7 +80,7 @@ def _refuse_key(arguments: list[str]) -> None:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:<{width}}{text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:<{width}}{command.purpose}" for name, command in COMMANDS.items()]
     return (
         "usage: sender COMMAND [OPTION…]\n\n"
         "Sends jobs through the Customer.io App API: at its limit, nothing lost, nothing twice.\n\n"
@@ -148,6 +124,14 @@ def _turn_sigterm_into_interrupt() -> None:
 
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _ignore_signals() -> None:
+    """All is done and told: one Ctrl-C more, while Python ends, must not change the exit status."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_missing_streams() -> None:

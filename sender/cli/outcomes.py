@@ -13,7 +13,7 @@ import orjson
 from sender.errors import UsageError
 from sender.inputs.inputs import all_lines
 from sender.jobs.kinds import KINDS
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 
 if TYPE_CHECKING:
     import argparse

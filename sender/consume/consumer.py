@@ -27,9 +27,8 @@ from sender.errors import FaultError, StateLost, UsageError
 from sender.jobs.kinds import LANES
 from sender.queues import QueueError
 from sender.queues.queue_url import open_publisher, open_queue
-from sender.runtime.health import Conditions, HealthServer
+from sender.runtime.conditions import Conditions
 from sender.runtime.metrics import NoMetrics
-from sender.runtime.metrics.figures import Figures
 from sender.runtime.tracing import open_tracer
 from sender.session.stores import open_ledger, open_shared
 from sender.validation import Options
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from sender.ledger import Ledger
     from sender.outcomes.recorder import FinishedJob
     from sender.queues import Queue
-    from sender.runtime.metrics import Observer
+    from sender.runtime.metrics.replica_metrics import ReplicaMetrics
     from sender.shared_state.shared_state import SharedState
 
 STATE: Final = "state"
@@ -134,12 +133,12 @@ class Consumer:
 
     async def run(self, stack: AsyncExitStack) -> int | None:
         """From opening to the end; None when the shared state was lost and all has to begin anew."""
-        observer = await self._open_health(stack)
+        metrics = await self._open_health(stack)
         acknowledger = await self._open_closer(stack)
-        await self._open_stations(stack, acknowledger, observer)
+        await self._open_stations(stack, acknowledger, metrics)
         queues = [self._open_queue(url, stack) for url in self._plan.urls]
         self._open_readers(queues, acknowledger)
-        self._watch(observer)
+        self._watch(metrics)
         if self._settings.paused:
             self.pause(True)
         self._orders.give_to(self)
@@ -265,19 +264,21 @@ class Consumer:
             raise UsageError(f"--dead-letter cannot be used: {error}") from None
         return Acknowledger(publisher)
 
-    async def _open_stations(self, stack: AsyncExitStack, acknowledger: Acknowledger, observer: Observer) -> None:
+    async def _open_stations(
+        self, stack: AsyncExitStack, acknowledger: Acknowledger, metrics: ReplicaMetrics | None
+    ) -> None:
         tracer = open_tracer()
         stack.push_async_callback(tracer.aclose)
         sink = await open_sink(self._plan.outcomes, stack)
         for home in self._plan.homes:
             ledger, state = await self._open_memory(home, stack)
-            mine = observer.of(home.name) if isinstance(observer, Figures) else observer
-            workspace = Workspace(home.base_url, home.key, self._settings, time.time, pacers=state, observer=mine)
+            observer = NoMetrics() if metrics is None else metrics.of(home.name)
+            workspace = Workspace(home.base_url, home.key, self._settings, time.time, pacers=state, observer=observer)
             stack.push_async_callback(workspace.transport.aclose)
             condition = f"workspace {home.name or 'default'}"
             lost_at = None if state is None else await self._lost_at(home.name, state)
             workspace_consumer = WorkspaceConsumer(
-                home.name, workspace, mine.timed(ledger), sink, self._settings, acknowledger, mine, tracer,
+                home.name, workspace, ledger, sink, self._settings, acknowledger, observer, tracer,
                 self._halting(home.name, condition), away=partial(_is_away, state), lost_at=lost_at,
             )
             self._consumers[home.name] = workspace_consumer
@@ -332,39 +333,35 @@ class Consumer:
             if await queue.left_since(self._loop.time() - begun + SLACK):
                 await self._consumers[name].note_loss()
 
-    async def _open_health(self, stack: AsyncExitStack) -> Observer:
+    async def _open_health(self, stack: AsyncExitStack) -> ReplicaMetrics | None:
         port = self._settings.health_port
         if not port:
-            return NoMetrics()
-        try:
-            from sender.runtime.metrics.prometheus import Exposition
-        except ModuleNotFoundError:
-            raise UsageError("--health-port needs prometheus-client: pip install 'sender[metrics]'") from None
+            return None
+        from sender.runtime.health_server import HealthServer
+        from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 
-        figures = Figures()
-        server = await HealthServer.open(
-            self._conditions, port, self._settings.health_host, metrics=Exposition(figures)
-        )
+        metrics = ReplicaMetrics()
+        server = await HealthServer.open(self._conditions, port, self._settings.health_host, metrics=metrics)
         stack.push_async_callback(server.aclose)
-        return figures
+        return metrics
 
-    def _watch(self, observer: Observer) -> None:
+    def _watch(self, metrics: ReplicaMetrics | None) -> None:
         """Tell the metrics where to look."""
-        if not isinstance(observer, Figures):
+        if metrics is None:
             return
         for workspace_consumer in self._consumers.values():
-            figures = observer.of(workspace_consumer.name)
+            watching = metrics.of(workspace_consumer.name)
             for name in LANES:
-                figures.watch_lane(name, workspace_consumer.workspace.lanes[name])
-            figures.watch_ledger(workspace_consumer.ledger)
+                watching.watch_lane(name, workspace_consumer.workspace.lanes[name])
+            watching.watch_ledger(workspace_consumer.ledger)
         for reader in self._readers:
-            observer.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        observer.conditions = self._conditions.met
-        observer.in_hand = lambda: sum(
+            metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
+        metrics.conditions = self._conditions.met
+        metrics.in_hand = lambda: sum(
             len(workspace_consumer.holdings) for workspace_consumer in self._consumers.values()
         )
         if self._states:
-            observer.state = lambda: all(state.reachable for state in self._states)
+            metrics.state = lambda: all(state.reachable for state in self._states)
 
     def _halting(self, name: str | None, condition: str) -> Callable[[], None]:
         def halted() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sender.consume.workspace_consumer import WorkspaceConsumer
     from sender.jobs.job import Job
     from sender.queues import Message, Queue
-    from sender.runtime.health import Conditions
+    from sender.runtime.conditions import Conditions
     from sender.validation.parser import Parser
 
 FIRST_WAIT: Final = 0.2

@@ -81,7 +81,7 @@ class WorkspaceConsumer:
         self._on_halt = on_halt
         self._away = away
         self._lost_at = lost_at
-        self._recorder = Recorder(ledger, sink, self, gather=GATHER)
+        self._recorder = Recorder(ledger, sink, self, gather=GATHER, observer=observer)
         self._identities = Identities(ledger)
         self._hands = Hands(self._identities)
         self._doubts = Doubts(workspace, ledger, self._recorder, settings)

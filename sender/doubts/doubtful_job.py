@@ -12,8 +12,8 @@ from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 
 if TYPE_CHECKING:
+    from sender.jobs.status import Status
     from sender.ledger import Doubt
-    from sender.outcomes.outcome import Status
 
 
 @dataclass(frozen=True, slots=True)

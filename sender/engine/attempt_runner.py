@@ -97,7 +97,7 @@ class AttemptRunner:
 
     async def _interrupted(self, execution: JobExecution, wire: Wire) -> None:
         if wire.written_at is None:
-            await self._context.ledger.release([execution.job.key])
+            await self._context.release([execution.job.key])
             self._backlog.leave(execution)
             return
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
@@ -143,7 +143,7 @@ class AttemptRunner:
 
     async def _again(self, execution: JobExecution, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
-        await self._context.ledger.release([execution.job.key])
+        await self._context.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._context.listener.halt(HaltError(verdict.message))
             self._backlog.leave(execution)

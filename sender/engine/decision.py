@@ -13,7 +13,8 @@ from sender.jobs.problem import Problem
 if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.lane_context import Policy
-    from sender.outcomes.outcome import Outcome, Status
+    from sender.jobs.status import Status
+    from sender.outcomes.outcome import Outcome
     from sender.transport.verdict import Verdict
 
 MOST_SHOWN: Final = 2000

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sender.runtime.metrics import commit_time
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -67,7 +69,8 @@ class HandOver:
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
         wall = self._context.wall()
-        refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        with commit_time(self._context.observer, "hand_over"):
+            refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
         for execution in batch:
             record = refused.get(execution.job.key)
             if record is None:
@@ -81,6 +84,6 @@ class HandOver:
         left = list(self.ready)
         self.ready.clear()
         if left:
-            await self._context.ledger.release([execution.job.key for execution in left])
+            await self._context.release([execution.job.key for execution in left])
         for execution in left:
             self._backlog.leave(execution)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sender.jobs.job import Job
     from sender.jobs.problem import Problem
-    from sender.outcomes.outcome import Status
+    from sender.jobs.status import Status
     from sender.runtime.tracing import JobSpan
 
 LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")

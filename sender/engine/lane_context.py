@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from sender.engine.backoff import Backoff
 from sender.engine.kind_gate import KindGate
-from sender.runtime.metrics import NoMetrics
+from sender.runtime.metrics import NoMetrics, commit_time
 from sender.transport.verdict import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.errors import HaltError
@@ -99,3 +99,8 @@ class LaneContext:
     kinds: KindGate = field(default_factory=KindGate)
     observer: Observer = field(default_factory=NoMetrics)
     wall: Callable[[], float] = time.time
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """Take back the hand-over of jobs of which surely nothing was accepted."""
+        with commit_time(self.observer, "release"):
+            await self.ledger.release(keys)

@@ -59,7 +59,7 @@ class Workspace:
         joins: bool = False,
         observer: Observer | None = None,
     ) -> None:
-        self._observer = observer or NoMetrics()
+        self.observer = observer or NoMetrics()
         self._settings = settings
         self._key = key
         self._wall = wall
@@ -100,7 +100,7 @@ class Workspace:
         """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
         context = LaneContext(
-            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self._observer, wall=self._wall
+            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall
         )
         self.triggers = TriggerFollower(
             self.reader, ledger, listener.record, limit=settings.trigger_queue, lag=settings.reconcile_lag,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
@@ -40,6 +40,3 @@ class Source(Protocol):
 
     async def aclose(self) -> None:
         """Close every file."""
-
-    def on_progress(self, callback: Callable[[int, int | None], None]) -> None:
-        """Have (bytes read, bytes in all or None) told now and then, for the progress bar."""

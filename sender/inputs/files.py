@@ -30,7 +30,6 @@ class InputFile:
 
     def __init__(self, name: str, handle: int, *, compressed: bool, most_line: int = MOST_LINE) -> None:
         self.name = name
-        self.size = os.fstat(handle).st_size
         self._handle = handle
         self._start = os.lseek(handle, 0, os.SEEK_CUR)  # a shell may have read some of its stdin before us
         self._compressed = compressed
@@ -60,12 +59,9 @@ class InputFile:
 class FileFeed:
     """The lines of one lane in one file."""
 
-    def __init__(
-        self, file: InputFile, lane: LaneName, lane_of: LaneOf, on_read: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, file: InputFile, lane: LaneName, lane_of: LaneOf) -> None:
         self._reader = file.chunks()
         self._cutter = file.cutter(lambda data: lane_of(data) == lane)
-        self._on_read = on_read
         self._ready: deque[Line] = deque()
         self._ended = False
         self._stopped = False
@@ -73,10 +69,8 @@ class FileFeed:
     async def read(self, most: int, most_bytes: int) -> Sequence[Line]:
         """See `Feed.read`."""
         while not self._ready and not self._ended and not self._stopped:
-            found, place = await asyncio.to_thread(self._scan)
+            found = await asyncio.to_thread(self._scan)
             self._ready.extend(found)
-            if self._on_read is not None:
-                self._on_read(place)
             if not found:
                 await asyncio.sleep(PAUSE)
         return [] if self._stopped else take(self._ready, most, most_bytes)
@@ -85,11 +79,10 @@ class FileFeed:
         """Give out nothing more."""
         self._stopped = True
 
-    def _scan(self) -> tuple[list[Line], int]:
+    def _scan(self) -> list[Line]:
         chunk = self._reader.read()
-        lines = self._cutter.cut(chunk) if chunk else self._cutter.finish()
         self._ended = not chunk
-        return lines, self._reader.place
+        return self._cutter.cut(chunk) if chunk else self._cutter.finish()
 
 
 def take(ready: deque[Line], most: int, most_bytes: int) -> list[Line]:
@@ -105,10 +98,6 @@ def take(ready: deque[Line], most: int, most_bytes: int) -> list[Line]:
 
 class ChunkReader(Protocol):
     """Reads a file piece by piece."""
-
-    @property
-    def place(self) -> int:
-        """Bytes of the file on disk that have been read."""
 
     def read(self) -> bytes:
         """The next piece, empty at the end; raises InputError."""
@@ -136,10 +125,6 @@ class _Plain:
         self._raw = raw
         self._name = name
 
-    @property
-    def place(self) -> int:
-        return self._raw.place
-
     def read(self) -> bytes:
         try:
             return self._raw.read(CHUNK) or b""
@@ -152,10 +137,6 @@ class _Gzip:
         self._raw = raw
         self._name = name
         self._gzip = gzip.GzipFile(fileobj=raw, mode="rb")
-
-    @property
-    def place(self) -> int:
-        return self._raw.place
 
     def read(self) -> bytes:
         try:

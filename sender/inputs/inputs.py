@@ -13,7 +13,7 @@ from sender.inputs.lines import MOST_LINE
 from sender.inputs.streams import StreamInput, refuse_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sender.inputs import LaneOf
     from sender.jobs.job import Line
@@ -46,7 +46,6 @@ class Inputs:
     def __init__(self, opened: Sequence[InputFile | StreamInput]) -> None:
         self._opened = opened
         self._feeds: list[InputsFeed] = []
-        self._progress: Callable[[int, int | None], None] | None = None
         self._stopped = False
 
     @property
@@ -64,19 +63,9 @@ class Inputs:
         """Lines of streams that came in, and nobody has taken: they have to be given again."""
         return sum(one.unread for one in self._opened if isinstance(one, StreamInput))
 
-    @property
-    def size(self) -> int | None:
-        """Bytes in all, or None when a stream is among them."""
-        sizes = [one.size for one in self._opened if isinstance(one, InputFile)]
-        return sum(sizes) if len(sizes) == len(self._opened) else None
-
-    def on_progress(self, callback: Callable[[int, int | None], None]) -> None:
-        """See `Source.on_progress`."""
-        self._progress = callback
-
     def feed(self, lane: LaneName, lane_of: LaneOf) -> InputsFeed:
         """See `Source.feed`."""
-        feed = InputsFeed(self._opened, lane, lane_of, self._tell)
+        feed = InputsFeed(self._opened, lane, lane_of)
         if self._stopped:
             feed.stop()
         self._feeds.append(feed)
@@ -96,26 +85,14 @@ class Inputs:
         for one in self._opened:
             one.close()
 
-    def _tell(self, place: int) -> None:
-        if self._progress is not None:
-            self._progress(place, self.size)
-
 
 class InputsFeed:
     """One lane's lines over all inputs."""
 
-    def __init__(
-        self,
-        inputs: Sequence[InputFile | StreamInput],
-        lane: LaneName,
-        lane_of: LaneOf,
-        tell: Callable[[int], None],
-    ) -> None:
+    def __init__(self, inputs: Sequence[InputFile | StreamInput], lane: LaneName, lane_of: LaneOf) -> None:
         self._lane = lane
         self._waiting = list(inputs)
         self._lane_of = lane_of
-        self._tell = tell
-        self._before = 0
         self._current: FileFeed | StreamInput | None = None
         self._stopped = False
 
@@ -146,9 +123,7 @@ class InputsFeed:
             return False
         following = self._waiting.pop(0)
         if isinstance(following, InputFile):
-            before = self._before
-            self._before += following.size
-            self._current = FileFeed(following, self._lane, self._lane_of, lambda place: self._tell(before + place))
+            self._current = FileFeed(following, self._lane, self._lane_of)
         else:
             following.use(self._lane_of)
             self._current = following

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 if TYPE_CHECKING:
     from sender.jobs.problem import Problem
-
-Status = Literal["sent", "invalid", "rejected", "failed", "in_doubt", "duplicate"]
-STATUSES: Final[tuple[Status, ...]] = ("sent", "invalid", "rejected", "failed", "in_doubt", "duplicate")
+    from sender.jobs.status import Status
 
 
 class Outcome(NamedTuple):

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import structlog
 
 from sender.errors import OutputError
+from sender.runtime.metrics import NoMetrics, commit_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sender.ledger import FinalRecord, Ledger
     from sender.outcomes.outcome import Outcome
+    from sender.runtime.metrics import Observer
 
 BATCH: Final = 1000
 FEW: Final = 100
@@ -65,8 +67,12 @@ class RecorderListener(Protocol):
 class Recorder:
     """Takes ends as they come, and writes all that wait in one go while the next ones gather."""
 
-    def __init__(self, ledger: Ledger, log: Log, listener: RecorderListener, *, gather: float = GATHER) -> None:
+    def __init__(
+        self, ledger: Ledger, log: Log, listener: RecorderListener,
+        *, gather: float = GATHER, observer: Observer | None = None,
+    ) -> None:
         self._gather = gather
+        self._observer = observer or NoMetrics()
         self._ledger = ledger
         self._log = log
         self._listener = listener
@@ -161,7 +167,10 @@ class Recorder:
 
     async def _record(self, batch: Sequence[FinishedJob]) -> None:
         entries = [ended.entry for ended in batch if ended.entry is not None]
-        upto = await self._ledger.finish(entries) if entries else 0
+        upto = 0
+        if entries:
+            with commit_time(self._observer, "settle"):
+                upto = await self._ledger.finish(entries)
         if await self._append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch]):
             if upto:
                 await self._ledger.logged(upto)

@@ -11,10 +11,11 @@ from datetime import timedelta
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 
 if TYPE_CHECKING:
-    from sender.outcomes.outcome import Outcome, Status
+    from sender.jobs.status import Status
+    from sender.outcomes.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Books:
 
     read: int = 0
     not_started: int = 0
+    sent_before: int = 0
+    """Lines that earlier runs sent; they stand under `duplicate`."""
     attempts: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
@@ -57,10 +60,24 @@ class Books:
         self.statuses[before] -= lines
         self.statuses[after] += lines
 
+    def count_unread(self, lines: int | None) -> None:
+        """A run that was stopped leaves those of the inputs' lines that it did not come to; None: nobody counted."""
+        unread = max(0, (lines or 0) - self.read)
+        self.read += unread
+        self.not_started += unread
+
     @property
     def ended(self) -> int:
         """Lines with a status."""
         return self.statuses.total()
+
+    @property
+    def in_all(self) -> tuple[int, int] | None:
+        """(lines sent by this run and all before it, lines without repetitions); None where this run says it alone."""
+        if not self.sent_before and not self.not_started:
+            return None
+        repeated = self.statuses["duplicate"] - self.sent_before
+        return self.statuses["sent"] + self.sent_before, self.read - repeated
 
     @property
     def balance(self) -> int:
@@ -124,10 +141,14 @@ def exit_status(books: Books, *, halted: bool, errors_late: bool) -> int:
     return 0 if books.all_sent else 1
 
 
-def summary_text(summary: dict[str, Any], status: int | None = None) -> str:
-    """The summary for people, and what the exit status means where it is known."""
+def summary_text(
+    summary: dict[str, Any], status: int | None = None, in_all: tuple[int, int] | None = None
+) -> str:
+    """The summary for people, what the exit status means where it is known, and what `Books.in_all` tells."""
     rows = [("read", f"{summary['read']:,}", "")]
     rows += [_status_row(name, summary) for name in (*STATUSES, "not_started") if summary[name] or name == "sent"]
+    if in_all is not None:
+        rows.append(("in all", f"{in_all[0]:,}", f"of {in_all[1]:,} sent"))
     rows += [("warning", f"{number:,}", code) for code, number in sorted(summary["warnings"].items())]
     rows += [_lane_row(name, lane) for name, lane in summary["lanes"].items() if lane["requests"]]
     rows.append(("time", f"{summary['elapsed_s']:,.1f}s", ""))

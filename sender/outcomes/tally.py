@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from sender.jobs.job import Job
+    from sender.jobs.status import Status
     from sender.ledger import JobRecord
-    from sender.outcomes.outcome import Outcome, Status
+    from sender.outcomes.outcome import Outcome
     from sender.outcomes.summary import Books
 
 
@@ -34,6 +35,12 @@ class Tally:
         """Whether `--limit` jobs have been taken on."""
         return self._left is not None and self._left <= 0
 
+    def most(self, total: int | None) -> int | None:
+        """How many of the input's lines this run can come to, within its limit."""
+        if total is None or self._left is None:
+            return total
+        return min(total, self._books.read + self._left)
+
     def take_one(self) -> None:
         """A job was taken on."""
         if self._left is not None:
@@ -44,6 +51,7 @@ class Tally:
         key, state = job.key, record.state
         status: Status = "duplicate" if state == "sent" else "in_doubt" if state == "handed_over" else state
         self._books.count(status)
+        self._books.sent_before += state == "sent"
         if status == "in_doubt":
             self.doubts[key] = Counted(self.doubts.get(key, Counted()).lines + 1)
 

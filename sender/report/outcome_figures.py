@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 from sender.report.job_table import NOT_SENT, JobTable, Unsent, key_of
 from sender.report.seen_requests import SeenRequests
 from sender.report.timeline import Timeline

@@ -1,7 +1,7 @@
 """A Histogram counts values by the least bound that holds each. Pure, and the only one of the project.
 
-Prometheus names a few bounds; percentiles take a grid, where a bound is at most 0.1 % above the values that it holds,
-or 1 % where there are many histograms. Only bounds that hold a value take memory.
+Its bounds are a grid, where each is at most 0.1 % above the values that it holds, or 1 % where there are many
+histograms. Only bounds that hold a value take memory.
 """
 
 from __future__ import annotations
@@ -82,12 +82,3 @@ class Histogram:
     def counts(self) -> list[tuple[float, int]]:
         """(bound, number of values that no lower bound holds) in ascending order; the last bound may be infinite."""
         return sorted(self._counts.items())
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """(bound, number of values up to it), as Prometheus wants them: the last one is +Inf and counts all."""
-        running = 0
-        found: list[tuple[str, float]] = []
-        for bound in (*self._bounds, math.inf):
-            running += self._counts[bound]
-            found.append(("+Inf" if bound == math.inf else str(bound), running))
-        return found

@@ -1,32 +1,69 @@
-"""Progress on stderr: one live line on a terminal, a log line every few seconds elsewhere."""
+"""Progress on stderr: one live line on a terminal, a log line every few seconds elsewhere.
+
+    ━······· 14 %  2,747 of 19,260 · 98/s · 2:48 left · 50 sent before · 4 invalid
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
 
+import structlog
+
+from sender.runtime.recent_rate import RecentRate
 from sender.runtime.screen import SCREEN, Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BAR: Final = 24
+BAR: Final = 8
 EVERY: Final = 0.25
 LOG_EVERY: Final = 5.0
-SMOOTH: Final = 0.2
+LEAST_RATE: Final = 0.1
+"""Jobs a second under which nobody can tell how long the rest takes."""
+
+log = structlog.get_logger()
 
 
-class Snapshot(NamedTuple):
-    """Where the run stands."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands, in lines of its inputs."""
 
-    read: int
-    ended: int
-    sent: int
-    problems: int
-    bytes_read: int
-    bytes_all: int | None
-    waiting: int
-    """Lines read and not ended."""
+    total: int | None = None
+    """All lines; None while they are not counted, or cannot be."""
+    countable: bool = True
+    """False where a stream is among the inputs: nobody knows how long it is."""
+    done: int = 0
+    """Lines that have an end, whichever; those that earlier runs ended too."""
+    sent: int = 0
+    """By this run."""
+    sent_before: int = 0
+    """By earlier runs."""
+    invalid: int = 0
+    rejected: int = 0
+    failed: int = 0
+    in_doubt: int = 0
+    in_hand: int = 0
+    """Requests under way."""
+    stopping: bool = False
+    """Whether a signal has asked for the end."""
+
+    @property
+    def problems(self) -> int:
+        """Lines that ended without being sent, and not because they were sent before."""
+        return self.invalid + self.rejected + self.failed + self.in_doubt
+
+    @property
+    def share(self) -> float | None:
+        """Part of the lines that is done, from 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else None
+
+    def seconds_left(self, rate: float) -> float | None:
+        """How long the rest takes at so many jobs a second."""
+        if self.total is None or self.done >= self.total or rate < LEAST_RATE:
+            return None
+        return (self.total - self.done) / rate
 
 
 class Progress:
@@ -36,8 +73,7 @@ class Progress:
         self._look = look
         self._screen = SCREEN if stream is None else Screen(stream)
         self._shown = shown
-        self._rate = 0.0
-        self._before = 0
+        self._rate = RecentRate()
 
     async def run(self) -> None:
         """Draw or log, by what stderr is."""
@@ -49,58 +85,66 @@ class Progress:
             await self._log()
 
     async def _draw(self) -> None:
-        loop = asyncio.get_running_loop()
-        at = loop.time()
         try:
             while True:
                 await asyncio.sleep(EVERY)
-                now = loop.time()
-                self._measure(self._look(), now - at)
-                at = now
-                self._screen.show(self.line(self._look(), self._screen.width))
+                now, rate = self._measure()
+                self._screen.show(progress_line(now, rate, self._screen.width))
         finally:
             self._screen.show("")
 
     async def _log(self) -> None:
-        import structlog
-
-        log = structlog.get_logger()
+        self._measure()
         while True:
             await asyncio.sleep(LOG_EVERY)
-            now = self._look()
-            self._measure(now, LOG_EVERY)
-            log.info("progress", read=now.read, sent=now.sent, problems=now.problems, per_second=round(self._rate, 1))
+            now, rate = self._measure()
+            if now.stopping:
+                log.info("stopping", in_hand=now.in_hand)
+            else:
+                total = {} if now.total is None else {"total": now.total}
+                log.info("progress", done=now.done, **total, sent=now.sent, sent_before=now.sent_before,
+                         problems=now.problems, per_second=round(rate, 1))
 
-    def _measure(self, now: Snapshot, seconds: float) -> None:
-        rate = (now.sent - self._before) / seconds if seconds > 0 else 0.0
-        self._rate = rate if not self._rate else self._rate + SMOOTH * (rate - self._rate)
-        self._before = now.sent
+    def _measure(self) -> tuple[Snapshot, float]:
+        """Where it stands, and how many jobs a second this run ended of late."""
+        now = self._look()
+        return now, self._rate.look(asyncio.get_running_loop().time(), now.done - now.sent_before)
 
-    def line(self, now: Snapshot, width: int) -> str:
-        """The live line; what does not fit the terminal is left out, the bar first."""
-        count = f"{now.sent:,} sent  {self._rate:.0f}/s"
-        problems = f"  {now.problems:,} not sent" if now.problems else ""
-        share, eta = self.share(now), self.eta(now)
-        rest = "" if eta is None else f"  {_clock(eta)} left"
-        percent = "" if share is None else f"{share:4.0%}  "
-        bar = "" if share is None else f"{'━' * round(share * BAR):·<{BAR}} "
-        for text in (f"{bar}{percent}{count}{problems}{rest}", f"{percent}{count}{problems}{rest}", count + problems):
-            if len(text) <= width:
-                return text
-        return count[: max(0, width)]
 
-    def share(self, now: Snapshot) -> float | None:
-        """Part of the work that is done, as far as the inputs' sizes tell."""
-        if not now.bytes_all or not now.read:
-            return None
-        return min(1.0, now.bytes_read / now.bytes_all) * min(1.0, now.ended / now.read)
+def progress_line(now: Snapshot, rate: float, width: int) -> str:
+    """The live line; what does not fit into `width` columns is left out: the bar first, then parts from the end."""
+    if now.stopping:
+        return f"stopping: {now.in_hand:,} in hand; Ctrl-C again ends now"[: max(0, width)]
+    parts = _parts(now, rate)
+    share = now.share
+    percent = "" if share is None else f"{int(share * 100)} %  "
+    bar = "" if share is None else f"{'━' * int(share * BAR):·<{BAR}} "
+    for head in (f"{bar}{percent}", percent):
+        if len(text := head + " · ".join(parts)) <= width:
+            return text
+    while len(parts) > 1 and len(percent + " · ".join(parts)) > width:
+        parts.pop()
+    return (percent + " · ".join(parts))[: max(0, width)]
 
-    def eta(self, now: Snapshot) -> float | None:
-        """Seconds that the rest takes at the present rate."""
-        share = self.share(now)
-        if not share or self._rate < 0.1:
-            return None
-        return (now.ended / share - now.ended) / self._rate
+
+def _parts(now: Snapshot, rate: float) -> list[str]:
+    left = now.seconds_left(rate)
+    return [
+        _count(now),
+        f"{rate:.0f}/s",
+        *([] if left is None else [f"{_clock(left)} left"]),
+        *([] if not now.sent_before else [f"{now.sent_before:,} sent before"]),
+        *(
+            f"{count:,} {name.replace('_', ' ')}"
+            for name in ("invalid", "rejected", "failed", "in_doubt") if (count := getattr(now, name))
+        ),
+    ]
+
+
+def _count(now: Snapshot) -> str:
+    if now.total is not None:
+        return f"{now.done:,} of {now.total:,}"
+    return f"{now.done:,} of a number not yet counted" if now.countable else f"{now.done:,} of an unknown number"
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,8 @@
-"""stderr, shared by the log and the live line of the progress: log lines go above it, and neither cuts the other."""
+"""stderr, shared by the log and the live line of the progress: log lines go above it, and neither cuts the other.
+
+The cursor waits at the beginning of the live line. A terminal that grows narrower may break the line into several; all
+of them lie behind the cursor then, and are erased with it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import os
 import sys
 from typing import Final, TextIO
 
-ERASE: Final = "\r\x1b[2K"
+ERASE: Final = "\r\x1b[J"
+"""Erases from the beginning of the cursor's row to the end of the screen."""
 USUAL_WIDTH: Final = 80
 
 
@@ -41,7 +46,7 @@ class Screen:
     def write(self, text: str) -> int:
         """Write whole lines; the live line stays below them."""
         text = text.encode(errors="backslashreplace").decode()  # a name from the file system may hold anything
-        self._put(f"{ERASE}{text}{self._line}" if self._line else text)
+        self._put(f"{ERASE}{text}{self._line[: self.width]}\r" if self._line else text)
         return len(text)
 
     def flush(self) -> None:
@@ -50,7 +55,7 @@ class Screen:
     def show(self, line: str) -> None:
         """Draw the live line in place of the one before; an empty one takes it away."""
         if line or self._line:
-            self._put(f"{ERASE}{line}")
+            self._put(f"{ERASE}{line}\r")
         self._line = line
 
     def _put(self, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ import structlog
 from sender.engine.preflight import TemplateCheck
 from sender.errors import HaltError, InputError, UsageError
 from sender.inputs.inputs import all_lines, open_inputs
+from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
@@ -75,7 +77,7 @@ class SendRun(Listener):
         self._intakes: list[Intake] = []
         self._late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
-        self._bytes = (0, inputs.size)
+        self._line_count = LineCount(inputs.files)
         self._books = Books()
         self._stop_rule = MostRejected.parse(plan.settings.max_rejected)
         self._session: Session | None = None
@@ -95,13 +97,15 @@ class SendRun(Listener):
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:
-        session.supervise(Progress(self._snapshot, shown=self._settings.progress).run(), "progress", ends=True)
+        progress = Progress(partial(self._snapshot, session), shown=self._settings.progress)
+        session.supervise(progress.run(), "progress", ends=True)
         options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
         parser = Parser(self._settings.kind, options)
         others = None if self._settings.send_again else await self._refuse_known(session, parser)
         if not session.ended:
             await session.workspace.warm()
         session.start()
+        session.supervise(self._line_count.run(), "line count", ends=True)
         await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.get), others)
         if others is not None:
             others.close()
@@ -131,7 +135,6 @@ class SendRun(Listener):
     async def _feed_lanes(
         self, session: Session, parser: Parser, templates: TemplateCheck, others: OtherMemories | None
     ) -> None:
-        self._inputs.on_progress(self._note_place)
         feeding = []
         for name, lane in session.workspace.lanes.items():
             feed: Feed = self._inputs.feed(name, parser.lane_of)
@@ -198,13 +201,14 @@ class SendRun(Listener):
         del now
         self._inputs.stop()
 
-    def _note_place(self, place: int, size: int | None) -> None:
-        self._bytes = (max(place, self._bytes[0]), size)
-
-    def _snapshot(self) -> Snapshot:
-        books = self._books
-        sent = books.statuses["sent"]
-        return Snapshot(books.read, books.ended, sent, books.ended - sent, *self._bytes, books.read - books.ended)
+    def _snapshot(self, session: Session) -> Snapshot:
+        statuses, count = self._books.statuses, self._line_count
+        return Snapshot(
+            total=self._tally.most(count.total), countable=count.countable, done=self._books.ended,
+            sent=statuses["sent"], sent_before=self._books.sent_before, invalid=statuses["invalid"],
+            rejected=statuses["rejected"], failed=statuses["failed"], in_doubt=statuses["in_doubt"],
+            in_hand=session.in_hand, stopping=self._stop.asked,
+        )
 
     def _finish(self, session: Session) -> int:
         books, recorder = self._books, session.recorder
@@ -225,6 +229,8 @@ class SendRun(Listener):
             raise self._late
         closed = session.workspace.closed_kinds
         stopped = session.halted is not None or self._stop.asked or bool(closed)
+        if stopped:
+            books.count_unread(self._line_count.total)
         status = exit_status(books, halted=stopped, errors_late=self._late is not None)
         self._print(status)
         for kind in sorted(closed):
@@ -237,5 +243,6 @@ class SendRun(Listener):
         summary = self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        text = orjson.dumps(summary).decode() if self._settings.json else summary_text(summary, status)
+        as_json = self._settings.json
+        text = orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)
         sys.stdout.write(text + "\n")

@@ -50,7 +50,7 @@ class Session:
     ) -> None:
         self.workspace = workspace
         self.ledger = ledger
-        self.recorder = Recorder(ledger, log, self, gather=gather)
+        self.recorder = Recorder(ledger, log, self, gather=gather, observer=workspace.observer)
         self.identities = Identities(ledger)
         self.doubts = Doubts(workspace, ledger, self.recorder, settings)
         self.carried: set[str] = set()
@@ -92,6 +92,11 @@ class Session:
     def ended(self) -> bool:
         """Whether nothing further is handed over."""
         return self._ended.is_set()
+
+    @property
+    def in_hand(self) -> int:
+        """Requests under way."""
+        return sum(lane.in_hand for lane in self.workspace.lanes.values())
 
     def submit(self, execution: JobExecution) -> None:
         """Take on an admitted job."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sender.cli import main as cli
-from sender.cli.main import COMMANDS
+from sender.cli.commands import COMMANDS
+from sender.cli.parser import make_parser
 from sender.config.settings import SETTINGS, options_of
 from sender.errors import HaltError, OutputError, UsageError
 from tests.support.processes import SENDER, email, environment, sender, start_sender, write_jobs
@@ -29,9 +31,34 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command(command: str) -> None:
+    """It began with up to thirty lines of options in brackets."""
     done = run(command, "--help")
     assert done.returncode == 0
     assert done.stderr == ""
+    purpose, *lines = done.stdout.splitlines()
+    assert purpose.lower() == f"{COMMANDS[command].purpose}.".lower()
+    begin = lines.index(next(line for line in lines if line.startswith("usage: ")))
+    examples = [f"  {part}" for text, line in COMMANDS[command].examples for part in (f"# {text}", line)]
+    assert [line for line in lines[:begin] if line] == examples
+    assert "[-" not in lines[begin], "no list of options"
+    assert lines[begin].startswith(f"usage: sender {command}")
+    assert lines[begin + 1] == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_what_the_command_takes(command: str) -> None:
+    examples = COMMANDS[command].examples
+    assert len(examples) == 3
+    for _, line in examples:
+        words = shlex.split(line.rpartition("| ")[2].partition(" > ")[0])
+        assert words[:2] == ["sender", command]
+        make_parser(command)[1].parse_intermixed_args(words[2:])  # raises UsageError
+
+
+def test_every_file_of_a_command_is_listed() -> None:
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        has_command = "def run(args" in path.read_text()
+        assert (path.stem in COMMANDS) == has_command, path.stem
 
 
 def test_help_shows_every_option() -> None:
@@ -49,15 +76,10 @@ def test_help_of_help() -> None:
     assert run("--version").stdout.startswith("sender ")
 
 
-def test_only_what_exists_is_listed() -> None:
-    for name in COMMANDS:
-        assert (Path(cli.__file__).parent / f"{name}.py").is_file()
-
-
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from sender.cli.main import main; main(['--help']); "
-        "print([m for m in ('aiohttp', 'structlog', 'anyio', 'orjson', 'asyncio') if m in sys.modules])"
+        "print([*{'aiohttp', 'structlog', 'anyio', 'orjson', 'asyncio', 'argparse', 'shtab'} & sys.modules.keys()])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
@@ -163,6 +185,16 @@ def test_sigterm_is_exit_3(tmp_path: Path) -> None:
     process.terminate()
     _, stderr = process.communicate(timeout=10)
     assert (process.returncode, b"Traceback" in stderr) == (3, False)
+
+
+def test_a_signal_after_the_end_changes_nothing() -> None:
+    """A second Ctrl-C while Python was ending killed it: the exit status was that of the signal."""
+    code = (
+        "import atexit, os, signal, sys; from sender.cli.main import main; sys.argv[1:] = ['--version']; "
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.jobs.job import Job, Line
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 from sender.outcomes.redrive import JobLines, input_of
 from sender.validation.parser import Parser
 from tests.support.processes import email, sender, write_jobs

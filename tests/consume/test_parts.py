@@ -25,7 +25,7 @@ from sender.jobs.job import Line
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.queues import Message, QueueError, QueueLost
-from sender.runtime.health import Conditions
+from sender.runtime.conditions import Conditions
 from sender.validation import Options
 from sender.validation.parser import Parser
 

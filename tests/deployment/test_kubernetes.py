@@ -27,10 +27,9 @@ from sender.config.load import load
 from sender.config.settings import SETTINGS, options_of, variable_of
 from sender.engine.breaker import Breaker
 from sender.pacing.pacer import Pacer
-from sender.runtime.metrics.figures import Figures
-from sender.runtime.metrics.prometheus import Exposition
+from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from tests.deployment.manifests import BASE, CONFIG, PRODUCTION, built, container, only, pod
-from tests.runtime.test_metrics import lane
+from tests.support.lanes import lane
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -289,12 +288,14 @@ TARGET_LABELS = {"namespace", "job", "pod", "instance", "service"}
 @pytest.fixture
 async def exposed() -> dict[str, set[str]]:
     """Name and labels of every sample of a run that has all parts."""
-    figures = Figures(state=lambda: True, conditions=lambda: {"state": True}, in_hand=lambda: 1)
-    figures.observe_attempt("send", "email", 200, 0.1)
-    figures.watch_queue("jobs", lambda: 1)
-    figures.watch_lane("send", lane(Pacer(100.0), breaker=Breaker(100.0)))
-    figures.counts = {}
-    families: list[Metric] = list(Exposition(figures)._registry.collect())
+    metrics = ReplicaMetrics()
+    metrics.state, metrics.conditions, metrics.in_hand = lambda: True, lambda: {"state": True}, lambda: 1
+    metrics.watch_queue("jobs", lambda: 1)
+    default = metrics.of(None)
+    default.observe_attempt("send", "email", 200, 0.1)
+    default.watch_lane("send", lane(Pacer(100.0), breaker=Breaker(100.0)))
+    default.counts = {}
+    families: list[Metric] = list(metrics._registry.collect())
     return {sample.name: set(sample.labels) | TARGET_LABELS for family in families for sample in family.samples}
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sender.cli.main import COMMANDS
+from sender.cli.commands import COMMANDS
 from sender.config.load import load
 from sender.config.settings import SETTINGS, variable_of
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 from tests.docs.markdown import DOCS, PAGES, ROOT, blocks, codes, commands, name_of, rows, without_redirection
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from sender.config.load import load, workspaces_of
 from sender.jobs.codes import PROBLEMS, WARNINGS
 from sender.jobs.job import Job, Line
 from sender.outcomes.outcome import Outcome
-from sender.runtime.metrics.figures import Figures
-from sender.runtime.metrics.prometheus import Exposition
+from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.validation.parser import Parser
 from tests.docs.markdown import DOCS, FENCE, PAGES, ROOT, anchors, blocks, codes, headings, links, name_of, rows
 
@@ -166,7 +165,7 @@ def test_settings_files_that_are_shown_are_valid(page: Path, tmp_path: Path) -> 
 
 def test_metrics_that_are_named_exist() -> None:
     async def scrape() -> str:
-        return (await Exposition(Figures()).render())[1].decode()
+        return (await ReplicaMetrics().render())[1].decode()
 
     families = set(re.findall(r"^# TYPE (sender_\w+) ", asyncio.run(scrape()), re.MULTILINE))
     named = {one for one in codes(DOCS / "operations.md") if re.fullmatch(r"sender_\w+[a-z0-9]", one)}

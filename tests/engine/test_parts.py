@@ -19,7 +19,6 @@ from sender.ledger import JobRecord
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.summary import Books, summary_text
 from sender.outcomes.tally import Tally
-from sender.runtime.progress import Progress, Snapshot
 from sender.send.intake import Intake
 from tests.support.memory_ledger import MemoryLedger
 
@@ -169,18 +168,6 @@ def test_books() -> None:
     assert (summary["sent"], summary["in_doubt"], summary["attempts"]) == (2, 0, 3)
     assert not books.all_sent
     assert "2" in summary_text(summary)
-
-
-def test_progress_line() -> None:
-    progress = Progress(lambda: None)  # type: ignore[arg-type, return-value]
-    now = Snapshot(500, 400, 390, 10, 500, 1000, 100)
-    progress._measure(now, 3.9)
-    line = progress.line(now, 120)
-    assert "40%" in line
-    assert "390 sent  100/s" in line
-    assert "10 not sent" in line
-    assert "0:06 left" in line
-    assert len(progress.line(now, 20)) <= 20
 
 
 def test_a_fault_is_told_without_what_it_says() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import tempfile
 import threading
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from sender.errors import InputError, UsageError
 from sender.inputs import files, streams
 from sender.inputs.inputs import open_inputs
+from sender.inputs.line_count import LineCount
 from sender.inputs.lines import LineCutter
 
 if TYPE_CHECKING:
@@ -179,13 +181,46 @@ async def test_a_line_of_a_stream_is_given_out_at_once(tmp_path: Path) -> None:
     os.close(writer)
 
 
-async def test_progress_is_told(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"line\n" * 100)
-    source = open_inputs([str(tmp_path / "f"), str(tmp_path / "f")])
-    told: list[tuple[int, int | None]] = []
-    source.on_progress(lambda place, size: told.append((place, size)))
-    await all_of(source)
-    assert told[-1] == (1000, 1000)
+async def test_lines_are_counted_ahead_over_all_files(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"line\n\n \r\n" * 100 + b"no end")
+    (tmp_path / "g.gz").write_bytes(gzip.compress(b"line\n" * 7))
+    source = open_inputs([str(tmp_path / "f"), str(tmp_path / "g.gz")])
+    count = LineCount(source.files)
+    assert count.countable
+    assert count.total is None
+    await count.run()
+    assert count.total == 108
+    assert len(await all_of(source)) == 108, "counting moves no reader"
+
+
+async def test_what_cannot_be_counted_has_no_total(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    writer = os.open(tmp_path / "fifo", os.O_RDWR)
+    (tmp_path / "f").write_bytes(b"line\n")
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"line\n" * 100)[:-9])
+    for names, countable in ((["f", "fifo"], False), (["f", "cut.gz"], True)):
+        source = open_inputs([str(tmp_path / name) for name in names])
+        count = LineCount(source.files)
+        await asyncio.wait_for(count.run(), 5)
+        assert (count.countable, count.total) == (countable, None)
+        await source.aclose()
+    os.close(writer)
+
+
+@given(
+    st.lists(st.sampled_from([b"{}", b"x", b" ", b"\t", b"\r", b"\n", b"\x0b", b"\xef\xbb\xbf"]), max_size=40),
+    st.integers(3, 9),
+)
+def test_the_count_is_what_a_reader_gives_out(pieces: list[bytes], size: int) -> None:
+    with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK", size)
+        file.write(b"".join(pieces))
+        file.flush()
+        (opened,) = open_inputs([file.name]).files
+        count = LineCount([opened])
+        asyncio.run(count.run())
+        assert count.total == len(list(opened.lines()))
+        opened.close()
 
 
 @given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=12),

@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from sender.ledger import FinalRecord
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_log import OutcomeLog, read_outcomes
 from sender.outcomes.recorder import FinishedJob, Recorder
+from sender.runtime.metrics import NoMetrics
 from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
@@ -105,6 +106,27 @@ async def test_the_recorder_tells_only_what_is_on_disk(tmp_path: Path) -> None:
     assert len(told) == 2501
     assert told[-1] is None
     assert await ledger.unlogged() == []
+    log.close()
+
+
+async def test_each_commit_of_ends_is_timed(tmp_path: Path) -> None:
+    class Timed(NoMetrics):
+        commits: ClassVar[list[str]] = []
+
+        def observe_commit(self, operation: str, seconds: float) -> None:
+            assert seconds >= 0
+            self.commits.append(operation)
+
+    log = OutcomeLog.open(tmp_path / "log")
+    recorder = Recorder(MemoryLedger(), log, Told(), observer=Timed())
+    running = asyncio.create_task(recorder.run())
+    recorder.put(FinishedJob(Outcome(None, None, "invalid", "f", 9, problems=(Problem("x", None, "y"),)), None))
+    await recorder.drain()
+    assert Timed.commits == [], "an end that the ledger does not keep costs no commit"
+    recorder.put(sent(1))
+    await recorder.drain()
+    running.cancel()
+    assert Timed.commits == ["settle"]
     log.close()
 
 

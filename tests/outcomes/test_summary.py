@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.jobs.problem import Problem
-from sender.outcomes.outcome import STATUSES, Outcome, Status
+from sender.jobs.status import STATUSES, Status
+from sender.outcomes.outcome import Outcome
 from sender.outcomes.summary import Books, LaneFigures, exit_status, summary_text
 
 WARNING = Problem("odd_base64", None, "")
@@ -61,6 +62,20 @@ def test_summary_for_people() -> None:
     assert "rejected" not in text
     assert "my jobs.outcomes.jsonl" in lines[-3]
     assert lines[-1].split() == ["exit", "1", "finished,", "but", "not", "every", "job", "stands", "as", "sent"]
+
+
+def test_the_end_adds_up_over_all_runs() -> None:
+    """50 jobs were sent before, 3 lines stand twice, and a signal left 24 that nobody came to read."""
+    books = Books(read=19_216 + 23, sent_before=50)
+    books.statuses.update(sent=19_186, duplicate=53)
+    books.count_unread(19_263)
+    assert (books.read, books.not_started, books.balance) == (19_263, 24, 0)
+    assert books.in_all == (19_236, 19_260)
+    text = summary_text(books.summary(1.0, outcomes="o", ledger="l"), 3, books.in_all)
+    assert [" ".join(line.split()) for line in text.splitlines()][4] == "in all 19,236 of 19,260 sent"
+    assert "in all" not in summary_text(summary(read=7), 0, Books(read=7).in_all)
+    books.count_unread(None)
+    assert books.not_started == 24
 
 
 @pytest.mark.parametrize("number", [0, 7, 12_345, 10**12])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sender.cli.main import main
 from sender.errors import UsageError
-from sender.outcomes.outcome import STATUSES
+from sender.jobs.status import STATUSES
 from sender.report.make import make_sections
 from sender.report.outcome_figures import OutcomeFigures
 from sender.report.page import page

@@ -356,6 +356,22 @@ def test_a_signal_ends_in_order_and_the_same_command_goes_on(sandbox: Sandbox, t
     assert sorted(sandbox.numbers()) == list(range(400))
 
 
+def test_what_was_never_read_is_not_started_and_the_next_run_adds_up(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A run that was stopped told only of the lines that it had come to."""
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(6000)])
+    command = ("send", "jobs.jsonl", "--base-url", sandbox.url, "--rate", "1000", "--no-progress")
+    process = start_sender(*command, "--json", cwd=tmp_path)
+    while len(sandbox.messages) < 30:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    first = json.loads(out)
+    assert first["read"] == first["sent"] + first["not_started"] == 6000
+    done = sender(*command, cwd=tmp_path)
+    assert b"in all  6,000  of 6,000 sent" in done.stdout
+    assert sorted(sandbox.numbers()) == list(range(6000))
+
+
 def test_second_signal_leaves_what_was_written_in_doubt(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.post("faults", fault="hang")
     write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(5)])

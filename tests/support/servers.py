@@ -1,7 +1,7 @@
 """Real brokers for the tests: started on free ports in temporary folders, killed, paused, restarted and stopped.
 
-A program that is missing is installed (apt-get, when root), else run in a container; where neither works the suites
-that need it are named at the end of the run, and with CI set they fail.
+A program that is missing, a shell too, is installed (apt-get, when root), else run in a container; where neither works
+the suites that need it are named at the end of the run, and with CI set they fail.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PACKAGES = ("redis-server", "rabbitmq-server", "nats-server")
+PACKAGES = ("redis-server", "rabbitmq-server", "nats-server", "zsh", "fish")
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: the one on the PATH changes the user when it is root."""
@@ -49,7 +49,7 @@ def program(name: str) -> list[str]:
         return [str(DEBIAN_RABBIT)]
     if found := shutil.which(name):
         return [found]
-    for engine in ("docker", "podman"):
+    for engine in ("docker", "podman") if name in IMAGES else ():
         if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0:
             return [engine, IMAGES[name]]
     return []

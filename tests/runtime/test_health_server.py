@@ -11,8 +11,9 @@ import threading
 import pytest
 
 from sender.errors import UsageError
-from sender.runtime import health
-from sender.runtime.health import Conditions, HealthServer
+from sender.runtime import health_server
+from sender.runtime.conditions import Conditions
+from sender.runtime.health_server import HealthServer
 
 
 class Rendered:
@@ -144,18 +145,18 @@ async def test_what_cannot_be_rendered_is_a_500_without_its_reason(conditions: C
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"POST /livez HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405),
-        (b"DELETE /readyz HTTP/1.1\r\n\r\n", 405),
-        (b"GET / HTTP/1.1\r\n\r\n", 404),
-        (b"GET /livez/../metrics HTTP/1.1\r\n\r\n", 404),
-        (b"GET http://other/livez HTTP/1.1\r\n\r\n", 400),
+        (b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405),
+        (b"DELETE /readyz HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /livez/../metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET http://other/livez HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET /livez\r\n\r\n", 400),
-        (b"GET /livez HTTP/2.0\r\n\r\n", 505),
-        (b"GET  /livez HTTP/1.1\r\n\r\n", 400),
+        (b"GET /livez HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
         (b"GET /livez HTTP/1.0\r\n\r\n", 200),
-        (b"GET /livez HTTP/1.1\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 431),
-        (b"GET /" + b"a" * 60000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 60000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     ],
 )
 async def test_requests_that_are_not_what_they_should_be(
@@ -170,10 +171,10 @@ async def test_requests_that_are_not_what_they_should_be(
 
 
 async def test_a_client_that_dawdles_is_let_go(conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "WITHIN", 0.1)
+    monkeypatch.setattr(health_server, "WITHIN", 0.1)
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
-    writer.write(b"GET /livez HTTP/1.1\r\n")
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
     with contextlib.suppress(ConnectionResetError):
         assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
@@ -182,11 +183,12 @@ async def test_a_client_that_dawdles_is_let_go(conditions: Conditions, monkeypat
 
 async def test_those_who_hold_connections_do_not_keep_the_probe_out(conditions: Conditions) -> None:
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
-    held = [await asyncio.open_connection("127.0.0.1", port_of(server)) for _ in range(health.MOST_CONNECTIONS * 2)]
+    port = port_of(server)
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(health_server.MOST_CONNECTIONS * 2)]
     for _, writer in held:
-        writer.write(b"GET /livez HTTP/1.1\r\nX: ")
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
     assert (await get(port_of(server), "/livez"))[0] == 200
-    assert len(server._connections) <= health.MOST_CONNECTIONS
+    assert len(server.connections) <= health_server.MOST_CONNECTIONS
     for _, writer in held:
         writer.close()
     await server.aclose()
@@ -195,15 +197,15 @@ async def test_those_who_hold_connections_do_not_keep_the_probe_out(conditions: 
 async def test_a_rush_is_answered_or_let_go_and_leaves_nothing_open(conditions: Conditions) -> None:
     """All in one turn of the loop, so that many are sent away before anyone has looked at them."""
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
-    rush = health.MOST_CONNECTIONS * 2
+    rush = health_server.MOST_CONNECTIONS * 2
     clients = [socket.create_connection(server.addresses[0]) for _ in range(rush)]  # the loop sees none of them yet
     for client in clients:
-        client.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
     answers = await asyncio.gather(*(asyncio.to_thread(read_all, client) for client in clients))
     assert {answer[:12] for answer in answers} <= {b"HTTP/1.1 200", b""}
-    assert answers.count(b"") <= rush - health.MOST_CONNECTIONS
+    assert answers.count(b"") <= rush - health_server.MOST_CONNECTIONS
     async with asyncio.timeout(10):
-        while server._connections:
+        while server.connections:
             await asyncio.sleep(0.005)
     await server.aclose()
 
@@ -219,7 +221,7 @@ def read_all(client: socket.socket) -> bytes:
 
 async def test_a_client_that_hangs_up_disturbs_nobody(conditions: Conditions) -> None:
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
-    for data in (b"", b"GET", b"GET /livez HTTP/1.1\r\n\r\n"):
+    for data in (b"", b"GET", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"):
         _, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         writer.write(data)
         writer.transport.abort()
@@ -231,7 +233,7 @@ async def test_closing_lets_go_of_open_connections(conditions: Conditions) -> No
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
     writer.write(b"GET /li")
-    while not server._connections:
+    while not server.connections:
         await asyncio.sleep(0.005)
     await asyncio.wait_for(server.aclose(), 5)
     with contextlib.suppress(ConnectionResetError):
@@ -241,7 +243,7 @@ async def test_closing_lets_go_of_open_connections(conditions: Conditions) -> No
 
 async def test_listens_on_ipv4_and_ipv6(conditions: Conditions) -> None:
     server = await HealthServer.open(conditions, 0, "127.0.0.1,[::1]")
-    answers = [(await say(port, b"GET /livez HTTP/1.1\r\n\r\n", host))[0] for host, port in server.addresses]
+    answers = [(await say(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", host))[0] for host, port in server.addresses]
     assert answers == [200, 200]
     await server.aclose()
 
@@ -276,7 +278,7 @@ def test_a_loop_that_is_stuck_lets_the_probe_time_out() -> None:
 
     def probe(seconds: float) -> bytes:
         with socket.create_connection(("127.0.0.1", ports[0]), seconds) as connection:
-            connection.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
             return connection.recv(12)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))

@@ -1,0 +1,99 @@
+"""Every command: what it is for, what it takes, and three examples, as `sender --help` and each `--help` begin."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Command(NamedTuple):
+    """A command as a user meets it; the module of its name in this package has its options and does it."""
+
+    purpose: str
+    takes: str
+    """What stands after the options in its usage."""
+    examples: tuple[tuple[str, str], ...]
+    """(what it does, the line to type)."""
+
+
+COMMANDS: Final = {
+    "send": Command(
+        "send jobs from files and stdin", "[INPUT…]",
+        (
+            ("Send a file; what became of each job is written beside it", "sender send receipts.jsonl"),
+            ("Count what would be sent, and send nothing", "sender send --dry-run receipts.jsonl"),
+            ("Send what another program writes, as it comes", "tail -f jobs.jsonl | sender send --kind sms"),
+        ),
+    ),
+    "validate": Command(
+        "check jobs, send nothing", "[INPUT…]",
+        (
+            ("Tell each problem with its file, line and field", "sender validate receipts.jsonl"),
+            ("Check bare payloads of another kind", "sender validate --kind push pushes.jsonl"),
+            ("Check the first 1,000 lines, told as JSON", "sender validate --limit 1000 --json receipts.jsonl"),
+        ),
+    ),
+    "consume": Command(
+        "send jobs from queues", "[URL…]",
+        (
+            ("Replicas that share one limit and one memory",
+             "sender consume 'redis://redis/0?stream=jobs&group=senders' --state redis://redis/1"),
+            ("One consumer alone, with a queue for what is refused",
+             "sender consume 'amqp://rabbit/?queue=jobs' --ledger jobs.ledger --dead-letter 'amqp://rabbit/?queue=dead'"),
+            ("In Kubernetes, with probes and metrics; SENDER_SOURCE names the queue",
+             "sender consume --state redis://redis/1 --health-port 8080 --log-format json"),
+        ),
+    ),
+    "reconcile": Command(
+        "settle jobs in doubt by reading the API", "[INPUT]",
+        (
+            ("Ask the API what became of the jobs in doubt of this input", "sender reconcile receipts.jsonl"),
+            ("Close two of them by hand, as found in the dashboard",
+             "sender reconcile receipts.jsonl --settle sent receipt-17 receipt-23"),
+            ("Those of a shared memory", "sender reconcile --state redis://redis/1"),
+        ),
+    ),
+    "outcomes": Command(
+        "filter outcome logs, and give back the job lines behind them", "OUTCOMES…",
+        (
+            ("How many there are of each status and code", "sender outcomes receipts.jsonl.outcomes.jsonl --count"),
+            ("What the API refused", "sender outcomes receipts.jsonl.outcomes.jsonl --status rejected"),
+            ("The job lines to repair and send again",
+             "sender outcomes receipts.jsonl.outcomes.jsonl --status invalid,rejected --jobs receipts.jsonl"),
+        ),
+    ),
+    "sandbox": Command(
+        "a local stand-in for the API, with its limits and faults", "",
+        (
+            ("Listen on port 8025; send to it with --base-url http://127.0.0.1:8025", "sender sandbox"),
+            ("Answers as slow as those of a far API", "sender sandbox --latency 50-300 --jitter 20"),
+            ("One request in twenty is cut off, the same ones each time",
+             "sender sandbox --fault reset_after=0.05 --seed 7"),
+        ),
+    ),
+    "bench": Command(
+        "load benchmark", "[compare A B]",
+        (
+            ("500 requests a second for 20 s; exit 1 if it was slower",
+             "sender bench --base-url http://127.0.0.1:8025 --rate 500 --duration 20 --threshold 'p99<100ms'"),
+            ("Two saved results side by side", "sender bench compare before.json after.json"),
+            ("How exactly the engine keeps a limit", "sender bench --prove-pacing"),
+        ),
+    ),
+    "report": Command(
+        "one HTML page from a run or a benchmark", "FILE…",
+        (
+            ("One page, report.html, that needs no network", "sender report receipts.jsonl.outcomes.jsonl"),
+            ("The figures as text", "sender report --text receipts.jsonl.outcomes.jsonl"),
+            ("Runs and benchmarks on one page", "sender report --out week.html *.outcomes.jsonl bench.json"),
+        ),
+    ),
+    "completion": Command(
+        "shell completion for bash, zsh and fish", "SHELL",
+        (
+            ("For bash",
+             "sender completion bash > ~/.local/share/bash-completion/completions/sender"),
+            ("For zsh, into a folder of $fpath", "sender completion zsh > ~/.zfunc/_sender"),
+            ("For fish", "sender completion fish > ~/.config/fish/completions/sender.fish"),
+        ),
+    ),
+}

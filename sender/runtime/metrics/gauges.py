@@ -1,0 +1,113 @@
+"""Gauges reads, at each scrape, the parts that are at work: lanes, ledger, queues, conditions.
+
+What several replicas see alike (jobs in doubt, queue lag, the limit) is to be taken as `max` over them, what each does
+for itself as `sum`. What is not known has no sample.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sender.runtime.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prometheus_client import Metric
+
+    from sender.runtime.metrics.replica_metrics import ReplicaMetrics
+    from sender.runtime.metrics.watched import Lane
+
+Labels = TypeVar("Labels", bound="tuple[str, ...]")
+
+BREAKER_STATES: Final = ("closed", "open", "trying")
+DOUBTFUL: Final = ("in_doubt", "handed_over")
+LANE: Final = ("workspace", "lane")
+
+
+class Gauges(Collector):
+    """Makes families of samples from what a `ReplicaMetrics` watches."""
+
+    def __init__(self, watching: ReplicaMetrics) -> None:
+        self._watching = watching
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not look at parts that are not yet there."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, those without a sample too."""
+        yield _gauge("build_info", "Always 1; which version runs.", ("version", "python"),
+                     {(__version__, platform.python_version()): 1})
+        yield from self._jobs()
+        yield from self._lanes()
+        yield from self._pace()
+        yield from self._surroundings()
+
+    def _jobs(self) -> Iterable[Metric]:
+        yield _gauge("ledger_jobs", "Jobs that the ledger holds as in doubt or handed over; shared by all replicas.",
+                     ("workspace", "state"),
+                     {(w, state): one.counts.get(state, 0)
+                      for w, one in self._watching.workspaces.items() if one.counts is not None for state in DOUBTFUL})
+
+    def _each_lane(self) -> list[tuple[tuple[str, str], Lane]]:
+        return [((w, n), lane) for w, one in self._watching.workspaces.items() for n, lane in one.lanes.items()]
+
+    def _lanes(self) -> Iterable[Metric]:
+        lanes = self._each_lane()
+        yield _gauge("requests_in_hand", "Requests under way.", LANE, {key: x.in_hand for key, x in lanes})
+        yield _gauge("jobs_waiting", "Jobs taken on and not under way.", LANE, {key: x.waiting for key, x in lanes})
+        yield _counter("http_429", "Requests that the API answered with 429.", LANE,
+                       {key: x.http_429 for key, x in lanes})
+        yield _gauge("breaker_state", "1 for the state in which the breaker is.", (*LANE, "state"),
+                     {(*key, s): int(x.breaker.state == s) for key, x in lanes for s in BREAKER_STATES})
+        yield _counter("breaker_openings", "How often the breaker opened.", LANE,
+                       {key: x.breaker.opened for key, x in lanes})
+
+    def _pace(self) -> Iterable[Metric]:
+        now, all_of = asyncio.get_running_loop().time(), self._watching.workspaces
+        pacers = [(key, lane.pacer) for key, lane in self._each_lane()]
+        yield _counter("requests_written", "Requests written to the API.", LANE,
+                       {key: p.requests for key, p in pacers})
+        yield _gauge("achieved_rate", "Requests a second that this replica wrote over about the last 10 s.", LANE,
+                     {(w, n): all_of[w].rates[n].look(now, p.requests) for (w, n), p in pacers})
+        yield _gauge("window_requests_max", "Most requests that this replica ever wrote in any sliding window.",
+                     LANE, {key: p.most_in_window for key, p in pacers})
+        yield _gauge("rate_limit", "Requests a second that all replicas may write together.", LANE,
+                     {key: p.rate for key, p in pacers})
+        yield _gauge("pause_seconds", "Time until which a lane is told to wait; 0 when it is not.", LANE,
+                     {key: max(0.0, p.paused_until - now) for key, p in pacers})
+
+    def _surroundings(self) -> Iterable[Metric]:
+        watching = self._watching
+        lags = {(name,): lag for name, ask in watching.queues.items() if (lag := ask()) is not None}
+        yield _gauge("queue_lag_jobs", "Jobs in the queue that no replica has taken yet, as the broker tells.",
+                     ("queue",), lags)
+        yield _gauge("messages_in_hand", "Messages taken from queues and neither acknowledged nor given back.", (),
+                     {} if watching.in_hand is None else {(): watching.in_hand()})
+        state = {} if watching.state is None else {(): int(watching.state())}
+        yield _gauge("state_up", "Whether the shared state can be reached.", (), state)
+        conditions = watching.conditions()
+        ready = {(): int(all(conditions.values()))} if conditions else {}
+        yield _gauge("ready", "Whether /readyz says yes.", (), ready)
+        yield _gauge("condition", "1 for each condition of readiness that is met.", ("condition",),
+                     {(name,): int(met) for name, met in conditions.items()})
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"sender_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"sender_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family

@@ -55,6 +55,7 @@ $(RIVALS): requirements.lock benchmarks/rivals.lock
 bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchmarks/RESULTS.md
 	$(BENCH)/bin/python benchmarks/throughput.py --save
 	$(BENCH)/bin/python benchmarks/validation.py --save
+	$(BENCH)/bin/python benchmarks/hostile.py --save
 	$(BENCH)/bin/python benchmarks/proof.py --save
 	$(BENCH)/bin/python benchmarks/shared_limit.py --save
 	$(BENCH)/bin/python benchmarks/pacing.py --save

@@ -105,7 +105,8 @@ class Settings:
         False, "run", "flag", "send jobs that another memory knows as sent or in doubt, on your word"
     )
     max_rejected: str = _setting(
-        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them", metavar="N|P%"
+        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them",
+        metavar="N|PERCENT",
     )
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")

@@ -16,6 +16,7 @@ from sender.transport.verdict import parse_retry_after
 
 if TYPE_CHECKING:
     from sender.pacing.pace import Pace
+    from sender.pacing.permit import Permit
     from sender.transport import Transport
 
 OWN_SHARE: Final = 5.0
@@ -56,6 +57,15 @@ class ApiReader:
             permit = await self._pacer.acquire()
         finally:
             self.waiting -= 1
+        return await self._send(request, permit)
+
+    async def probe(self, request: Request, seconds: float) -> Reply:
+        """The same to see whether the API is there: it waits for the limit alone; TimeoutError without an answer."""
+        permit = await self._pacer.acquire_urgent()
+        async with asyncio.timeout(seconds):
+            return await self._send(request, permit)
+
+    async def _send(self, request: Request, permit: Permit) -> Reply:
         try:
             return await self._transport.send(request, Wire(on_written=permit.written))
         finally:

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sender.runtime.arrivals import after_arrivals
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -24,6 +26,8 @@ class InFlightAttempt:
     """Loop time."""
     begun: bool = False
     """Whether its task has run at all; one that is cancelled before it has is as if it had not been started."""
+    interruptible: bool = True
+    """Whether it waits for the API; from its answer on it is seen to its end, so that the books know it."""
 
 
 class AttemptPool:
@@ -68,9 +72,8 @@ class AttemptPool:
         task.add_done_callback(self._ended)
 
     def abort(self) -> None:
-        """Cancel all at once."""
-        for task in tuple(self._under_way):
-            task.cancel()
+        """Wait for no answer any more; those that have arrived are read."""
+        after_arrivals(self._loop, self._interrupt)
 
     async def wait_closed(self) -> None:
         """Return when none is under way, however each ends."""
@@ -81,6 +84,11 @@ class AttemptPool:
         self._look_for_recovery()
         started = [one.started for task, one in self._under_way.items() if task not in self._written_off]
         return bool(started) and self._breaker.stalled(now, len(started), min(started))
+
+    def _interrupt(self) -> None:
+        for task, attempt in tuple(self._under_way.items()):
+            if attempt.interruptible:
+                task.cancel()
 
     def _look_for_recovery(self) -> None:
         """Attempts that were under way when an outage ended do not count as a stall any more."""

@@ -6,25 +6,29 @@ send --> observe --> judge --> the lane learns --> decide --> outcome, or back t
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.api_reader import ReadingFailedError
 from sender.engine.decision import Attempt, decide
+from sender.engine.forbidden_jobs import ForbiddenJob
+from sender.engine.kind_gate import person_of
 from sender.errors import HaltError
 from sender.jobs.masking import words_of
 from sender.jobs.problem import Problem
-from sender.outcomes.recorder import FinishedJob
-from sender.transport import Reply, Request, TransportFault, Wire
+from sender.runtime.long_step import run_step
+from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from sender.transport.verdict import judge
 
 if TYPE_CHECKING:
     from sender.engine.attempt_pool import InFlightAttempt
     from sender.engine.backlog import Backlog
     from sender.engine.feedback import ResponseFeedback
+    from sender.engine.forbidden_jobs import ForbiddenJobs
     from sender.engine.job_execution import JobExecution
-    from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
     from sender.engine.trigger_follower import TriggerFollower
+    from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
     from sender.outcomes.outcome import Outcome
     from sender.transport.verdict import Verdict
@@ -40,15 +44,15 @@ class AttemptRunner:
         self,
         name: LaneName,
         context: LaneContext,
-        queue: JobQueue,
         backlog: Backlog,
+        forbidden: ForbiddenJobs,
         feedback: ResponseFeedback,
         triggers: TriggerFollower | None = None,
     ) -> None:
         self._name = name
         self._context = context
-        self._queue = queue
         self._backlog = backlog
+        self._forbidden = forbidden
         self._feedback = feedback
         self._triggers = triggers
         self._loop = asyncio.get_running_loop()
@@ -57,32 +61,49 @@ class AttemptRunner:
     async def attempt(self, attempt: InFlightAttempt) -> None:
         """Try once, and see to what follows."""
         attempt.begun = True
-        execution, permit = attempt.execution, attempt.permit
+        execution = attempt.execution
+        self._count(execution)
+        key_version = self._context.api.key_version
+        wire = Wire(on_written=attempt.permit.written)
+        if execution.job.expires_at is not None:
+            wire.may_write = lambda: not execution.expired(self._context.wall())
+        try:
+            answer = await self._exchange(execution, wire)
+        except asyncio.CancelledError:
+            attempt.interruptible = False
+            attempt.permit.cancel()
+            await self._interrupted(execution, wire)
+            raise
+        attempt.interruptible = False
+        attempt.permit.cancel()
+        if isinstance(answer, TransportFault) and answer.code == WITHHELD:
+            await self._withheld(execution)
+        else:
+            await self._judge(attempt, answer, key_version)
+
+    def _count(self, execution: JobExecution) -> None:
         execution.attempts += 1
         execution.tried_at = self._context.wall()
         if execution.started_at is None:
             execution.started_at = execution.tried_at
-        key_version = self._context.api.key_version
-        wire = Wire(on_written=permit.written)
-        answer: Reply | TransportFault
-        try:
-            answer = await self._send(execution, wire)
-        except TransportFault as fault:
-            answer = fault
-        except asyncio.CancelledError:
-            permit.cancel()
-            await asyncio.shield(self._interrupted(execution, wire))
-            raise
-        permit.cancel()
-        await self._judge(execution, answer, attempt.started, key_version)
 
-    async def _send(self, execution: JobExecution, wire: Wire) -> Reply:
+    async def _exchange(self, execution: JobExecution, wire: Wire) -> Reply | TransportFault:
         job = execution.job
         try:
             return await self._context.api.send(Request(job.kind.method, job.path, job.body), wire)
+        except TransportFault as fault:
+            return fault
         finally:
             if wire.written_at is not None:
                 execution.written_at = self._unix(wire.written_at)
+
+    async def _withheld(self, execution: JobExecution) -> None:
+        """Its time was over before its first byte."""
+        execution.attempts -= 1
+        if not execution.attempts:
+            execution.started_at = None
+        await self._context.release([execution.job.key])
+        self._backlog.expire(execution)
 
     def _unix(self, instant: float) -> float:
         """Loop time in unix seconds, by an offset that changes only where it must.
@@ -101,11 +122,10 @@ class AttemptRunner:
             self._backlog.leave(execution)
             return
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
-        await self._end(execution, execution.outcome("in_doubt", problem, finished_at=self._context.wall()))
+        await self._backlog.end(execution, execution.outcome("in_doubt", problem, finished_at=self._context.wall()))
 
-    async def _judge(
-        self, execution: JobExecution, answer: Reply | TransportFault, started: float, key_version: int
-    ) -> None:
+    async def _judge(self, under_way: InFlightAttempt, answer: Reply | TransportFault, key_version: int) -> None:
+        execution, started = under_way.execution, under_way.started
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._observe(execution, answer, latency)
         verdict = judge(execution.job.kind, answer, self._context.policy.rules, wall=self._context.wall())
@@ -113,13 +133,19 @@ class AttemptRunner:
         body = answer.body if isinstance(answer, Reply) else None
         attempt = Attempt(execution, verdict, latency, body, outage=self._feedback.outage)
         if self._triggers is not None and verdict.what == "rejected":
+            under_way.interruptible = True
             attempt = await self._ask_why(attempt, self._triggers)
+            under_way.interruptible = False
         decision = decide(attempt, self._context.policy, self._context.wall())
         execution.tries, execution.refusals = decision.tries, decision.refusals
-        if decision.outcome is not None:
-            await self._end(execution, decision.outcome, resendable=decision.resendable)
-        else:
+        if decision.outcome is None:
             await self._again(execution, verdict, decision.delay, key_version)
+        elif self._may_be_about_kind(decision.outcome, verdict):
+            await self._context.release([execution.job.key])
+            self._forbidden.hold(ForbiddenJob(execution, decision.outcome, started))
+        else:
+            await self._backlog.end(execution, decision.outcome, resendable=decision.resendable)
+            await self._learn_of_kind(execution.job, decision.outcome, verdict, started)
 
     def _observe(self, execution: JobExecution, answer: Reply | TransportFault, latency: float | None) -> None:
         status = answer.status if isinstance(answer, Reply) else answer.code
@@ -136,18 +162,18 @@ class AttemptRunner:
             return attempt
         job = attempt.execution.job
         try:
-            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words_of(job.body))
+            words = await run_step(len(job.body), words_of, job.body)
+            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words)
         except (ReadingFailedError, asyncio.CancelledError):  # the refusal itself is known, and has to be recorded
             return attempt
         return attempt._replace(details=details)
 
     async def _again(self, execution: JobExecution, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
+        execution.unsettled = execution.unsettled or verdict.what == "ambiguous"
         await self._context.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._context.listener.halt(HaltError(verdict.message))
-            self._backlog.leave(execution)
-        elif verdict.what == "kind_refused" and self._context.kinds.refuse(execution.job.kind.name):
             self._backlog.leave(execution)
         else:
             self._backlog.put_back(execution, self._loop.time() + delay)
@@ -156,10 +182,22 @@ class AttemptRunner:
         """Whether another key than the refused one is at hand; others that failed with it may have fetched it."""
         return self._context.api.key_version != used or self._context.api.reload_key()
 
-    async def _end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
-        execution.doubted = outcome.status == "in_doubt"
-        self._context.kinds.passed(execution.job.kind.name)
-        self._queue.finish(execution)
-        listener = self._context.listener
-        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
-        await listener.job_ended(execution, outcome, resendable=resendable)
+    def _may_be_about_kind(self, outcome: Outcome, verdict: Verdict) -> bool:
+        closed = self._context.kinds.was_closed_by(outcome.kind, verdict.http_status)
+        return verdict.what == "kind_refused" or (closed and outcome.status == "rejected")
+
+    async def _learn_of_kind(self, job: Job, outcome: Outcome, verdict: Verdict, started: float) -> None:
+        """What this end tells of the other jobs of its kind."""
+        kinds, kind = self._context.kinds, job.kind.name
+        if outcome.status == "sent" or verdict.what == "accepted_id_unknown":
+            kinds.accepted(kind)
+        elif verdict.http_status is not None and self._is_considered(outcome, started):
+            kinds.refused(kind, verdict.http_status, person_of(job), outcome.problems[0].message)
+        if outcome.status in ("sent", "rejected"):
+            await self._forbidden.allowed(kind, started)
+
+    def _is_considered(self, outcome: Outcome, started: float) -> bool:
+        """Whether the API means what it said, and is not just out of order; a run that waits for ever waits for that,
+        too."""
+        waits = self._context.policy.max_outage == math.inf
+        return outcome.status == "rejected" or (self._feedback.is_refusal(started) and not waits)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
+    from sender.outcomes.outcome import Outcome
 
 
 class Backlog:
@@ -41,11 +42,11 @@ class Backlog:
         """The next job that may start now; those that no longer may are ended or left on the way."""
         while (execution := self._next(now)) is not None:
             if execution.withdrawn:
-                self._queue.finish(execution)
+                self.let_go(execution)
             elif execution.job.kind.name in self._context.kinds.closed:
                 self.leave(execution)
-            elif self._expired(execution):
-                self._end_expired(execution)
+            elif execution.expired(self._context.wall()):
+                self.expire(execution)
             else:
                 return execution
         return None
@@ -55,10 +56,34 @@ class Backlog:
         execution.due = due
         heapq.heappush(self._retries, (due, next(self._order), execution))
 
+    def let_go(self, execution: JobExecution) -> None:
+        """It is none of the lane's any more: the next one on its resource may start."""
+        self._queue.finish(execution)
+
     def leave(self, execution: JobExecution) -> None:
         """Leave it to the next run."""
-        self._queue.finish(execution)
+        self.let_go(execution)
         self._context.listener.job_left(execution)
+
+    async def end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
+        """It came to its end after one attempt or more: have that recorded."""
+        execution.doubted = outcome.status == "in_doubt"
+        self.let_go(execution)
+        execution.span.end(outcome.status, outcome.problems[0].code if outcome.problems else None)
+        listener = self._context.listener
+        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
+        await listener.job_ended(execution, outcome, resendable=resendable)
+
+    def expire(self, execution: JobExecution) -> None:
+        """Its time is over, and it is not handed over: it is not written any more."""
+        tried = "no try before was accepted" if execution.attempts else "it was not requested"
+        if execution.unsettled:
+            tried = "a try before may have been accepted"
+        problem = Problem("expired", "expires_at", f"the job's time was over before it could be written; {tried}")
+        self.let_go(execution)
+        outcome = execution.outcome("in_doubt" if execution.unsettled else "invalid", problem)
+        entry = execution.entry(outcome) if execution.unsettled else None
+        self._context.listener.record(FinishedJob(outcome, entry, key=execution.job.key))
 
     def leave_all(self) -> None:
         """Leave everything that waits to the next run."""
@@ -70,14 +95,3 @@ class Backlog:
         if self._retries and self._retries[0][0] <= now:
             return heapq.heappop(self._retries)[2]
         return self._queue.take()
-
-    def _expired(self, execution: JobExecution) -> bool:
-        expires_at = execution.job.expires_at
-        return expires_at is not None and not execution.attempts and self._context.wall() > expires_at
-
-    def _end_expired(self, execution: JobExecution) -> None:
-        problem = Problem(
-            "expired", "expires_at", "the job's time was over before it could start; it was not requested"
-        )
-        self._queue.finish(execution)
-        self._context.listener.record(FinishedJob(execution.outcome("invalid", problem), None, key=execution.job.key))

@@ -4,7 +4,11 @@ See docs/delivery-semantics.md, "Outages".
 
     closed --FAILURES bad answers in a row, or a stall--> open --harmless probe answers--> trying one job
       ^                                                    ^                                    |
-      +------------------- it is answered -----------------+---- it fails: the wait doubles ----+
+      |                                                    +---- it fails: the wait doubles ----+
+      +----------------------------- it is answered --------------------------------------------+
+
+While it is open harmless probes go on, at least every 5 s: they tell an API that is away from one that is there and
+refuses this job. Once one is answered after the wait, a job is tried.
 
 Also the stall brake: a lane whose answers stop coming has more requests in hand than its latency explains, long
 before the first of them times out. Pure: the caller passes loop times, in seconds.
@@ -19,8 +23,8 @@ BreakerState = Literal["closed", "open", "trying"]
 
 FAILURES: Final = 5
 FIRST_WAIT: Final = 1.0
-PROBE_EVERY: Final = 5.0
-"""Longest time between harmless probes, so that a lane goes on within 10 s of the API's return."""
+PROBE_EVERY: Final = 4.5
+"""Longest time between harmless probes; with the watchdog's step and the wait for a permit they come every 5 s."""
 MOST_WAIT: Final = 60.0
 SPARE: Final = 8
 """Requests in hand that need no explanation."""
@@ -39,9 +43,14 @@ class Breaker:
         self.rate = rate
         """Requests a second that the lane may make; to be followed when it changes."""
         self.state: BreakerState = "closed"
-        self.retry_at = 0.0
+        self.probe_at = 0.0
         """Loop time of the next probe while open."""
-        self._wait = FIRST_WAIT
+        self.try_at = 0.0
+        """Loop time from which the next answered probe lets a job be tried."""
+        self.answered = False
+        """Whether the last probe since it opened was answered."""
+        self._probe_wait = FIRST_WAIT
+        self._try_wait = FIRST_WAIT
         self._bad_in_a_row = 0
         self._latencies: deque[float] = deque(maxlen=REMEMBERED)
         self._sum = 0.0
@@ -56,6 +65,11 @@ class Breaker:
         self.open_since: float | None = None
         """Loop time since when the lane is not closed, trials included."""
 
+    @property
+    def away(self) -> bool:
+        """Whether the API gives no sign at all: what fails then says nothing of a job."""
+        return self.state != "closed" and not self.answered
+
     def good(self, now: float, latency: float) -> None:
         """An answer came that shows the API at work, after `latency` seconds."""
         self._remember(latency)
@@ -64,26 +78,39 @@ class Breaker:
         if self.state == "trying":
             self._close()
         elif self.state == "open":
-            self.retry_at = now
+            self.probe_at = self.try_at = now
 
     def bad(self, now: float, started: float) -> None:
         """An ambiguous or failed attempt, begun then; what was begun before the breaker opened tells nothing new."""
-        if self.open_since is not None and started <= self.open_since:
+        if not self._is_news(started):
             return
         self._bad_in_a_row += 1
         if self.state == "trying":
-            self._wait = min(MOST_WAIT, self._wait * 2)
-            self._open(now, self._wait)
+            self._try_wait = min(MOST_WAIT, self._try_wait * 2)
+            self._open(now, self._try_wait)
         elif self.state == "closed" and self._bad_in_a_row >= FAILURES:
-            self._open(now, self._wait)
+            self._open(now, self._try_wait)
 
-    def probed(self, now: float, *, answered: bool) -> None:
-        """A harmless probe ended: either one job may be tried, or the wait goes on."""
-        if answered:
-            self.state = "trying"
+    def is_refusal(self, started: float) -> bool:
+        """Whether a failed attempt, begun then, is what an API that is there says to the job: it was a trial."""
+        return self.state != "closed" and self.answered and self._is_news(started)
+
+    def probed(self, began: float, *, answered: bool) -> None:
+        """A harmless probe, begun then, ended: either one job may be tried, or the wait goes on."""
+        self.answered = answered
+        if not answered:
+            self.try_at = began  # it was away: its next answer is news
+            self._probe_wait = min(PROBE_EVERY, self._probe_wait * 1.5)
+            self.probe_at = began + self._probe_wait
+        elif began < self.try_at:
+            self.probe_at = min(began + PROBE_EVERY, self.try_at)
         else:
-            self._wait = min(PROBE_EVERY, self._wait * 1.5) if self._wait < PROBE_EVERY else self._wait
-            self._open(now, min(self._wait, PROBE_EVERY))
+            self.state = "trying"
+            self._probe_wait = FIRST_WAIT
+
+    def stood_still(self, now: float) -> None:
+        """The process did not run for a while: the silence before tells nothing."""
+        self._last_answer = now
 
     def most_in_hand(self) -> int:
         """Requests that may be in hand at once: twice what the latency explains, and a few."""
@@ -110,16 +137,21 @@ class Breaker:
         if len(self._latencies) >= RECENT:
             self._usual = max(self._recent_sum / RECENT, self._sum / len(self._latencies))
 
+    def _is_news(self, started: float) -> bool:
+        return self.open_since is None or started > self.open_since
+
     def _open(self, now: float, wait: float) -> None:
         if self.state == "closed":
             self.opened += 1
             self.open_since = now
+            self.answered = False
         self.state = "open"
-        self.retry_at = now + wait
+        self.try_at = now + wait
+        self.probe_at = now + min(wait, PROBE_EVERY)
 
     def _close(self) -> None:
         self.recoveries += 1
         self.state = "closed"
         self.open_since = None
-        self._wait = FIRST_WAIT
+        self._probe_wait = self._try_wait = FIRST_WAIT
         self._bad_in_a_row = 0

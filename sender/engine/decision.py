@@ -30,7 +30,7 @@ class Attempt(NamedTuple):
     """Seconds from write to answer; None where no answer came."""
     body: bytes | None
     outage: bool
-    """Whether the lane's breaker was not closed when it ended."""
+    """Whether the API gave no sign at all when it ended: a failure then is none of the job's."""
     details: tuple[Problem, ...] = ()
     """What the API tells of a refused broadcast elsewhere."""
     queue_full: bool = False
@@ -63,7 +63,9 @@ def decide(attempt: Attempt, policy: Policy, now: float) -> Decision:
             return _ended(attempt, "in_doubt", policy, now)._replace(resendable=False)
         case "ambiguous" if policy.in_doubt != "resend" or execution.job.kind.lane != "send":
             return _ended(attempt, "in_doubt", policy, now)
-        case "halt_run" | "kind_refused":
+        case "kind_refused":
+            return _ended(attempt, "rejected", policy, now)
+        case "halt_run":
             return Decision(None, policy.backoff.delay(1), tries=execution.tries, refusals=execution.refusals)
     return _try_again(attempt, policy, now)
 
@@ -77,7 +79,8 @@ def _try_again(attempt: Attempt, policy: Policy, now: float) -> Decision:
     if not attempt.outage:
         tries += 1
     if tries >= policy.max_attempts:
-        return _ended(attempt, "in_doubt" if verdict.what == "ambiguous" else "failed", policy, now)
+        doubtful = verdict.what == "ambiguous" or execution.unsettled
+        return _ended(attempt, "in_doubt" if doubtful else "failed", policy, now)
     return Decision(None, policy.backoff.delay(max(1, tries), verdict.retry_after), tries=tries, refusals=refusals)
 
 

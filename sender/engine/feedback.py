@@ -15,6 +15,7 @@ from sender.errors import HaltError
 if TYPE_CHECKING:
     from sender.engine.breaker import Breaker
     from sender.engine.lane_context import LaneContext
+    from sender.engine.outage import Outage
     from sender.jobs.kinds import LaneName
     from sender.pacing.guard import Guard
     from sender.pacing.pace import Pace
@@ -34,12 +35,14 @@ class ResponseFeedback:
         pacer: Pace,
         breaker: Breaker,
         guard: Guard | None,
+        outage: Outage,
     ) -> None:
         self._name = name
         self._context = context
         self._pacer = pacer
         self._breaker = breaker
         self._guard = guard
+        self._outage = outage
         self._loop = asyncio.get_running_loop()
         self._storm = 0
         self._slowed_at = float("-inf")
@@ -47,8 +50,12 @@ class ResponseFeedback:
 
     @property
     def outage(self) -> bool:
-        """Whether the API does not work as it should just now."""
-        return self._breaker.state != "closed"
+        """Whether the API gives no sign at all just now."""
+        return self._breaker.away
+
+    def is_refusal(self, started: float) -> bool:
+        """See `Breaker.is_refusal`."""
+        return self._breaker.is_refusal(started)
 
     def learn(self, verdict: Verdict, latency: float | None, started: float) -> None:
         """Take in the answer to an attempt that began at `started`; `latency` in seconds, None without an answer."""
@@ -65,6 +72,7 @@ class ResponseFeedback:
                 self._pause(verdict.retry_after, now)
         elif latency is not None:
             self._breaker.good(now, latency)
+            self._outage.over()
 
     def _slow_down(self, verdict: Verdict, now: float, started: float) -> None:
         self.http_429 += 1
@@ -74,6 +82,7 @@ class ResponseFeedback:
         if self._guard is not None:
             self._guard.refused(now)
         self._breaker.good(now, 0.0)
+        self._outage.met(now, "it answers 429 to everything")
         if verdict.retry_after is not None:
             self._pause(verdict.retry_after, now)
         elif self._guard is None or self._storm > STORM:

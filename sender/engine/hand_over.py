@@ -6,6 +6,7 @@ that in doubt.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -69,8 +70,16 @@ class HandOver:
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
         wall = self._context.wall()
-        with commit_time(self._context.observer, "hand_over"):
-            refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        try:
+            with commit_time(self._context.observer, "hand_over"):
+                refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+        except asyncio.CancelledError:
+            self.ready.extend(batch)  # the ledger may have them: `release` takes that back
+            raise
+        except BaseException:
+            for execution in batch:
+                self._backlog.leave(execution)
+            raise
         for execution in batch:
             record = refused.get(execution.job.key)
             if record is None:

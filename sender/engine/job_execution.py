@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from sender.jobs.payload import person_of, read_payload
 from sender.ledger import FinalRecord, HandOverRecord
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
@@ -26,6 +27,13 @@ See docs/api.md, "Reading the API".
 """
 UNTEMPLATED = 1
 """Emails without a template are counted as message 1 (docs/api.md, "Email")."""
+
+
+class JobOwner(Protocol):
+    """Whoever gave jobs to a lane, and may take them back."""
+
+    def may_start(self, execution: JobExecution) -> bool:
+        """Asked before each try: whether it is still wanted; if not, the lane drops the job at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,14 +57,23 @@ class JobExecution:
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
     """See `template_of`; known once it was handed over."""
-    withdrawn: bool = False
-    """Whether it was given back to where it came from while it waited; it is not started any more."""
-    in_lane: bool = False
-    """Whether a lane has it, from its acceptance to its end, or until it is dropped or left."""
+    owner: JobOwner | None = None
+    """Whoever may take the job back while a lane has it."""
     span: JobSpan = NOBODY
     """Where its attempts are traced."""
     doubted: bool = False
     """Whether an attempt before this one may have been accepted."""
+    unsettled: bool = False
+    """The same, and nobody has looked: it goes again all the same (`--in-doubt resend`)."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its owner has taken it back while it waited; it is not started any more."""
+        return self.owner is not None and not self.owner.may_start(self)
+
+    def expired(self, wall: float) -> bool:
+        """Whether its time was over at these unix seconds."""
+        return self.job.expires_at is not None and wall > self.job.expires_at
 
     @property
     def resource(self) -> str | None:
@@ -103,9 +120,11 @@ class JobExecution:
 
     def _detail(self, since: float | None, until: float | None = None) -> bytes:
         job = self.job
-        payload = orjson.loads(job.body)
+        payload = read_payload(job.body) if job.kind.lane == "send" else {}
         self.template = template_of(payload)
         detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
+        if "identifiers" in detail:
+            detail["identifiers"] = person_of(payload, job.body)
         detail.update(
             id=job.id,
             kind=job.kind.name,

@@ -21,7 +21,8 @@ class JobQueue:
         self._most_jobs = most_jobs
         self._most_bytes = most_bytes
         self._ranks: dict[Priority, deque[JobExecution]] = {"high": deque(), "normal": deque(), "low": deque()}
-        self._busy: dict[str, deque[JobExecution]] = {}
+        self._busy: dict[str, tuple[JobExecution, deque[JobExecution]]] = {}
+        """Whose turn it is on a resource, and who waits for it."""
         self._parked = 0
         self._bytes = 0
         self._taken = 0
@@ -48,7 +49,6 @@ class JobQueue:
 
     def put(self, execution: JobExecution) -> None:
         """Add to the end of its rank."""
-        execution.in_lane = True
         self._ranks[execution.job.priority].append(execution)
         self._bytes += len(execution.job.body)
         self._update_room()
@@ -70,12 +70,11 @@ class JobQueue:
         return None
 
     def finish(self, execution: JobExecution) -> None:
-        """The delivery has left the lane: the next one on its resource may start."""
-        execution.in_lane = False
-        resource = execution.resource
-        if resource is None:
+        """The delivery has left the lane: the next one on its resource may start; told once or more."""
+        holder, waiting = self._busy.get(execution.resource or "", (None, None))
+        if holder is not execution:
             return
-        waiting = self._busy.pop(resource, None)
+        del self._busy[execution.resource or ""]
         if waiting:
             following = waiting.popleft()
             self._parked -= len(waiting) + 1
@@ -86,10 +85,10 @@ class JobQueue:
     def drain(self) -> list[JobExecution]:
         """Take out everything that has not been started."""
         left = [execution for rank in self._ranks.values() for execution in rank]
-        left += [execution for waiting in self._busy.values() for execution in waiting]
+        left += [execution for _, waiting in self._busy.values() for execution in waiting]
         for rank in self._ranks.values():
             rank.clear()
-        for waiting in self._busy.values():
+        for _, waiting in self._busy.values():
             waiting.clear()
         self._parked = self._bytes = 0
         self._update_room()
@@ -100,10 +99,10 @@ class JobQueue:
         if resource is None:
             return True
         if resource in self._busy:
-            self._busy[resource].append(execution)
+            self._busy[resource][1].append(execution)
             self._parked += 1
             return False
-        self._busy[resource] = deque()
+        self._busy[resource] = execution, deque()
         return True
 
     def _update_room(self) -> None:

@@ -1,28 +1,62 @@
-"""The KindGate of a session: which kinds of job the API does not allow with this key."""
+"""The KindGate of a session: kinds of job that the API does not take from this key, whatever the job. Pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-REFUSALS_OF_A_KIND: Final = 3
-"""403s in a row that are not about a job's content, after which a kind is closed (docs/delivery-semantics.md)."""
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.jobs.job import Job
+
+SAME_IN_A_ROW: Final = 20
+"""Refusals with one status, for different persons and nothing accepted between, after which a kind is closed."""
 
 
 class KindGate:
     """Counts refusals of each kind; a closed kind stays closed."""
 
-    def __init__(self) -> None:
-        self.closed: set[str] = set()
-        """Kinds of which nothing further is started."""
-        self._refused: dict[str, int] = {}
+    def __init__(self, on_close: Callable[[str, str], None] | None = None) -> None:
+        self._on_close = on_close
+        self.closed: dict[str, str] = {}
+        """Kinds of which nothing further is started, and what the API said."""
+        self._closed_by: dict[str, int] = {}
+        self._same: dict[str, tuple[int, set[str]]] = {}
 
-    def refuse(self, kind: str) -> bool:
-        """A job of this kind was refused for its kind; whether the kind is closed now."""
-        self._refused[kind] = self._refused.get(kind, 0) + 1
-        if self._refused[kind] >= REFUSALS_OF_A_KIND:
-            self.closed.add(kind)
-        return kind in self.closed
+    def accepted(self, kind: str) -> None:
+        """A job of this kind was accepted."""
+        self._same.pop(kind, None)
 
-    def passed(self, kind: str) -> None:
-        """A job of this kind came to its end: the refusals before it were about their jobs."""
-        self._refused.pop(kind, None)
+    def refused(self, kind: str, status: int, person: str, said: str) -> None:
+        """The API said so to a job for this person; closes the kind when it says the same to everybody."""
+        before, persons = self._same.get(kind, (status, set()))
+        if before != status:
+            persons = set()
+        persons.add(person)
+        self._same[kind] = status, persons
+        if len(persons) >= SAME_IN_A_ROW:
+            self.close(kind, status, f"{said}, to {len(persons)} jobs in a row")
+
+    def close(self, kind: str, status: int, said: str) -> None:
+        """Start nothing further of this kind."""
+        if kind not in self.closed:
+            self.closed[kind] = said
+            self._closed_by[kind] = status
+            if self._on_close is not None:
+                self._on_close(kind, said)
+
+    def was_closed_by(self, kind: str | None, status: int | None) -> bool:
+        """Whether the kind is closed because of this status: a job that gets it as well is not at fault."""
+        return status is not None and self._closed_by.get(kind or "") == status
+
+
+def person_of(job: Job) -> str:
+    """For whom a job is, as far as it says; a job for nobody counts for itself."""
+    try:
+        payload = orjson.loads(job.body) if job.kind.lane == "send" else None
+    except orjson.JSONDecodeError:
+        payload = None
+    person = (payload.get("identifiers") or payload.get("to")) if isinstance(payload, dict) else None
+    return repr(person) if person else job.key

@@ -15,8 +15,10 @@ from sender.engine.attempt_runner import AttemptRunner
 from sender.engine.backlog import Backlog
 from sender.engine.breaker import Breaker
 from sender.engine.feedback import ResponseFeedback
+from sender.engine.forbidden_jobs import ForbiddenJobs
 from sender.engine.hand_over import HandOver
 from sender.engine.job_execution import JobExecution
+from sender.engine.outage import Outage
 from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
 from sender.runtime.tasks import forever
@@ -58,10 +60,14 @@ class Lane:
         self._idle.set()
         self._backlog = Backlog(queue, context)
         self._hand_over = HandOver(self._backlog, queue, pacer, context, most=concurrency)
-        self._feedback = ResponseFeedback(name, context, pacer, self.breaker, guard)
-        runner = AttemptRunner(name, context, queue, self._backlog, self._feedback, triggers)
+        outage = Outage(name, context)
+        self._feedback = ResponseFeedback(name, context, pacer, self.breaker, guard, outage)
+        self._forbidden = ForbiddenJobs(self._backlog, context.kinds)
+        runner = AttemptRunner(name, context, self._backlog, self._forbidden, self._feedback, triggers)
         self._pool = AttemptPool(runner.attempt, self.breaker, self._attempt_ended, concurrency=concurrency)
-        self._watchdog = Watchdog(name, context, self.breaker, self._pool, self._changed.set)
+        self._watchdog = Watchdog(
+            context.api, self.breaker, self._pool, outage, has_work=self._has_work, on_change=self._changed.set
+        )
         self._stopping = False
         self._blocked = False
         """Whether there is nothing that may be started."""
@@ -133,12 +139,14 @@ class Lane:
             await self._end()
 
     async def drained(self) -> None:
-        """Return when no job waits or is under way, or when the lane has ended."""
+        """Return when no job waits or is under way, or when the lane has ended; no further job is to come."""
         await self._idle.wait()
+        await self._forbidden.rule()
 
     async def _end(self) -> None:
         self.abort()
         await self._pool.wait_closed()
+        self._forbidden.leave_all()
         self._backlog.leave_all()
         try:
             await self._hand_over.release()
@@ -153,7 +161,7 @@ class Lane:
                 await self._hand_over.claim(batch)
                 self._changed.set()
                 continue
-            if not self.waiting and not self._pool:
+            if not self._has_work():
                 self._idle.set()
             await self._wait(wait_until)
 
@@ -177,6 +185,9 @@ class Lane:
             self._pool.start(ready.popleft(), permit)
             if self._hand_over.low:
                 self._changed.set()
+
+    def _has_work(self) -> bool:
+        return self.waiting > 0 or len(self._pool) > 0
 
     def _may_start(self) -> bool:
         return not self._stopping and self._queue_open() and self._pool.may_start()

@@ -45,8 +45,8 @@ class Api(Protocol):
     async def send(self, request: Request, wire: Wire) -> Reply:
         """One request; raises TransportFault."""
 
-    async def probe(self) -> bool:
-        """A harmless look whether the API answers."""
+    async def probe(self) -> str | None:
+        """A harmless look whether the API answers: None when it does, else what was seen."""
 
 
 class LaneListener(Protocol):
@@ -80,7 +80,7 @@ class Policy:
     max_wait: float = 900.0
     """Longest Retry-After that is waited for, in seconds."""
     max_outage: float = 3600.0
-    """Seconds without a success after which the run halts."""
+    """Seconds, while work waits, in which the API takes nothing, after which the run halts; infinite: it waits."""
     in_doubt: InDoubt = "hold"
     log_bodies: bool = False
     """Whether the answer to a job that was not sent stands in its outcome."""

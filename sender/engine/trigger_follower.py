@@ -25,6 +25,7 @@ from sender.jobs.problem import Problem
 from sender.ledger import FinalRecord
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.runtime.long_step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +112,9 @@ class TriggerFollower:
         job = execution.job
         facts = {"id": job.id, "source": job.source, "line": job.line, "attempts": execution.attempts,
                  "started_at": execution.started_at, "written_at": execution.written_at}
-        facts["words"] = b64encode(words_of(job.body)).decode()
+        words = await run_step(len(job.body), words_of, job.body)
+        if words is not None:
+            facts["words"] = b64encode(words).decode()
         if job.meta is not None:
             facts["meta"] = job.meta.decode()
         self._waiting[job.key] = WaitingTrigger(

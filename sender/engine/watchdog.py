@@ -5,49 +5,64 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sender.errors import HaltError
+from sender.runtime.arrivals import STOOD_STILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.attempt_pool import AttemptPool
     from sender.engine.breaker import Breaker
-    from sender.engine.lane_context import LaneContext
-    from sender.jobs.kinds import LaneName
+    from sender.engine.lane_context import Api
+    from sender.engine.outage import Outage
 
 EVERY: Final = 0.25
 """Seconds between looks."""
 
 
 class Watchdog:
-    """Looks at a lane again and again."""
+    """Looks at a lane again and again; `has_work` says whether a job waits or is under way."""
 
     def __init__(
-        self, name: LaneName, context: LaneContext, breaker: Breaker, pool: AttemptPool, on_change: Callable[[], None]
+        self,
+        api: Api,
+        breaker: Breaker,
+        pool: AttemptPool,
+        outage: Outage,
+        *,
+        has_work: Callable[[], bool],
+        on_change: Callable[[], None],
     ) -> None:
-        self._name = name
-        self._context = context
+        self._api = api
         self._breaker = breaker
         self._pool = pool
+        self._outage = outage
+        self._has_work = has_work
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
+            before = self._loop.time()
             await asyncio.sleep(EVERY)
             now = self._loop.time()
+            if now - before > EVERY + STOOD_STILL:  # it was this process that gave no sign, not the API
+                self._breaker.stood_still(now)
+                self._outage.over()
+                continue
+            if not self._has_work():
+                self._outage.over()
             if self._pool.stalled(now):
                 self._on_change()
-            if self._breaker.state == "open" and now >= self._breaker.retry_at:
-                answered = await self._context.api.probe()
-                self._breaker.probed(self._loop.time(), answered=answered)
-                self._on_change()
-            self._give_up(now)
+            if self._breaker.state == "open" and now >= self._breaker.probe_at:
+                await self._probe()
 
-    def _give_up(self, now: float) -> None:
-        """End a run whose API has been away for too long."""
-        outage = 0.0 if self._breaker.open_since is None else now - self._breaker.open_since
-        if outage > self._context.policy.max_outage:
-            error = HaltError(f"the API has answered nothing in the lane {self._name} for {outage:,.0f} s")
-            self._context.listener.halt(error)
+    async def _probe(self) -> None:
+        began = self._loop.time()
+        wrong = await self._api.probe()
+        self._breaker.probed(began, answered=wrong is None)
+        if wrong is None:
+            self._outage.over()
+        elif self._has_work():
+            self._outage.met(self._loop.time(), wrong)
+        self._on_change()

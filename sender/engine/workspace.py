@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from sender.config.settings import DEFAULTS
 from sender.engine.api_reader import ApiReader
@@ -39,7 +40,10 @@ MOST_JOBS: Final = 2000
 """Jobs that wait in a lane's memory, whatever their size."""
 SPARE_CONNECTIONS: Final = 16
 MOST_WARM: Final = 20
-PROBE_TIMEOUT: Final = 5.0
+PROBE_TIMEOUT: Final = 4.0
+"""Seconds; less than the time between probes."""
+
+log = structlog.get_logger()
 
 
 class Workspace:
@@ -63,7 +67,7 @@ class Workspace:
         self._settings = settings
         self._key = key
         self._wall = wall
-        self._kinds = KindGate()
+        self._kinds = KindGate(_tell_closed)
         self.lanes: dict[LaneName, Lane] = {}
         self.triggers: TriggerFollower | None = None
         self.transport = HttpTransport(
@@ -135,14 +139,15 @@ class Workspace:
         """Open connections ahead of the first jobs."""
         await self.transport.warm(min(MOST_WARM, self._settings.concurrency))
 
-    async def probe(self) -> bool:
-        """Whether the API answers at all."""
+    async def probe(self) -> str | None:
+        """See `Api.probe`: one GET, past whatever else waits for the app lane."""
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
-                reply = await self.reader.get(WORKSPACES)
-        except (TransportFault, TimeoutError):
-            return False
-        return reply.status < 500
+            reply = await self.reader.probe(WORKSPACES, PROBE_TIMEOUT)
+        except TransportFault as fault:
+            return fault.message
+        except TimeoutError:
+            return f"a GET had no answer within {PROBE_TIMEOUT:g} s"
+        return None if reply.status < 500 else f"a GET was answered {reply.status}"
 
     def figures(self, name: LaneName) -> LaneFigures:
         """What a lane did."""
@@ -152,8 +157,8 @@ class Workspace:
         return LaneFigures(pacer.requests, rate, pacer.most_in_window, self.lanes[name].http_429)
 
     @property
-    def closed_kinds(self) -> set[str]:
-        """Kinds that the API does not allow."""
+    def closed_kinds(self) -> dict[str, str]:
+        """Kinds that the API does not take, and what it said."""
         return self._kinds.closed
 
     def _demand(self, name: LaneName) -> Demand:
@@ -161,6 +166,10 @@ class Workspace:
         lane = self.lanes.get(name)
         high, normal, low = lane.demand if lane is not None else (0, 0, 0)
         return high, normal + (self.reader.waiting if name == "app" else 0), low
+
+
+def _tell_closed(kind: str, said: str) -> None:
+    log.error("the API takes no jobs of this kind; the others go on", kind=kind, because=said)
 
 
 def _rates_of(settings: Settings) -> dict[LaneName, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sender.errors import InputError, UsageError
@@ -131,6 +132,8 @@ class InputsFeed:
 
 
 def _open(name: str, most_line: int) -> InputFile | StreamInput:
+    if name != STDIN and _is_fifo(name):
+        return StreamInput(name, None, most_line=most_line)
     handle = _open_stdin() if name == STDIN else _open_file(name)
     mode = os.fstat(handle).st_mode
     if stat.S_ISDIR(mode):
@@ -154,6 +157,14 @@ def _open_file(name: str) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _is_fifo(name: str) -> bool:
+    """Whether opening it would wait for a writer, and nobody could stop that."""
+    try:
+        return Path(name).is_fifo() and os.access(name, os.R_OK)
+    except OSError:
+        return False
 
 
 def _open_stdin() -> int:

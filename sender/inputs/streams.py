@@ -24,7 +24,7 @@ from sender.jobs.job import Line
 from sender.jobs.kinds import LANES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sender.inputs import LaneOf
     from sender.jobs.kinds import LaneName
@@ -45,9 +45,12 @@ _HEAD: Final = struct.Struct("<QI")
 
 
 class StreamInput:
-    """One stream, read by a thread of its own so that neither the loop nor the end of the process waits for it."""
+    """One stream, read by a thread of its own so that neither the loop nor the end of the process waits for it.
 
-    def __init__(self, name: str, handle: int, *, most_line: int = MOST_LINE) -> None:
+    Without a `handle` it is opened by that thread, too: a FIFO opens only once somebody writes.
+    """
+
+    def __init__(self, name: str, handle: int | None, *, most_line: int = MOST_LINE) -> None:
         self.name = name
         self._handle = handle
         self._cutter = LineCutter(name, most_line)
@@ -82,7 +85,7 @@ class StreamInput:
     def lines(self) -> Iterator[Line]:
         """All lines, for those who need no lanes and may block."""
         started = False
-        while chunk := os.read(self._handle, CHUNK):
+        while chunk := self._read_chunk():
             if not started and chunk.strip():
                 started = True
                 refuse_array(self.name, chunk)
@@ -101,6 +104,11 @@ class StreamInput:
         self.stop()
         for queue in self._queues.values():
             queue.close()
+
+    def _read_chunk(self) -> bytes:
+        if self._handle is None:
+            self._handle = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
+        return os.read(self._handle, CHUNK)
 
     async def _wait_for_more(self, lane: LaneName) -> None:
         if self._pump is None:
@@ -139,7 +147,7 @@ class StreamInput:
         return bool(self._hungry) and (not self._fed_at or ("send" not in self._fed_at and "send" in self._hungry))
 
     async def _next_chunk(self) -> bytes:
-        chunk = await _read_in_thread(self._handle, self.name)
+        chunk = await _read_in_thread(self._read_chunk, self.name)
         if not self._started and chunk.strip():
             self._started = True
             refuse_array(self.name, chunk)
@@ -284,7 +292,7 @@ def _too_long(source: str, number: int) -> Line:
     return Line(source, number, b"", Problem("line_too_long", None, "the line was too long; it was not read"))
 
 
-async def _read_in_thread(handle: int, name: str) -> bytes:
+async def _read_in_thread(read: Callable[[], bytes], name: str) -> bytes:
     """One blocking read in a daemon thread: a silent terminal must not hold the process at its end."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
@@ -300,7 +308,7 @@ async def _read_in_thread(handle: int, name: str) -> bytes:
     def work() -> None:
         data, failure = b"", None
         try:
-            data = os.read(handle, CHUNK)
+            data = read()
         except OSError as error:
             failure = error
         try:

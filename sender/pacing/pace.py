@@ -73,6 +73,9 @@ class Pace(Protocol):
     async def acquire(self) -> Permit:
         """Wait for the next request's instant and take it; a cancelled wait has taken nothing."""
 
+    async def acquire_urgent(self) -> Permit:
+        """The same past those who wait, and past `paused_until`: it waits for the limit and for `resume` alone."""
+
 
 class PacerFactory(Protocol):
     """Makes one pacer for each lane of a workspace: `LocalPacers`, or the `SharedState` of replicas."""

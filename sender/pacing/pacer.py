@@ -91,18 +91,20 @@ class Pacer(WriteCounter):
         self.paused_until = max(self.paused_until, instant)
 
     def next_at(self, now: float) -> float:
+        free_at = self._free_at(now)
+        return free_at if self.paused else max(free_at, self._next_slot, self.paused_until)
+
+    def _free_at(self, now: float) -> float:
+        """When the window has a place, whoever takes it."""
         span = self.window + MARGIN + self._spread
         while self._written and self._written[0] + span <= now:
             self._written.popleft()
         if self.paused:
             return now + LOOK_AGAIN
-        earliest = max(self._next_slot, self.paused_until)
         over = self._unwritten + len(self._written) - self._limit
         if over < 0:
-            return earliest
-        if over >= len(self._written):
-            return math.inf
-        return max(earliest, self._written[over] + span)
+            return -math.inf
+        return math.inf if over >= len(self._written) else self._written[over] + span
 
     async def acquire(self) -> Permit:
         now = self._loop.time()
@@ -116,6 +118,12 @@ class Pacer(WriteCounter):
                 return self._take(now)
         finally:
             self._asking -= 1
+
+    async def acquire_urgent(self) -> Permit:
+        while (at := self._free_at(now := self._loop.time())) > now:  # noqa: ASYNC110 - it waits for an instant
+            await asyncio.sleep(min(at - now, LOOK_AGAIN))
+        self._unwritten += 1
+        return Permit(self._end_permit)
 
     def _take(self, now: float) -> Permit:
         step = self._step

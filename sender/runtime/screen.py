@@ -7,16 +7,19 @@ of them lie behind the cursor then, and are erased with it.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import Final, TextIO
 
 ERASE: Final = "\r\x1b[J"
 """Erases from the beginning of the cursor's row to the end of the screen."""
 USUAL_WIDTH: Final = 80
+PIECE: Final = 1000
+"""Characters: in UTF-8 no more than a pipe takes at once whenever it takes anything."""
 
 
 class Screen:
-    """Writes to stderr, or to another stream; a stream that breaks falls silent and never stops a run."""
+    """Writes to stderr, or to another stream; one that breaks or takes no more falls silent, and never holds a run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
@@ -60,10 +63,23 @@ class Screen:
 
     def _put(self, text: str) -> None:
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            for start in range(0, len(text), PIECE):
+                if not self._takes_more():
+                    return
+                self._stream.write(text[start : start + PIECE])
+                self._stream.flush()
         except (OSError, ValueError):
             return
+
+    def _takes_more(self) -> bool:
+        """Whether a piece can be written without waiting for whoever reads; else it is lost, and the run goes on."""
+        try:
+            handle = self._stream.fileno()
+        except (AttributeError, OSError, ValueError):  # no file behind it
+            return True
+        poll = select.poll()
+        poll.register(handle, select.POLLOUT)
+        return bool(poll.poll(0))
 
 
 SCREEN: Final = Screen()

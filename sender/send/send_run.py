@@ -10,7 +10,7 @@ import sys
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 import structlog
@@ -22,6 +22,7 @@ from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
+from sender.runtime.screen import SCREEN
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
@@ -52,12 +53,26 @@ OTHERS_WAIT: Final = 60.0
 log = structlog.get_logger()
 
 
-async def send_jobs(plan: SendPlan) -> int:
-    """Do it all; returns the exit status, raises UsageError before anything is sent."""
-    if plan.settings.dry_run:
-        from sender.send.dry_run import rehearse
+class RunEnd(NamedTuple):
+    """What a run has to say at its end."""
 
-        return rehearse(plan)
+    status: int
+    """Exit status."""
+    summary: str
+    reasons: tuple[str, ...]
+    """Why it did not come to its end."""
+
+    def tell(self) -> int:
+        """Print it, and return the exit status."""
+        sys.stdout.write(f"{self.summary}\n")
+        sys.stdout.flush()
+        for reason in self.reasons:
+            SCREEN.write(f"sender: {reason}\n")
+        return self.status
+
+
+async def send_jobs(plan: SendPlan) -> RunEnd:
+    """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
     async with aclosing(open_inputs(plan.inputs)) as inputs:
         with StopSignals(stop):
@@ -83,8 +98,8 @@ class SendRun(Listener):
         self._session: Session | None = None
         self._tally = Tally(self._books, plan.settings.limit or None)
 
-    async def execute(self) -> int:
-        """From the preflight to the exit status."""
+    async def execute(self) -> RunEnd:
+        """From the preflight to what there is to say."""
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
             self._session = session
@@ -150,6 +165,8 @@ class SendRun(Listener):
         """What breaks an input ends the reading; what was read goes on."""
         try:
             await intake.run()
+            if self._tally.full:  # a stream that stays open would never end for the other lanes
+                self._inputs.stop()
         except InputError as error:
             self._late = self._late or error
         except UsageError as error:
@@ -210,10 +227,11 @@ class SendRun(Listener):
             in_hand=session.in_hand, stopping=self._stop.asked,
         )
 
-    def _finish(self, session: Session) -> int:
+    def _finish(self, session: Session) -> RunEnd:
         books, recorder = self._books, session.recorder
-        books.read += self._inputs.unread
-        books.not_started += self._inputs.unread
+        unread = 0 if self._tally.full else self._inputs.unread
+        books.read += unread
+        books.not_started += unread
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
         books.not_started += self._elsewhere() + recorder.dropped + unclaimed
         if books.balance > 0:
@@ -232,17 +250,15 @@ class SendRun(Listener):
         if stopped:
             books.count_unread(self._line_count.total)
         status = exit_status(books, halted=stopped, errors_late=self._late is not None)
-        self._print(status)
-        for kind in sorted(closed):
-            sys.stderr.write(f"sender: the API refuses jobs of kind {kind}; they were not started\n")
+        reasons = [f"the API takes no jobs of kind {kind}: {said}. Those that are left were not sent; the same command "
+                   "takes them up" for kind, said in sorted(closed.items())]
         if session.halted is not None or self._late is not None:
-            sys.stderr.write(f"sender: {session.halted or self._late}\n")
-        return status
+            reasons.append(str(session.halted or self._late))
+        return RunEnd(status, self._summary(status), tuple(reasons))
 
-    def _print(self, status: int) -> None:
+    def _summary(self, status: int) -> str:
         summary = self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
         as_json = self._settings.json
-        text = orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)
-        sys.stdout.write(text + "\n")
+        return orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)

@@ -71,11 +71,16 @@ class SharedLane:
             clock.learn(sent, loop.time(), float(now) / 1e6)
         self._epoch = epoch
 
-    async def reserve(self, wants: Demand, widened: float, share: float, lead: float, owed: float) -> Grant | None:
-        """Ask for slots; in seconds and a part of the limit. None: the lane has to be declared. Away: no answer."""
+    async def reserve(
+        self, wants: Demand, widened: float, share: float, lead: float, owed: float, *, urgent: bool = False
+    ) -> Grant | None:
+        """Ask for slots; in seconds and a part of the limit. None: the lane has to be declared. Away: no answer.
+
+        An `urgent` call is given the next slot of the line, whatever the API asked the lane to wait.
+        """
         answer = await self._connection.call(
             "reserve", self._owner(), self.name, *wants, int(widened * 1e6), share, int(lead * 1e6), int(owed * 1e6),
-            patient=False,
+            int(urgent), patient=False,
         )
         if len(answer) == 2:
             self._epoch = ""

@@ -145,12 +145,23 @@ class SharedPacer(WriteCounter):
             finally:
                 self._acquiring = False
 
+    async def acquire_urgent(self) -> Permit:
+        """See `Pace.acquire_urgent`: a slot of its own, where there is a pause."""
+        if self.paused_until <= self._loop.time():
+            return await self.acquire()
+        slot = await self._reservation.reserve_urgent()
+        await asyncio.sleep(max(0.0, slot - self._loop.time()))
+        return self._use(slot)
+
     async def aclose(self) -> None:
         """Reserve nothing more."""
         await self._reservation.aclose()
 
     def _take(self) -> Permit:
-        used = UsedSlot(self._reservation.take())
+        return self._use(self._reservation.take())
+
+    def _use(self, slot: float) -> Permit:
+        used = UsedSlot(slot)
         self._compensate_later(used)
         return Permit(partial(self._end_permit, used))
 

@@ -62,6 +62,20 @@ class SlotReservation:
             self.nudge()
         return slot
 
+    async def reserve_urgent(self) -> float:
+        """A slot as loop time that the server gives in spite of a pause; waits until it does."""
+        slots = self._slots
+        while True:
+            sent = self._loop.time()
+            with suppress(Away, StateLost):
+                grant = None
+                if self._lane.declared or await self._declare():
+                    lead = slots.trip + 0.001
+                    grant = await self._lane.reserve((0, 0, 0), slots.widened, slots.share, lead, 0.0, urgent=True)
+                if grant is not None and grant.granted and slots.clock.learn(sent, self._loop.time(), grant.now / 1e6):
+                    return slots.clock.to_loop(grant.first / 1e6)
+            await asyncio.sleep(AWAY_AGAIN)
+
     def compensate(self, seconds: float) -> None:
         """Have the line moved on for a write that came so much later than its slot."""
         self._slots.owe(seconds)

@@ -7,10 +7,12 @@ cancellation. The instants are those of the running loop's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+WITHHELD: Final = "withheld"
 
 Reach = Literal["unwritten", "written"]
 """How far a failed request got: `unwritten` = surely no byte of it left, `written` = some may have."""
@@ -45,7 +47,7 @@ class TransportFault(Exception):  # noqa: N818 - it is a value that travels as a
         super().__init__(message)
         self.code = code
         """connect_failed, tls_failed, dns_failed, pool_timeout, timeout, connection_reset, answer_cut,
-        answer_unreadable, answer_too_large."""
+        answer_unreadable, answer_too_large; `WITHHELD` when `Wire.may_write` said no."""
         self.reach = reach
         self.message = message
 
@@ -55,6 +57,8 @@ class Wire:
     """Told by the transport, read by the pacer: whether and when this request was written."""
 
     on_written: Callable[[], None] | None = None
+    may_write: Callable[[], bool] | None = None
+    """Asked on the open connection, right before the first byte; False: nothing is written, the fault is `WITHHELD`."""
     written_at: float | None = None
 
 

@@ -1,9 +1,15 @@
-"""Deadlines of one length for any number of tasks, kept by one timer: who began first is the first to be late."""
+"""Deadlines of one length for any number of tasks, kept by one timer: who began first is the first to be late.
+
+An answer that arrived before its deadline is read, however late the timer comes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
+
+from sender.runtime.arrivals import after_arrivals
 
 Task = asyncio.Task[Any]
 
@@ -34,11 +40,15 @@ class Deadlines:
 
     def close(self) -> None:
         """Keep no more deadlines."""
+        self._ends.clear()
         if self._timer is not None:
             self._timer.cancel()
 
     def _look(self) -> None:
-        now = self._loop.time()
+        after_arrivals(self._loop, partial(self._strike, self._loop.time()))
+
+    def _strike(self, now: float) -> None:
+        """Cancel those whose time was over then, and have the timer wait for the next."""
         while self._ends:
             task, end = next(iter(self._ends.items()))
             if end > now:

@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from sender.transport import Reply, Request, TransportFault, Wire
+from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from sender.transport.deadlines import Deadlines
 from sender.transport.request_heads import RequestHeads
 
@@ -101,6 +101,9 @@ class HttpTransport:
     async def _exchange(self, request: Request, wire: Wire) -> Reply:
         head = self._heads.of(request)
         connection = await self._connect()
+        if wire.may_write is not None and not wire.may_write():
+            connection.release()
+            raise _fault(WITHHELD, wire, "the request was held back before its first byte")
         writing: asyncio.Task[None] | None = None
         try:
             protocol, socket = _ends_of(connection)

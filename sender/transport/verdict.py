@@ -118,8 +118,7 @@ def _judge_refusal(kind: Kind, reply: Reply, rules: Rules, wall: float) -> Verdi
     if status == 401 or 300 <= status < 400 or (status in (404, 405) and _is_page(reply)):
         return Verdict("halt_run", "api_error", _why_halt(reply), http_status=status, error=error)
     if status == 403 and not _about_content(error):
-        message = f"the API refuses jobs of kind {kind.name}: {_said(reply, error)}"
-        return Verdict("kind_refused", "kind_refused", message, http_status=status, error=error)
+        return Verdict("kind_refused", "api_error", _said(reply, error), http_status=status, error=error)
     if status in rules.safe or (status == 503 and (wait is not None or error.structured)):
         return Verdict("retry", "server_error", _said(reply, error), http_status=status, retry_after=wait, error=error)
     if status in rules.ambiguous or status >= 500:

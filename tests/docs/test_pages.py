@@ -90,10 +90,10 @@ def test_the_glossary_is_short_and_sorted() -> None:
 
 def test_every_rule_of_the_checks_has_its_source() -> None:
     named = {code for row in rows(DOCS / "api.md", "Rules of the checks") for code in re.findall(r"`(\w+)`", row[0])}
-    of_the_line = ROOT / "sender" / "validation" / "parser.py"
+    room = ROOT / "sender" / "validation"
     told = {
         node.args[0].value
-        for path in {*of_the_line.parent.glob("*.py")} - {of_the_line}
+        for path in {*room.glob("*.py")} - {room / "parser.py", room / "envelope.py"}  # these tell of the line
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("problem", "warn")
         and isinstance(node.args[0], ast.Constant)

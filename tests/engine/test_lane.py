@@ -5,142 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.engine.backoff import Backoff
-from sender.engine.job_queue import JobQueue
-from sender.engine.lane import Lane
-from sender.engine.lane_context import LaneContext, Policy
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.pacing.guard import Guard
-from sender.pacing.pacer import Pacer
-from sender.transport import Reply, Request, TransportFault, Wire
-from tests.support.memory_ledger import MemoryLedger
+from sender.transport import Reply, TransportFault
+from tests.engine.world import OK, World, body_of, give, make_lane, run, work_off
 from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sender.errors import HaltError
-    from sender.outcomes.recorder import FinishedJob
+    from sender.engine.lane import Lane
     from tests.support.virtual_time import VirtualLoop
 
-OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
-
-
-@dataclass
-class World:
-    """A scripted API and what came of it."""
-
-    script: Any
-    """(number of the request, seconds since the start) -> (service time, answer or fault)"""
-    answers: Callable[[float], bool] = lambda now: True
-    written: list[float] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    ended: list[FinishedJob] = field(default_factory=list)
-    halts: list[HaltError] = field(default_factory=list)
-    ledger: MemoryLedger = field(default_factory=MemoryLedger)
-    key_version: int = 1
-    has_room: bool = True
-    left: int = 0
-    lane: Lane | None = None
-    probes: int = 0
-
-    async def send(self, request: Request, wire: Wire | None = None) -> Reply:
-        loop = asyncio.get_running_loop()
-        number = len(self.bodies)
-        key = (request.body or b"").decode()
-        assert (await self.ledger.find([key]))[key].state == "handed_over", "not a byte before the ledger knows"
-        self.bodies.append(request.body or b"")
-        service, answer = self.script(number, loop.time() - 1000)
-        if isinstance(answer, TransportFault) and answer.reach == "unwritten":
-            await asyncio.sleep(service)
-            raise answer
-        assert wire is not None
-        wire.written_at = loop.time()
-        if wire.on_written:
-            wire.on_written()
-        self.written.append(loop.time())
-        await asyncio.sleep(service)
-        if isinstance(answer, TransportFault):
-            raise answer
-        return Reply(answer.status, answer.content_type, answer.body, answer.retry_after, wire.written_at, loop.time())
-
-    def record(self, ended: FinishedJob) -> None:
-        self.ended.append(ended)
-        if ended.entry is not None:
-            asyncio.get_running_loop().create_task(self.ledger.finish([ended.entry]))
-
-    async def probe(self) -> bool:
-        self.probes += 1
-        return self.answers(asyncio.get_running_loop().time() - 1000)
-
-    async def job_ended(self, execution: Any, outcome: Any, *, resendable: bool) -> None: ...
-
-    def job_refused(self, execution: Any, record: Any) -> None: ...
-
-    def job_left(self, execution: Any) -> None:
-        self.left += 1
-
-    def halt(self, error: HaltError) -> None:
-        self.halts.append(error)
-        if self.lane is not None:
-            self.lane.stop()
-
-    def reload_key(self) -> bool:
-        return False
-
-    def statuses(self) -> Counter[str]:
-        return Counter(ended.outcome.status for ended in self.ended)
-
-
-def make_lane(world: World, rate: float = 100, wall: Callable[[], float] | None = None, **policy: Any) -> Lane:
-    guard = Guard()
-    context = LaneContext(
-        world, world.ledger, Policy(backoff=Backoff(random=random.Random(5)), **policy), world,
-        wall=wall or (lambda: 1_800_000_000 + asyncio.get_running_loop().time()),
-    )
-    world.lane = Lane("send", context, Pacer(rate, guard=guard), JobQueue(10**6, 10**9), guard=guard)
-    return world.lane
-
-
-async def work_off(lane: Lane) -> None:
-    """Run the lane until nothing waits, and stop it."""
-    running = asyncio.create_task(lane.run())
-    await lane.drained()
-    lane.stop()
-    await running
-
-
-def give(lane: Lane, count: int, **more: Any) -> None:
-    for number in range(count):
-        key = f'"{number}"'
-        lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number, **more))
-
-
-def run(world: World, count: int, *, rate: float = 100, before: Any = None, **policy: Any) -> int:
-    async def body(loop: VirtualLoop) -> None:
-        lane = make_lane(world, rate, **policy)
-        give(lane, count)
-        if before is not None:
-            before(loop, lane)
-        await work_off(lane)
-        await asyncio.sleep(0)
-
-    run_virtual(body)
-    return world.left
-
-
-@pytest.fixture(autouse=True)
-def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies here are bare strings that name their job; there is nothing in them to keep."""
-    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
 
 
 @pytest.mark.parametrize("service", [0.02, 0.3])
@@ -169,7 +49,7 @@ def test_no_burst_after_idle() -> None:
         running = asyncio.create_task(lane.run())
         await asyncio.sleep(20)
         for number in range(1000, 1300):
-            key = f'"{number}"'
+            key = body_of(number).decode()
             lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
         await lane.drained()
         lane.stop()
@@ -184,7 +64,7 @@ def test_no_burst_after_idle() -> None:
 def test_jobs_start_in_order() -> None:
     world = World(lambda number, now: (0.05, OK))
     run(world, 300)
-    assert world.bodies == [f'"{number}"'.encode() for number in range(300)]
+    assert world.bodies == [body_of(number) for number in range(300)]
 
 
 def test_safe_failures_are_tried_again_and_given_up_at_last() -> None:
@@ -193,7 +73,7 @@ def test_safe_failures_are_tried_again_and_given_up_at_last() -> None:
     run(world, 30)
     assert world.statuses()["sent"] == 30
     # One job that always fails among others that do not.
-    bad = World(lambda number, now: (0.01, refused if bad.bodies[number] == b'"3"' else OK))
+    bad = World(lambda number, now: (0.01, refused if bad.bodies[number] == body_of(3) else OK))
     run(bad, 20, max_attempts=4)
     failed = [ended.outcome for ended in bad.ended if ended.outcome.status == "failed"]
     assert [(outcome.id, outcome.attempts) for outcome in failed] == [("3", 4)]
@@ -314,6 +194,6 @@ def test_never_two_outcomes_and_the_books_balance(seed: int, count: int, stop_at
     assert most_in_any(1.0, world.written) <= 100
     accepted = Counter(world.bodies)
     for ended in world.ended:
-        assert ended.outcome.attempts == accepted[f'"{ended.outcome.id}"'.encode()]
+        assert ended.outcome.attempts == accepted[body_of(ended.outcome.id)]
     states = Counter(row.state for row in world.ledger._rows.values())
     assert states["handed_over"] == 0, "what was not written was released"

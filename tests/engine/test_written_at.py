@@ -16,7 +16,7 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.ledger import Doubt
 from sender.transport import TransportFault
-from tests.engine.test_lane import OK, World, give, make_lane, run, work_off
+from tests.engine.world import OK, World, body_of, give, make_lane, run, work_off
 from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ REFUSED = TransportFault("connect_failed", "unwritten", "m")
 LATE = TransportFault("timeout", "written", "m")
 
 
-@pytest.fixture(autouse=True)
-def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
 
 
 def stamps(world: World) -> list[float | None]:
@@ -57,7 +54,7 @@ def test_of_several_attempts_the_last_one_that_was_written_counts() -> None:
 
 
 def test_what_was_never_written_has_no_instant() -> None:
-    world = World(lambda number, now: (0.1, REFUSED if world.bodies[number] == b'"3"' else OK))
+    world = World(lambda number, now: (0.1, REFUSED if world.bodies[number] == body_of(3) else OK))
     run(world, 9, max_attempts=2)
     (failed,) = [ended.outcome for ended in world.ended if ended.outcome.status == "failed"]
     assert failed.written_at is None

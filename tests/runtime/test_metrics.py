@@ -22,7 +22,7 @@ from sender.runtime.metrics.events import LATENCY
 from sender.runtime.metrics.labels import HTTP_STATUSES
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.transport import Reply, TransportFault
-from tests.engine.test_lane import OK, World, run
+from tests.engine.world import OK, World, run
 from tests.support.lanes import lane
 from tests.support.memory_ledger import MemoryLedger
 
@@ -192,9 +192,8 @@ async def test_a_commit_is_timed_also_when_it_fails() -> None:
     assert one(samples, "sender_ledger_commit_seconds_count", operation="release") == 0
 
 
-def test_a_lane_at_work_is_seen_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_at_work_is_seen_as_it_was() -> None:
     """The whole engine against a scripted API: the scrape and the API agree on every request."""
-    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
     metrics = ReplicaMetrics()
 
     def script(number: int, _: float) -> tuple[float, Reply | TransportFault]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import socketserver
 import ssl
 import struct
+import threading
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,8 @@ import pytest
 import trustme
 
 from sender.errors import UsageError
-from sender.transport import Request, TransportFault, Wire
+from sender.runtime.loop import _loop_factory
+from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from sender.transport.base_url import check_base_url
 from sender.transport.http_transport import HttpTransport
 
@@ -347,6 +351,70 @@ async def test_cancelled_before_and_after_the_write() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert wire.written_at is not None
+
+
+async def test_a_request_that_may_not_be_written_any_more() -> None:
+    """It is asked on the open connection, which stays good for the next."""
+    requests: list[bytes] = []
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            requests.append((await read_request(reader))[1])
+            writer.write(OK)
+
+    async with serving(handler) as client:
+        wire = Wire(may_write=lambda: False)
+        with pytest.raises(TransportFault) as caught:
+            await client.send(POST, wire)
+        assert (caught.value.code, caught.value.reach, wire.written_at) == (WITHHELD, "unwritten", None)
+        assert (await client.send(POST, Wire(may_write=lambda: True))).status == 200
+    assert (requests, connections) == ([POST.body], 1)
+
+
+class Answering(socketserver.BaseRequestHandler):
+    """Answers from a thread of its own, whatever the loop of the client does."""
+
+    def handle(self) -> None:
+        while self.request.recv(65536):
+            self.request.sendall(OK.replace(b"Length: 2\r\n\r\n{}", b"Length: 9000\r\n\r\n" + b" " * 9000))
+
+
+class AnsweringServer(socketserver.ThreadingTCPServer):
+    request_queue_size = 100
+    daemon_threads = True
+
+
+@pytest.mark.parametrize("loops", ["asyncio", "uvloop"])
+def test_answers_that_came_while_the_process_stood_still(loops: str) -> None:
+    """They lay in the sockets of a stopped process for longer than the timeout, and 41 jobs ended in doubt."""
+
+    async def body(port: int) -> list[int]:
+        client = HttpTransport(f"http://127.0.0.1:{port}", lambda: "key", timeout=1.0)
+        sending: list[asyncio.Task[Reply]] = []
+        try:
+            assert await client.warm(41) == 41
+            wires = [Wire() for _ in range(41)]
+            sending += [asyncio.create_task(client.send(POST, wire)) for wire in wires]
+            while not all(wire.written_at for wire in wires):
+                await asyncio.sleep(0)
+            time.sleep(1.5)  # the process stands still
+            return [(await one).status for one in sending]
+        finally:
+            await asyncio.gather(*sending, return_exceptions=True)
+            await client.aclose()
+
+    if loops == "uvloop":
+        pytest.importorskip("uvloop")
+    with AnsweringServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory() if loops == "uvloop" else None) as runner:
+                assert runner.run(body(server.server_address[1])) == [200] * 41
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.parametrize(

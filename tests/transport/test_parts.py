@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,44 @@ def test_who_is_cancelled_as_well_stays_cancelled() -> None:
         loop.call_at(loop.time() + 5.0, task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
+        deadlines.close()
+
+    run_virtual(body)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3, 3600.0])
+def test_what_has_arrived_is_read_before_a_deadline_strikes(late: float) -> None:
+    """A process that was stopped for longer than the timeout found its timers due, and 41 answers unread."""
+
+    async def body(loop: VirtualLoop) -> None:
+        deadlines = Deadlines(5.0)
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        with here, there:
+
+            async def read() -> str:
+                task = asyncio.current_task()
+                assert task is not None
+                deadlines.begin(task)
+                try:
+                    for _ in range(3):  # head, body and whatever else takes a turn each
+                        await loop.sock_recv(here, 2)
+                except asyncio.CancelledError:
+                    assert deadlines.end(task)
+                    return "late"
+                deadlines.end(task)
+                return "read"
+
+            def stand_still() -> None:
+                there.send(b"answer")
+                loop.stall(0.1 + late)
+
+            reading = asyncio.create_task(read())
+            idle = asyncio.create_task(hang(deadlines, 10**6))
+            loop.call_later(4.9, stand_still)
+            assert await reading == "read"
+            assert await idle == "late"
+            assert loop.time() == pytest.approx(1005.0 + late)
         deadlines.close()
 
     run_virtual(body)

@@ -1,5 +1,5 @@
 -- ARGV: run, lane, jobs wanted of high, normal, low, microseconds by which the window is widened, share of the limit,
--- lead (how soon a slot can be reached), owed (by how much writes came late).
+-- lead (how soon a slot can be reached), owed (by how much writes came late), urgent (1: one slot in spite of a pause).
 -- Returns now, slots granted, the first, the step between them, when to ask again, paused until, held, limit, window.
 --
 -- Slots follow each other on one line; `limit` of them take the widened window. A replica gets a run of them, as long
@@ -38,7 +38,8 @@ local replicas = redis.call('ZCARD', active)
 local batch = math.max(1, math.min(500, math.floor(FILL / (replicas * step))))
 
 last = last + tonumber(ARGV[10])
-local first = math.max(last + step, floor, field('paused'), now + tonumber(ARGV[9]))
+local urgent = ARGV[11] == '1'
+local first = math.max(last + step, floor, urgent and 0 or field('paused'), now + tonumber(ARGV[9]))
 local granted, again = 0, now + 500000
 
 local function pressed(class)
@@ -65,7 +66,9 @@ local function grant(class, want)
   granted = granted + n
 end
 
-if batch == 1 and replicas > 1 and h.winner == run and first > now + BEHIND then
+if urgent then
+  granted = h.held == '1' and 0 or 1
+elseif batch == 1 and replicas > 1 and h.winner == run and first > now + BEHIND then
   again = first - BEHIND
 elseif h.held ~= '1' then
   for class = 1, 3 do grant(class, tonumber(ARGV[3 + class])) end

@@ -36,14 +36,14 @@ class ReconcileLoop:
         while not self._session.ended:
             await asyncio.sleep(EVERY)
             await self._memory.find_loss()
-            await self._doubts.carry()
+            await self._doubts.adopt_orphans()
             await self._follow_others()
             if self._reads_lists:
                 await self._resolve()
 
     async def _resolve(self) -> None:
         async with self._lease.held() as mine:
-            for execution in await self._doubts.settle_ripe() if mine else ():
+            for execution in await self._doubts.resolve_ripe() if mine else ():
                 self._send_again(execution)
 
     async def _follow_others(self) -> None:

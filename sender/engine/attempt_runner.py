@@ -62,7 +62,7 @@ class AttemptRunner:
         """Try once, and see to what follows."""
         attempt.begun = True
         execution = attempt.execution
-        self._count(execution)
+        execution.begin(self._context.wall(), self._context.clock.steps)
         key_version = self._context.api.key_version
         wire = Wire(on_written=attempt.permit.written)
         if execution.job.expires_at is not None:
@@ -80,12 +80,6 @@ class AttemptRunner:
             await self._withheld(execution)
         else:
             await self._judge(attempt, answer, key_version)
-
-    def _count(self, execution: JobExecution) -> None:
-        execution.attempts += 1
-        execution.tried_at = self._context.wall()
-        if execution.started_at is None:
-            execution.started_at = execution.tried_at
 
     async def _exchange(self, execution: JobExecution, wire: Wire) -> Reply | TransportFault:
         job = execution.job
@@ -138,6 +132,8 @@ class AttemptRunner:
             under_way.interruptible = False
         decision = decide(attempt, self._context.policy, self._context.wall())
         execution.tries, execution.refusals = decision.tries, decision.refusals
+        if verdict.doubtful:
+            execution.doubt()
         if decision.outcome is None:
             await self._again(execution, verdict, decision.delay, key_version)
         elif self._may_be_about_kind(decision.outcome, verdict):
@@ -149,6 +145,8 @@ class AttemptRunner:
 
     def _observe(self, execution: JobExecution, answer: Reply | TransportFault, latency: float | None) -> None:
         status = answer.status if isinstance(answer, Reply) else answer.code
+        if isinstance(answer, Reply):
+            self._context.clock.observe(answer.date)
         self._context.observer.observe_attempt(self._name, execution.job.kind.name, status, latency)
         execution.span.attempt(status, latency)
 
@@ -170,7 +168,6 @@ class AttemptRunner:
 
     async def _again(self, execution: JobExecution, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
-        execution.unsettled = execution.unsettled or verdict.what == "ambiguous"
         await self._context.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._context.listener.halt(HaltError(verdict.message))

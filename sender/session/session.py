@@ -100,6 +100,7 @@ class Session:
 
     def submit(self, execution: JobExecution) -> None:
         """Take on an admitted job."""
+        execution.doubted = execution.doubted or self.doubts.was_in_doubt(execution.job.key)
         self.workspace.lanes[execution.job.kind.lane].accept_execution(execution)
 
     async def drain(self) -> None:
@@ -111,7 +112,7 @@ class Session:
     async def settle(self) -> None:
         """Resolve what is in doubt, and send again what surely was not accepted, until nothing changes or `stop`."""
         while not self.ended:
-            again = await unless(self._ended, self.doubts.settle())
+            again = await unless(self._ended, self.doubts.resolve())
             for execution in again or ():
                 self.submit(execution)
             await self.drain()

@@ -142,7 +142,9 @@ def test_it_becomes_ready_sends_tells_follows_its_config_and_drains(pod: Pod, se
     assert sorted(line["id"] for line in lines if line["status"] == "sent") == sorted(
         f"job-{number}" for number in range(JOBS)
     )
-    assert all(json.loads(line) for line in pod.told().splitlines()), "its log is JSON, line by line"
+    logged = [json.loads(line) for line in pod.told().splitlines()]
+    assert logged, "its log is JSON, line by line"
+    assert all("event" in line for line in logged)
     for text in (pod.told(), (pod.folder / "out").read_text()):
         assert PASSWORD not in text
         assert "sandbox-key" not in text

@@ -349,6 +349,7 @@ def test_a_bom_does_not_change_the_lane() -> None:
 def test_golden_identities() -> None:
     """These never change between versions: a ledger would forget its jobs."""
     golden = json.loads(Path(__file__).with_name("golden_identities.json").read_text())
+    assert len(golden) == 5
     for entry in golden:
         found = job(entry["line"].encode())
         assert (found.key, found.content) == (entry["key"], entry["content"]), entry["line"]

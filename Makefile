@@ -35,6 +35,7 @@ unit: $(READY)  ## Run the tests that need neither a broker nor a browser, and n
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile -m "not server and not slow"
 
 mutants: $(READY)  ## Change the lines of pacer, verdict, decision, matching and ledger, and list those no test holds
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
 	@$(BIN)/python -m tests.campaigns.mutants
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
@@ -55,6 +56,7 @@ $(RIVALS): requirements.lock benchmarks/rivals.lock
 bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchmarks/RESULTS.md
 	$(BENCH)/bin/python benchmarks/throughput.py --save
 	$(BENCH)/bin/python benchmarks/validation.py --save
+	$(BENCH)/bin/python benchmarks/hostile.py --save
 	$(BENCH)/bin/python benchmarks/proof.py --save
 	$(BENCH)/bin/python benchmarks/shared_limit.py --save
 	$(BENCH)/bin/python benchmarks/pacing.py --save

@@ -115,7 +115,7 @@ def own_check() -> Check:
     kind = KINDS["email"]
 
     def checked(body: bytes) -> None:
-        problems, _ = check(kind, orjson.loads(body), len(body), NOW)
+        problems, _ = check(kind, orjson.loads(body), body, NOW)
         if problems:
             raise RefusedError
 

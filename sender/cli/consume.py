@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Consume, and return the exit status."""
     plan = make_plan(args)
-    from sender.consume.consumer import consume
+    from sender.consume.consume_run import consume
     from sender.runtime.logs import set_up
     from sender.runtime.loop import run as run_loop
 
@@ -73,9 +73,8 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
     for url in urls:
         parse(url)
     return ConsumePlan(
-        settings, urls, _homes(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}", state,
-        settings.dead_letter or url_in(settings.dead_letter_file), config,
-        read_settings,
+        settings, urls, _workspaces(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}",
+        state, settings.dead_letter or url_in(settings.dead_letter_file), config, read_settings,
     )
 
 
@@ -89,14 +88,14 @@ def _urls(given: list[str], settings: Settings) -> tuple[str, ...]:
     return urls
 
 
-def _homes(settings: Settings, config: str, *, shared: bool) -> tuple[WorkspaceConfig, ...]:
+def _workspaces(settings: Settings, config: str, *, shared: bool) -> tuple[WorkspaceConfig, ...]:
     """The workspace of jobs that name none, and those of the settings file."""
     ledger = None if shared else Path(settings.ledger)
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
-    homes = [WorkspaceConfig(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
+    workspaces = [WorkspaceConfig(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
     for one in workspaces_of(config):
         url = one.base_url or (REGIONS[one.region] if one.region else base_url)
         path = None if ledger is None else ledger.with_name(f"{ledger.name}.{one.name}")
         key = ApiKey.load(one.api_key_file)
-        homes.append(WorkspaceConfig(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
-    return tuple(homes)
+        workspaces.append(WorkspaceConfig(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
+    return tuple(workspaces)

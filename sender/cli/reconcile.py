@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the input that was sent; outcomes and ledger lie beside it",
     )
     parser.add_argument(
-        "--settle", metavar=("sent|failed", "ID"), nargs="+",
-        help="close these jobs by hand, as you found them; needs neither key nor API",
+        "--settle", metavar=("sent|failed", "ID[=DELIVERY_ID]"), nargs="+",
+        help="close these jobs by hand, as you found them, best with the delivery (or trigger) that you found; "
+        "needs neither key nor API",
     )
     add_settings(parser, SETTINGS)
 
@@ -47,16 +48,17 @@ def run(args: argparse.Namespace) -> int:
     outcomes, ledger = _paths(args.inputs, settings.outcomes, settings.ledger)
     state = state_of(settings)
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
-    from sender.reconcile.reconcile_run import reconcile, settle_by_hand
+    from sender.reconcile.by_hand import settle_by_hand
+    from sender.reconcile.reconcile_run import reconcile
     from sender.runtime.logs import set_up
     from sender.runtime.loop import run as run_loop
 
     set_up(settings.log_format, settings.log_level)
     if args.settle is not None:
-        status, *ids = args.settle
-        if status not in ("sent", "failed") or not ids:
+        status, *names = args.settle
+        if status not in ("sent", "failed") or not names:
             raise UsageError("--settle takes sent or failed, and then the ids of the jobs")
-        return run_loop(settle_by_hand(SessionPlan(settings, base_url, outcomes, ledger, None, state), status, ids))
+        return run_loop(settle_by_hand(SessionPlan(settings, base_url, outcomes, ledger, None, state), status, names))
     key = ApiKey.load(settings.api_key_file)
     return run_loop(reconcile(SessionPlan(settings, base_url, outcomes, ledger, key, state)))
 

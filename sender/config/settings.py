@@ -69,7 +69,8 @@ class Settings:
     backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds")
     max_wait: float = _setting(900.0, "retry", "seconds", "longest Retry-After that a run waits for before it halts")
     max_outage: float = _setting(
-        3600.0, "retry", "seconds", "seconds in which the API takes nothing of what waits, after which a run halts"
+        3600.0, "retry", "seconds",
+        "seconds in which the API takes nothing of what waits, after which a run halts",
     )
     safe_statuses: tuple[int, ...] = _setting(
         [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried"
@@ -107,7 +108,8 @@ class Settings:
         False, "run", "flag", "send jobs that another memory knows as sent or in doubt, on your word"
     )
     max_rejected: str = _setting(
-        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them", metavar="N|P%"
+        "", "run", "text", "end the run when the API has refused so many jobs, or such a share of them",
+        metavar="N|PERCENT",
     )
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")

@@ -1,6 +1,8 @@
-"""The same engine on queues (docs/queues-and-state.md, "What happens to a message").
+"""The front-end for queues (docs/queues-and-state.md, "What happens to a message").
 
-    queue -> Reader -> WorkspaceConsumer (lanes, ledger, recorder of one workspace) -> Acknowledger -> dead letter, ack
+    queue -> Reader -> WorkspaceConsumer: Dispatcher -> Session -> Completer -> Acknowledger -> broker
+                                             |                        |             |
+                                             +------ InFlight: one record per identity
 
 A message is acknowledged when its job's outcome is durable, and not before; whatever is not, returns to the queue.
 """

@@ -1,4 +1,5 @@
-"""The Acknowledger ends messages whose jobs have ended: dead letter first where there is a reason, then the ack."""
+"""The Acknowledger tells the brokers what became of messages: dead letter first where there is a reason, then the ack;
+or back to the queue, so that another replica may have them."""
 
 from __future__ import annotations
 
@@ -7,114 +8,95 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from sender.consume.requeue import BackgroundTasks
-from sender.consume.unacked import by_queue
-from sender.queues import QueueError, QueueLost
+from sender.queues import QueueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sender.consume.unacked import UnackedMessage
+    from sender.consume.dead_letters import DeadLetters
+    from sender.consume.in_flight import InFlight, Told, UnackedMessage
     from sender.outcomes.outcome import Outcome
-    from sender.queues import DeadLetter, Queue
+    from sender.queues import Message, Queue
+    from sender.runtime.supervisor import Supervisor
 
-FIRST_WAIT: Final = 0.2
-MOST_WAIT: Final = 10.0
 BATCH: Final = 100
-AT_ONCE: Final = 20
-"""Dead letters under way together, so that one that is refused holds up no other."""
 
 log = structlog.get_logger()
 
 
 class Acknowledger:
-    """Takes messages at once, and works through them until cancelled; they stay in hand until they are closed."""
+    """Of one workspace. It takes messages at once; they stay in hand until their broker knows."""
 
-    def __init__(self, dead_letter: DeadLetter | None) -> None:
-        self._dead_letter = dead_letter
-        self._open: dict[UnackedMessage, None] = {}
-        self._done: asyncio.Queue[UnackedMessage] = asyncio.Queue()
-        self._burials = BackgroundTasks()
-        self._gate = asyncio.Semaphore(AT_ONCE)
-        self._told = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+    def __init__(self, in_flight: InFlight, dead_letters: DeadLetters | None, supervisor: Supervisor) -> None:
+        self._in_flight = in_flight
+        self._dead_letters = dead_letters
+        self._supervisor = supervisor
+        self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
 
-    @property
-    def holdings(self) -> list[UnackedMessage]:
-        """Messages that are not closed yet."""
-        return list(self._open)
-
-    def of(self, queue: Queue) -> int:
-        """Messages of this queue that are not closed yet."""
-        return sum(holding.queue is queue for holding in self._open)
-
-    def ack(self, holding: UnackedMessage) -> None:
+    def ack(self, message: UnackedMessage) -> None:
         """The job is done."""
-        self._open[holding] = None
-        self._idle.clear()
-        self._done.put_nowait(holding)
+        self._in_flight.close([message])
+        self._acks.put_nowait(message)
 
-    def bury(self, holding: UnackedMessage, reason: Mapping[str, Any]) -> None:
+    def dead_letter(self, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
         """Nobody will try the job again: to the dead letter with it, and then it is done."""
-        if self._dead_letter is None:
-            self.ack(holding)
-            return
-        self._open[holding] = None
-        self._idle.clear()
-        self._burials.start(self._bury(self._dead_letter, holding, reason), "dead letter")
+        self._in_flight.close([message])
+        if self._dead_letters is None:
+            self._acks.put_nowait(message)
+        else:  # a task for each: they are no more than the messages in hand
+            self._supervisor.start(self._write(self._dead_letters, message, reason), "dead letter", ends=True)
+
+    def requeue(self, messages: Sequence[UnackedMessage]) -> None:
+        """Let other replicas have these."""
+        if messages:
+            self._in_flight.close(messages)
+            self._supervisor.start(self.tell(messages, "requeue"), "requeue", ends=True)
 
     async def run(self) -> None:
-        """Acknowledge until cancelled."""
-        try:
-            while True:
-                batch = [await self._done.get()]
-                while not self._done.empty() and len(batch) < BATCH:
-                    batch.append(self._done.get_nowait())
-                await _ack(batch)
-                for holding in batch:
-                    self._close(holding)
-        finally:
-            await self._burials.cancel()
-
-    async def drain(self) -> None:
-        """Return when everything is closed."""
-        await self._idle.wait()
-
-    def _close(self, holding: UnackedMessage) -> None:
-        self._open.pop(holding, None)
-        if not self._open:
-            self._idle.set()
-
-    async def _bury(self, dead_letter: DeadLetter, holding: UnackedMessage, reason: Mapping[str, Any]) -> None:
-        message = holding.message
-        wait = FIRST_WAIT
+        """Acknowledge, until cancelled."""
         while True:
-            try:
-                async with self._gate:
-                    await dead_letter.put(message.data, {**reason, "queue": message.source, "message": message.id})
-            except QueueError as error:
-                self._tell(error)
-                await asyncio.sleep(wait)
-                wait = min(MOST_WAIT, wait * 2)
-            else:
-                self._told = False
-                self.ack(holding)
-                return
+            batch = [await self._acks.get()]
+            while not self._acks.empty() and len(batch) < BATCH:
+                batch.append(self._acks.get_nowait())
+            await self.tell(batch, "ack")
 
-    def _tell(self, error: QueueError) -> None:
-        """Once for all that wait while it is away; every time for a letter that is refused."""
-        if not self._told or not isinstance(error, QueueLost):
-            log.warning("the dead letter cannot be written; its messages stay in hand", error=str(error))
-        self._told = True
+    async def tell(self, messages: Sequence[UnackedMessage], what: Told) -> None:
+        """Tell the brokers now, but for messages of which they were told something already."""
+        fresh = self._in_flight.tell(messages, what)
+        await (ack if what == "ack" else requeue)(fresh)
+        self._in_flight.closed(fresh)
+
+    async def _write(self, dead_letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
+        await dead_letters.write(message.message, reason)
+        self._acks.put_nowait(message)
 
 
-async def _ack(batch: Sequence[UnackedMessage]) -> None:
-    for queue, messages in by_queue(batch).items():
+async def ack(messages: Iterable[UnackedMessage]) -> None:
+    """Take these out of their queues; what a broker refuses comes again, and is logged."""
+    for queue, batch in by_queue(messages).items():
         try:
-            await queue.ack(messages)
+            await queue.ack(batch)
         except QueueError as error:
             log.warning("messages could not be acknowledged; they will come again, and be known", error=str(error))
+
+
+async def requeue(messages: Iterable[UnackedMessage]) -> None:
+    """Let other readers have these; what a broker refuses to take returns by itself, and is logged."""
+    for queue, batch in by_queue(messages).items():
+        try:
+            await queue.give_back(batch)
+        except QueueError as error:
+            log.warning(
+                "messages could not be given back; they return by themselves", messages=len(batch), error=str(error)
+            )
+
+
+def by_queue(messages: Iterable[UnackedMessage]) -> dict[Queue, list[Message]]:
+    """Each with the others of its queue."""
+    found: dict[Queue, list[Message]] = {}
+    for one in messages:
+        found.setdefault(one.queue, []).append(one.message)
+    return found
 
 
 def reason_of(outcome: Outcome) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A ConsumePlan is everything that is settled before a consumer begins."""
+"""A ConsumePlan is everything that is known before a consumer begins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ConsumePlan:
 
     settings: Settings
     urls: tuple[str, ...]
-    homes: tuple[WorkspaceConfig, ...]
+    workspaces: tuple[WorkspaceConfig, ...]
     outcomes: str
     """A path, `-` for stdout, or a queue's URL."""
     state: str

@@ -1,90 +1,238 @@
-"""The Hands of a station: its jobs in the engine, and the messages that wait for their ends.
+"""InFlight: what a workspace has in hand, one record per identity, from the arrival of a message to its ack or requeue.
 
-A job whose messages were given back while it waited is withdrawn: the lane drops it when it comes to it. Until then
-the job is not started a second time; if one of its messages is read again before, it simply goes on.
+    start --> waiting --first request--> running --end is durable--> recorded --> acknowledged, or to the dead letter
+                 |                          |                           |
+                 +--------- requeue --------+                           +--> waiting: sent again after a doubt
+                               |
+                               v
+                           requeued --message comes again--> waiting, running
+                               |
+                               +--the lane drops the job, or its end is durable--> (no record)
+
+An identity is taken while its job is waiting, running or requeued: as long as it may start, or its end is not durable.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from sender.consume.unacked import Holdings
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sender.consume.unacked import UnackedMessage
-    from sender.engine.identities import Identities
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
+    from sender.jobs.kinds import LaneName
+    from sender.queues import Message, Queue
 
-Joined = Literal["joined", "conflict", "unknown", "ended"]
-"""`ended`: its end was recorded just now, or while the ledger was asked: ask again."""
+State = Literal["waiting", "running", "recorded", "requeued"]
+Joined = Literal["joined", "conflict", "unknown", "ask_again"]
+"""`ask_again`: its end was recorded while the ledger was asked, whose answer may be older."""
+Told = Literal["ack", "requeue"]
 
 
-class Hands:
-    """Deliveries and holdings by identity; an identity is held exactly as long as its delivery may still start."""
+@dataclass(slots=True, eq=False)
+class UnackedMessage:
+    """One message in hand."""
 
-    def __init__(self, identities: Identities) -> None:
-        self.holdings = Holdings()
-        self._identities = identities
-        self._executions: dict[str, JobExecution] = {}
+    queue: Queue
+    message: Message
+    since: float
+    """Loop time at which it was read."""
+    told: Told | None = None
+    """What its broker was told of it: one of the two, once."""
 
-    def start(self, execution: JobExecution, holding: UnackedMessage | None = None) -> None:
-        """The engine has this job from now on, with its first message, or with those that are held already."""
-        job = execution.job
-        self._executions[job.key] = execution
-        self._identities.hold(job.key, job.content)
-        if holding is not None:
-            self.holdings.add(job.key, holding)
 
-    def join(self, job: Job, holding: UnackedMessage) -> Joined:
-        """Add a message to a job that is in the engine, if it is."""
-        execution = self._executions.get(job.key)
-        if execution is not None and execution.withdrawn and not execution.in_lane:
-            self._forget(job.key)  # the lane has dropped it
-            execution = None
-        content = self._identities.held(job.key)
-        if content is not None and content != job.content:
+@dataclass(slots=True, eq=False)
+class InFlightJob:
+    """The record of one identity."""
+
+    execution: JobExecution | None = None
+    """None once its end is durable, and for messages that are no job."""
+    messages: list[UnackedMessage] = field(default_factory=list)
+    """Those that wait for its end."""
+    left: bool = False
+    """Whether its lane let go of it without an end: nothing of it starts any more."""
+
+    @property
+    def job(self) -> Job:
+        """The job, while it waits, runs or was requeued."""
+        if self.execution is None:
+            raise ValueError("nothing of it is requested any more")
+        return self.execution.job
+
+    @property
+    def state(self) -> State:
+        """Its place in the drawing above."""
+        if self.execution is None:
+            return "recorded"
+        if not self.messages:
+            return "requeued"
+        return "running" if self.execution.attempts else "waiting"
+
+
+class InFlight:
+    """All of them, and the messages that are being closed: acknowledged, or requeued. It is the owner of their jobs."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, InFlightJob] = {}
+        self._closing: dict[UnackedMessage, None] = {}
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
+        self._asked: Counter[str] = Counter()
+        self._ended_meanwhile: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._jobs
+
+    def __iter__(self) -> Iterator[UnackedMessage]:
+        """All messages in hand, those that are being closed among them."""
+        for record in list(self._jobs.values()):
+            yield from record.messages
+        yield from list(self._closing)
+
+    def of(self, queue: Queue) -> int:
+        """Number of messages of this queue."""
+        return sum(one.queue is queue for one in self)
+
+    def keys(self) -> list[str]:
+        """Identities with messages that wait for an end, and messages that are no job."""
+        return [key for key, record in self._jobs.items() if record.messages]
+
+    def unstarted(self) -> list[str]:
+        """Identities of the jobs of which surely nothing was sent, the latest first."""
+        return [key for key, one in self._latest() if one.state == "waiting"]
+
+    def in_lane(self, lane: LaneName) -> list[str]:
+        """Identities of the jobs that this lane has, the latest first."""
+        return [key for key, one in self._latest() if not one.left and one.job.kind.lane == lane]
+
+    def left(self) -> list[str]:
+        """Identities of the jobs that their lanes let go of without an end, the latest first."""
+        return [key for key, one in self._latest() if one.left]
+
+    def overdue(self, now: float) -> list[str]:
+        """Identities with a message that its broker soon gives to another, whatever is done with it."""
+
+        def late(one: UnackedMessage) -> bool:
+            return one.queue.hold_limit is not None and now - one.since > one.queue.hold_limit
+
+        return [key for key, record in self._jobs.items() if any(map(late, record.messages))]
+
+    @contextmanager
+    def look_up(self, keys: Sequence[str]) -> Iterator[None]:
+        """While the ledger is asked for these, and its answer is used."""
+        self._asked.update(keys)
+        try:
+            yield
+        finally:
+            self._asked -= Counter(keys)
+            self._ended_meanwhile.intersection_update(self._asked)
+
+    def join(self, job: Job, message: UnackedMessage) -> Joined:
+        """Add a message to a job that waits, runs or was requeued, if it is one."""
+        record = self._jobs.get(job.key)
+        if record is None or record.execution is None:
+            return "ask_again" if job.key in self._ended_meanwhile else "unknown"
+        if record.job.content != job.content:
             return "conflict"
-        if execution is None:
-            return "unknown" if content is None else "ended"
-        execution.withdrawn = False
-        self.holdings.add(job.key, holding)
+        record.messages.append(message)
         return "joined"
 
-    def end(self, key: str) -> list[UnackedMessage]:
-        """The job has ended: its messages, which are in hand no more."""
-        self._forget(key)
-        return self.holdings.pop(key)
+    def start(self, execution: JobExecution, message: UnackedMessage | None = None) -> None:
+        """A job begins to wait, with its first message or with those it has."""
+        record = self._jobs.pop(execution.job.key, None) or InFlightJob()
+        record.execution = execution
+        if message is not None:
+            record.messages.append(message)
+        self._jobs[execution.job.key] = record
 
-    def doubted(self, key: str) -> None:
-        """The job has ended in doubt, and its messages stay in hand until it is settled."""
-        self._forget(key)
+    def add(self, key: str, message: UnackedMessage) -> None:
+        """A message that waits for the record of an end, or for a job in doubt to be resolved."""
+        self.closed([message])
+        self._jobs.setdefault(key, InFlightJob()).messages.append(message)
 
-    def withdraw(self, keys: Iterable[str]) -> list[UnackedMessage]:
-        """These jobs are not started any more if they wait; their messages, to be given back."""
+    def recorded(self, key: str) -> list[UnackedMessage]:
+        """The job's end is durable: its messages, which are to be closed."""
+        record = self._forget(key)
+        return [] if record is None else self.close(record.messages)
+
+    def in_doubt(self, key: str) -> None:
+        """The job's end is durable and in doubt: its messages stay until it is resolved."""
+        record = self._forget(key)
+        if record is not None and record.messages:
+            self._jobs[key] = InFlightJob(messages=record.messages)
+
+    def requeue(self, keys: Iterable[str]) -> list[UnackedMessage]:
+        """The messages of these jobs, which are to be closed; jobs that wait are not started any more."""
         found: list[UnackedMessage] = []
         for key in keys:
-            found += self.holdings.pop(key)
-            if key in self._executions:
-                self._executions[key].withdrawn = True
-        self._sweep()
-        return found
+            record = self._jobs.get(key)
+            if record is not None:
+                found += record.messages
+                record.messages = []
+                if record.left or record.execution is None:
+                    self._forget(key)
+        return self.close(found)
 
-    def waiting(self, wanted: Callable[[JobExecution], bool]) -> list[str]:
-        """Jobs with messages in hand whose delivery is such a one, the latest first."""
-        return [
-            key for key, execution in reversed(self._executions.items())
-            if not execution.withdrawn and key in self.holdings and wanted(execution)
-        ]
+    def close(self, messages: Sequence[UnackedMessage]) -> list[UnackedMessage]:
+        """These wait for nothing but to be acknowledged or requeued."""
+        self._closing.update(dict.fromkeys(messages))
+        self._update()
+        return list(messages)
 
-    def _sweep(self) -> None:
-        """Forget what the lanes have dropped."""
-        gone = [key for key, one in self._executions.items() if one.withdrawn and not one.in_lane]
-        for key in gone:
-            self._forget(key)
+    def tell(self, messages: Iterable[UnackedMessage], what: Told) -> list[UnackedMessage]:
+        """Those of which the broker was told nothing yet; it is told this of them now, and never the other."""
+        fresh = [one for one in messages if one.told is None]
+        for one in fresh:
+            one.told = what
+        return fresh
 
-    def _forget(self, key: str) -> None:
-        self._executions.pop(key, None)
-        self._identities.ended(key)
+    def closed(self, messages: Iterable[UnackedMessage]) -> None:
+        """The broker was told: these are in hand no more."""
+        for one in messages:
+            self._closing.pop(one, None)
+        self._update()
+
+    def closing(self) -> list[UnackedMessage]:
+        """Messages that are to be closed, and of which the broker was told nothing yet."""
+        return [one for one in self._closing if one.told is None]
+
+    async def wait_closed(self) -> None:
+        """Return when no message is to be closed."""
+        await self._all_closed.wait()
+
+    def may_start(self, execution: JobExecution) -> bool:
+        """See `JobOwner`: not when its messages were requeued."""
+        record = self._jobs.get(execution.job.key)
+        if record is None or record.execution is not execution:
+            return False
+        if not record.messages:
+            self._forget(execution.job.key)
+        return bool(record.messages)
+
+    def lane_left(self, execution: JobExecution) -> None:
+        """Its lane let go of it without an end."""
+        record = self._jobs.get(execution.job.key)
+        if record is not None and record.execution is execution:
+            record.left = True
+            if not record.messages:
+                self._forget(execution.job.key)
+
+    def _latest(self) -> Iterator[tuple[str, InFlightJob]]:
+        return ((key, one) for key, one in reversed(self._jobs.items()) if one.state in ("waiting", "running"))
+
+    def _forget(self, key: str) -> InFlightJob | None:
+        record = self._jobs.pop(key, None)
+        if record is not None and record.execution is not None and key in self._asked:
+            self._ended_meanwhile.add(key)
+        return record
+
+    def _update(self) -> None:
+        if self._closing:
+            self._all_closed.clear()
+        else:
+            self._all_closed.set()

@@ -7,8 +7,6 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from sender.consume.requeue import end_all
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -24,27 +22,27 @@ RENEW_EVERY: Final = 8.0
 
 
 class Lease:
-    """One replica's view of it."""
+    """One replica's view of it; `renew` runs beside."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._held = False
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[bool]:
-        """Whether this replica has it; if so, it is kept for as long as the context lasts."""
-        if not await self._take():
-            yield False
-            return
-        renewing = asyncio.create_task(self._renew(), name="lease")
+        """Whether this replica has it; if so, `renew` keeps it for as long as the context lasts."""
+        self._held = await self._take()
         try:
-            yield True
+            yield self._held
         finally:
-            await end_all([renewing])
+            self._held = False
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Renew it while it is held, until cancelled."""
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            await self._take()
+            if self._held:
+                await self._take()
 
     async def _take(self) -> bool:
         """Renew it, or take it when it has run out."""

@@ -1,10 +1,10 @@
-"""Settling jobs in doubt by reading the API.
+"""Resolving jobs in doubt by reading the API.
 
 See docs/delivery-semantics.md, "Jobs in doubt"; docs/api.md, "Reading the API".
 
-    ledger --DoubtfulJob--> reconciler --reads--> ListedDelivery --matching--> Finding --> outcome log, ledger
+    ledger --DoubtfulJob--> Reconciler --reads--> ListedDelivery --matching--> Resolution --> outcome log, ledger
 
-A job in doubt is a claimant; what the API shows is a sighting. A sighting is adopted when it is the one candidate of
-the one claimant and no known delivery. That there is none is a verdict only where a later delivery of ours proves that
-the same kind of query shows what came after the doubtful attempt.
+A job adopts a listed delivery when that is its only candidate, belongs to no known job, and no other attempt that was
+ever in doubt (DoubtedAttempts), nor another sender, can have made it. A job is absent only where the list shows a later
+KnownDelivery to the very matcher that found none for the job.
 """

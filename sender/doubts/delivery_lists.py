@@ -1,4 +1,4 @@
-"""The Lists of the API that show deliveries, asked in narrow windows of time and never twice for the same."""
+"""The DeliveryLists of the API, asked in narrow windows of time and never twice for the same."""
 
 from __future__ import annotations
 
@@ -6,58 +6,73 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from sender.doubts.matching import WIDE_SKEW, listed_deliveries
+from sender.doubts.listed_delivery import people_of, read_listing
+from sender.doubts.matching import WIDE_SKEW, number_of
 from sender.engine.api_reader import ReadingFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sender.doubts.doubtful_job import DoubtfulJob
-    from sender.doubts.known_deliveries import KnownDelivery
-    from sender.doubts.matching import ListedDelivery
+    from sender.doubts.listed_delivery import Listing
     from sender.engine.api_reader import ApiReader
 
 _LIST_TYPES: Final = {"email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app"}
+MINUTE: Final = 60
+NEIGHBOUR_PAGES: Final = 3
 
 
 class DeliveryLists:
-    """Reads them; every method raises ReadingRefusedError and ReadingFailedError."""
+    """Every method raises ReadingRefusedError and ReadingFailedError."""
 
     def __init__(self, reader: ApiReader, lag: float) -> None:
         self._reader = reader
         self._lag = lag
-        self._shown: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._neighbours: dict[tuple[int, int], asyncio.Task[Listing]] = {}
         self._messages: dict[str, asyncio.Task[dict[str, Any] | None]] = {}
         self._names: asyncio.Task[dict[str, int]] | None = None
 
-    async def deliveries(self, doubtful_jobs: Sequence[DoubtfulJob]) -> list[ListedDelivery]:
-        """What may be theirs, who are of one person, or of one kind and nobody."""
+    async def deliveries(self, doubtful_jobs: Sequence[DoubtfulJob]) -> Listing:
+        """What may be theirs, who are all of the first one's person, or of its kind and nobody."""
         start, end = self._window(doubtful_jobs)
         person = doubtful_jobs[0].person
         if person is None:
             kind = _LIST_TYPES.get(doubtful_jobs[0].kind)
-            path, query = "/v1/messages", {"type": kind, "start_ts": start, "end_ts": end}
+            entries = await self._reader.read_all("/v1/messages", "messages", type=kind, start_ts=start, end_ts=end)
         else:
-            path, query = person_path(*person), {"id_type": person[0], "start_ts": start, "end_ts": end}
-        return listed_deliveries(await self._reader.read_all(path, "messages", **query))
+            path = person_path(*person)
+            entries = await self._reader.read_all(path, "messages", id_type=person[0], start_ts=start, end_ts=end)
+        return read_listing(entries, person)
 
-    async def of_template(self, number: int, doubtful_jobs: Sequence[DoubtfulJob]) -> set[str]:
-        """Ids of the deliveries of one template."""
-        start, end = self._window(doubtful_jobs)
-        path = f"/v1/transactional/{number}/messages"
-        items = await self._reader.read_all(path, "messages", start_ts=start, end_ts=end)
-        return {item["id"] for item in items if isinstance(item.get("id"), str)}
+    async def with_templates(
+        self, listing: Listing, doubtful_jobs: Sequence[DoubtfulJob], numbers: Mapping[str, int]
+    ) -> Listing:
+        """Where a list does not tell the template, ask each template's own (docs/api.md, "Reading the API")."""
+        if all(listed.template is not None for listed in listing.deliveries):
+            return listing
+        owner: dict[str, int] = {}
+        for number in {number_of(one, numbers) for one in doubtful_jobs}:
+            if number is not None:
+                owner |= dict.fromkeys(await self._of_template(number, doubtful_jobs), number)
+        return listing._replace(deliveries=tuple(
+            listed._replace(template=owner.get(listed.id)) if listed.template is None else listed
+            for listed in listing.deliveries
+        ))
 
-    async def shows(self, witness: KnownDelivery, id_type: str) -> bool:
-        """Whether the list of the witness's person shows it."""
-        key = (witness.delivery_id, id_type)
-        if key not in self._shown:
-            self._shown[key] = asyncio.create_task(self._look_for(witness, id_type))
-        return await asyncio.shield(self._shown[key])
+    async def neighbours(self, number: int, instant: float) -> Listing:
+        """Deliveries of one template within about a minute of that time, to anybody: the first few thousand."""
+        key = number, int(instant // MINUTE)
+        if key not in self._neighbours:
+            self._neighbours[key] = asyncio.create_task(self._read_neighbours(*key))
+        return await asyncio.shield(self._neighbours[key])
 
-    async def template_of(self, witness: KnownDelivery) -> int | None:
+    async def identifier_of(self, delivery_id: str, id_type: str) -> str | None:
+        """How the person of a known delivery is named by identifiers of that type, where the API tells it."""
+        return people_of(await self._message(delivery_id) or {}).get(id_type)
+
+    async def template_of(self, delivery_id: str) -> int | None:
         """The template of a known delivery, where the API tells it."""
-        template = (await self._message(witness.delivery_id) or {}).get("transactional_message_id")
+        template = (await self._message(delivery_id) or {}).get("transactional_message_id")
         return template if type(template) is int else None
 
     async def template_named(self, name: str) -> int | None:
@@ -71,17 +86,17 @@ class DeliveryLists:
         end = max(one.until for one in doubtful_jobs) + self._lag + WIDE_SKEW
         return max(0, int(start)), int(end) + 1
 
-    async def _look_for(self, witness: KnownDelivery, id_type: str) -> bool:
-        message = await self._message(witness.delivery_id)
-        people = (message or {}).get("customer_identifiers") or (message or {}).get("identifiers")
-        value = people.get(id_type) if isinstance(people, dict) else None
-        if not isinstance(value, str | int) or value == "":
-            return False
-        start, end = int(witness.at - WIDE_SKEW), int(witness.at + self._lag + WIDE_SKEW)
-        items = await self._reader.read_all(
-            person_path(id_type, str(value)), "messages", id_type=id_type, start_ts=start, end_ts=end
-        )
-        return any(item.get("id") == witness.delivery_id for item in items)
+    async def _of_template(self, number: int, doubtful_jobs: Sequence[DoubtfulJob]) -> set[str]:
+        start, end = self._window(doubtful_jobs)
+        entries = await self._reader.read_all(_template_path(number), "messages", start_ts=start, end_ts=end)
+        return {entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
+
+    async def _read_neighbours(self, number: int, minute: int) -> Listing:
+        start, end = (minute - 1) * MINUTE, (minute + 2) * MINUTE
+        path = _template_path(number)
+        found = await self._reader.read_some(path, "messages", NEIGHBOUR_PAGES, start_ts=start, end_ts=end)
+        listing = read_listing(found)
+        return listing._replace(deliveries=tuple(d._replace(template=number) for d in listing.deliveries))
 
     async def _message(self, delivery_id: str) -> dict[str, Any] | None:
         if delivery_id not in self._messages:
@@ -116,3 +131,7 @@ def person_path(id_type: str, value: str) -> str:
     """
     text = f"cio_{value}" if id_type == "cio_id" and not value.startswith("cio_") else value
     return f"/v1/customers/{quote(text, safe='')}/messages"
+
+
+def _template_path(number: int) -> str:
+    return f"/v1/transactional/{number}/messages"

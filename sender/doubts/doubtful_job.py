@@ -1,24 +1,30 @@
-"""A DoubtfulJob is a job in doubt with all that reconcile looks for, read from the ledger's detail."""
+"""A DoubtfulJob is a job in doubt with all that it is recognised by, read from the ledger's detail."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender.engine.job_execution import template_of
+from sender.engine.job_execution import LOOKED_FOR, template_of
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 
 if TYPE_CHECKING:
+    from sender.engine.api_clock import ApiClock
     from sender.jobs.status import Status
-    from sender.ledger import Doubt
+    from sender.ledger.ledger import Doubt
+
+PERSONAL: Final = ("identifiers", "to", "subject")
+MARK: Final = "person"
+"""Stands for the personal fields of a detail that is kept longer than the doubt: [type of identifier, checksum]."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulJob:
-    """One job in doubt."""
+    """A job in doubt, or one attempt of a job that was in doubt once."""
 
     key: str
     content: str
@@ -27,23 +33,31 @@ class DoubtfulJob:
     id: str | None
     kind: str
     path: str
+    begun: float
+    """Unix seconds by our clock at which the attempt began: with `key` it tells an attempt from others."""
     since: float
-    """Unix seconds: the doubtful request was written no earlier."""
+    """Unix seconds: the doubtful request was written no earlier. By the API's clock where `ahead` is known."""
     until: float
-    """Unix seconds: it surely was over by then."""
+    """Likewise: it surely was over by then."""
     likely_until: float
-    """Unix seconds: the same by all that is likely; for a run that was killed, soon after its last sign of life."""
+    """The same by all that is likely; for a run that was killed, soon after its last sign of life."""
+    ahead: float | None
+    """Seconds by which the API's clock was ahead of ours; None if it was not known, or ours was set meanwhile."""
     detail: dict[str, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, doubt: Doubt, now: float) -> DoubtfulJob:
-        """Read a doubt; `now` stands for an end that nobody saw."""
+    def of(cls, doubt: Doubt, clock: ApiClock) -> DoubtfulJob:
+        """Read a doubt; where nobody saw the end of the attempt it ends now."""
         detail: dict[str, Any] = orjson.loads(doubt.detail)
+        ahead = clock.ahead_then(detail)
+        shift = ahead or 0.0
         since = detail.get("since") or detail.get("started_at") or 0.0
-        until = detail.get("until") or now
+        until = detail.get("until") or clock.wall()
+        likely_until = detail.get("likely_until") or until
         return cls(
             doubt.key, doubt.content, doubt.resendable, detail.get("id"), detail.get("kind") or "",
-            detail.get("path") or "", since, until, detail.get("likely_until") or until, detail,
+            detail.get("path") or "", since, since + shift, max(since, until) + shift, likely_until + shift, ahead,
+            detail,
         )
 
     @property
@@ -61,9 +75,35 @@ class DoubtfulJob:
         return (name, str(value)) if name in ("id", "email", "cio_id") else None
 
     @property
+    def person_mark(self) -> tuple[str, str] | None:
+        """The type of that identifier and a checksum of its value, which outlast the doubt."""
+        if MARK in self.detail:
+            mark = self.detail[MARK]
+            return None if mark is None else (mark[0], mark[1])
+        return None if self.person is None else (self.person[0], checksum(*self.person))
+
+    @property
     def template(self) -> int | str:
         """See `template_of`."""
         return template_of(self.detail)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether recipient and subject are not known any more."""
+        return MARK in self.detail
+
+    def anonymous(self) -> DoubtfulJob:
+        """The same without personal data, to be kept when the doubt is over."""
+        if self.is_anonymous:
+            return self
+        kept = {name: value for name, value in self.detail.items() if name not in PERSONAL}
+        return replace(self, detail=kept | {MARK: self.person_mark})
+
+    def with_payload_of(self, other: DoubtfulJob) -> DoubtfulJob:
+        """This attempt, with what another attempt of the same content looks for."""
+        found = {name: other.detail[name] for name in LOOKED_FOR if name in other.detail}
+        kept = {name: value for name, value in self.detail.items() if name != MARK}
+        return replace(self, detail=kept | found)
 
     def appears_later(self, now: float, lag: float) -> bool:
         """Whether the API may list it later than usual: as a draft, or once its `send_at` is due."""
@@ -81,3 +121,9 @@ class DoubtfulJob:
             warnings=tuple(Problem(*warning) for warning in detail.get("warnings", ())),
             started_at=detail.get("started_at"), written_at=detail.get("written_at"), **facts,
         )
+
+
+def checksum(id_type: str, value: str) -> str:
+    """What tells a person from others without naming them."""
+    text = value.lower() if id_type == "email" else value.removeprefix("cio_") if id_type == "cio_id" else value
+    return blake2b(f"{id_type}:{text}".encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""KnownDeliveries: deliveries of ours whose acceptance is known, kept so that `none is listed` can be proven later.
+"""KnownDeliveries: deliveries of ours whose acceptance is known, kept to prove later that a list shows what came then.
 
 No personal data: kind, template, delivery id and time. Two of each kind and template are enough: the first that was
 accepted after the last doubtful attempt, which is the oldest useful one, and the newest.
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-NOTE: Final = "witnesses"
+NOTE: Final = "known_deliveries"
 MOST: Final = 200
 """Templates that are remembered, the latest used ones."""
 
@@ -20,7 +20,7 @@ class KnownDelivery(NamedTuple):
 
     delivery_id: str
     at: float
-    """Unix seconds at which its request was begun."""
+    """Unix seconds by the API's clock at which its request was begun."""
 
 
 Key = tuple[str, int | str]
@@ -43,7 +43,7 @@ class KnownDeliveries:
         first, newest = self._kept.pop((kind, template), (new, new))
         if first.at <= self._last_doubt < at:
             first = new
-        self._kept[kind, template] = (first, max(newest, new, key=lambda witness: witness.at))
+        self._kept[kind, template] = (first, max(newest, new, key=lambda known: known.at))
         self.changed = True
         if len(self._kept) > MOST:
             del self._kept[next(iter(self._kept))]
@@ -55,7 +55,7 @@ class KnownDeliveries:
     def after(self, kind: str, template: int | str, instant: float) -> list[KnownDelivery]:
         """Those begun after that instant, the oldest first."""
         pair = self._kept.get((kind, template), ())
-        return list(dict.fromkeys(witness for witness in pair if witness.at > instant))
+        return list(dict.fromkeys(known for known in pair if known.at > instant))
 
     def save(self) -> bytes:
         """For the ledger's note."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
 from aiolimiter import AsyncLimiter
 
+from sender.engine.api_clock import ApiClock
 from sender.transport import Reply, Request, TransportFault, Wire
 from sender.transport.verdict import parse_retry_after
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sender.pacing.pace import Pace
     from sender.pacing.permit import Permit
     from sender.transport import Transport
@@ -23,8 +24,12 @@ OWN_SHARE: Final = 5.0
 """Requests a second that our own reading takes of the app lane's ten: jobs there must not starve."""
 TRIES: Final = 4
 FIRST_WAIT: Final = 0.5
+MOST_WAIT: Final = 60.0
+"""Seconds of a Retry-After that are waited for."""
 PAGE: Final = 1000
 MOST_PAGES: Final = 1000
+MOST_ANSWER: Final = 8 << 20
+"""Bytes of an answer that we asked for: some 100,000 entries of a list that has no pages."""
 
 
 class ReadingRefusedError(Exception):
@@ -34,13 +39,28 @@ class ReadingRefusedError(Exception):
 class ReadingFailedError(Exception):
     """This could not be read now; the text says why."""
 
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        """Of the last answer; None where none came or where it could not be read."""
+
+
+class _Failure(NamedTuple):
+    why: str
+    wait: float | None = None
+    """Seconds that the API asks for."""
+    final: bool = False
+    """Whether there is no use in another try."""
+    status: int | None = None
+
 
 class ApiReader:
     """Reads the API; `readable` turns false for good when the key may not."""
 
-    def __init__(self, transport: Transport, pacer: Pace) -> None:
+    def __init__(self, transport: Transport, pacer: Pace, clock: ApiClock | None = None) -> None:
         self._transport = transport
         self._pacer = pacer
+        self.clock = clock or ApiClock()
         self._share = AsyncLimiter(1, 1 / min(OWN_SHARE, max(0.1, pacer.rate / 2)))
         self.readable = True
         self.alone = False
@@ -67,59 +87,81 @@ class ApiReader:
 
     async def _send(self, request: Request, permit: Permit) -> Reply:
         try:
-            return await self._transport.send(request, Wire(on_written=permit.written))
+            reply = await self._transport.send(request, Wire(on_written=permit.written))
         finally:
             permit.cancel()
+        self.clock.observe(reply.date)
+        return reply
 
     async def read(self, path: str, **query: object) -> dict[str, Any]:
         """The JSON object of a 200, after a few tries; raises ReadingRefusedError or ReadingFailedError."""
         wanted = {name: str(value) for name, value in query.items() if value is not None}
-        request = Request("GET", f"{path}?{urlencode(wanted)}" if wanted else path)
+        request = Request("GET", f"{path}?{urlencode(wanted)}" if wanted else path, most_answer=MOST_ANSWER)
+        failure = _Failure("nothing was asked")
         for attempt in range(TRIES):
             if not self.readable:
                 raise ReadingRefusedError
             answer = await self._try(request)
-            if isinstance(answer, Mapping):
-                return dict(answer)
-            why, wait, final = answer
-            if final:
+            if not isinstance(answer, _Failure):
+                return answer
+            failure = answer
+            if failure.final:
                 break
             if attempt < TRIES - 1:
-                await asyncio.sleep(max(wait or 0.0, FIRST_WAIT * 2**attempt))
-        raise ReadingFailedError(why)
+                await asyncio.sleep(max(failure.wait or 0.0, FIRST_WAIT * 2**attempt))
+        raise ReadingFailedError(failure.why, failure.status)
 
-    async def read_all(self, path: str, name: str, **query: object) -> list[dict[str, Any]]:
-        """All pages of a list; one that lacks a page raises, and is no list."""
-        found: list[dict[str, Any]] = []
+    async def read_all(self, path: str, name: str, **query: object) -> list[Any]:
+        """The entries of all pages of a list, as they came; one that lacks a page raises, and is no list."""
+        found, complete = await self._read_pages(path, name, MOST_PAGES, query)
+        if not complete:
+            raise ReadingFailedError(f"its list of {name} does not end")
+        return found
+
+    async def read_some(self, path: str, name: str, pages: int, **query: object) -> list[Any]:
+        """The entries of the first pages of a list, as they came."""
+        found, _ = await self._read_pages(path, name, pages, query)
+        return found
+
+    async def _read_pages(
+        self, path: str, name: str, pages: int, query: Mapping[str, object]
+    ) -> tuple[list[Any], bool]:
+        """Up to so many pages, and whether these were all."""
+        found: list[Any] = []
         start: str | None = None
-        for _ in range(MOST_PAGES):
+        for _ in range(pages):
             document = await self.read(path, limit=PAGE, start=start, **query)
             entries = document.get(name)
             if not isinstance(entries, list | None):
                 raise ReadingFailedError(f"its answer has no list of {name}")
-            found += [entry for entry in entries or () if isinstance(entry, dict)]
+            found += entries or ()
             following = document.get("next")
             if following in (None, "", 0, "0"):
-                return found
+                return found, True
             start = str(following)
-        raise ReadingFailedError(f"its list of {name} does not end")
+        return found, False
 
-    async def _try(self, request: Request) -> Mapping[str, Any] | tuple[str, float | None, bool]:
-        """What a 200 says; else why not, how long to wait, and whether there is no use in another try."""
+    async def _try(self, request: Request) -> dict[str, Any] | _Failure:
+        """What a 200 says, or why there was none."""
         try:
             reply = await self.get(request)
         except TransportFault as fault:
-            return fault.message, None, False
+            return _Failure(fault.message, final=fault.code == "answer_too_large")
         if reply.status in (401, 403):
             self.readable = False
             raise ReadingRefusedError
         if reply.status == 200:
-            try:
-                document = orjson.loads(reply.body)
-            except orjson.JSONDecodeError:
-                return "the API gave an answer that is not JSON", None, False
-            return document if isinstance(document, dict) else ("the API gave no JSON object", None, True)
-        wait = parse_retry_after(reply.retry_after, time.time())
-        if wait is not None and wait > 60:
-            return f"the API asks to wait {wait:,.0f} s", None, True
-        return f"the API answered {reply.status}", wait, reply.status < 500 and reply.status not in (408, 429)
+            return _document(reply)
+        wait = parse_retry_after(reply.retry_after, self.clock.now())
+        if wait is not None and wait > MOST_WAIT:
+            return _Failure(f"the API asks to wait {wait:,.0f} s", final=True, status=reply.status)
+        final = reply.status < 500 and reply.status not in (408, 429)
+        return _Failure(f"the API answered {reply.status}", wait, final, reply.status)
+
+
+def _document(reply: Reply) -> dict[str, Any] | _Failure:
+    try:
+        document = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return _Failure("the API gave an answer that is not JSON")
+    return document if isinstance(document, dict) else _Failure("the API gave no JSON object", final=True)

@@ -16,6 +16,7 @@ from sender.engine.kind_gate import person_of
 from sender.errors import HaltError
 from sender.jobs.masking import words_of
 from sender.jobs.problem import Problem
+from sender.runtime.long_step import run_step
 from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from sender.transport.verdict import judge
 
@@ -61,7 +62,7 @@ class AttemptRunner:
         """Try once, and see to what follows."""
         attempt.begun = True
         execution = attempt.execution
-        self._count(execution)
+        execution.begin(self._context.wall(), self._context.clock.steps)
         key_version = self._context.api.key_version
         wire = Wire(on_written=attempt.permit.written)
         if execution.job.expires_at is not None:
@@ -79,12 +80,6 @@ class AttemptRunner:
             await self._withheld(execution)
         else:
             await self._judge(attempt, answer, key_version)
-
-    def _count(self, execution: JobExecution) -> None:
-        execution.attempts += 1
-        execution.tried_at = self._context.wall()
-        if execution.started_at is None:
-            execution.started_at = execution.tried_at
 
     async def _exchange(self, execution: JobExecution, wire: Wire) -> Reply | TransportFault:
         job = execution.job
@@ -137,6 +132,8 @@ class AttemptRunner:
             under_way.interruptible = False
         decision = decide(attempt, self._context.policy, self._context.wall())
         execution.tries, execution.refusals = decision.tries, decision.refusals
+        if verdict.doubtful:
+            execution.doubt()
         if decision.outcome is None:
             await self._again(execution, verdict, decision.delay, key_version)
         elif self._may_be_about_kind(decision.outcome, verdict):
@@ -148,6 +145,8 @@ class AttemptRunner:
 
     def _observe(self, execution: JobExecution, answer: Reply | TransportFault, latency: float | None) -> None:
         status = answer.status if isinstance(answer, Reply) else answer.code
+        if isinstance(answer, Reply):
+            self._context.clock.observe(answer.date)
         self._context.observer.observe_attempt(self._name, execution.job.kind.name, status, latency)
         execution.span.attempt(status, latency)
 
@@ -161,14 +160,14 @@ class AttemptRunner:
             return attempt
         job = attempt.execution.job
         try:
-            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words_of(job.body))
+            words = await run_step(len(job.body), words_of, job.body)
+            details = await triggers.errors_of(job.path_ids[0], verdict.error.trigger_id, words)
         except (ReadingFailedError, asyncio.CancelledError):  # the refusal itself is known, and has to be recorded
             return attempt
         return attempt._replace(details=details)
 
     async def _again(self, execution: JobExecution, verdict: Verdict, delay: float, key_version: int) -> None:
         """Nothing was accepted: say so in the ledger, then wait for the next try or leave the job to the next run."""
-        execution.unsettled = execution.unsettled or verdict.what == "ambiguous"
         await self._context.release([execution.job.key])
         if verdict.what == "halt_run" and not (verdict.http_status == 401 and self._has_new_key(key_version)):
             self._context.listener.halt(HaltError(verdict.message))

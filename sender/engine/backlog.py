@@ -67,21 +67,24 @@ class Backlog:
 
     async def end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
         """It came to its end after one attempt or more: have that recorded."""
-        execution.doubted = outcome.status == "in_doubt"
+        if outcome.status == "in_doubt":
+            execution.doubt()
         self.let_go(execution)
+        execution.span.end(outcome.status, outcome.problems[0].code if outcome.problems else None)
         listener = self._context.listener
-        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable)))
+        marks = self._context.clock.marks_since(execution.clock_steps) if outcome.status == "in_doubt" else None
+        listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable, marks=marks)))
         await listener.job_ended(execution, outcome, resendable=resendable)
 
     def expire(self, execution: JobExecution) -> None:
         """Its time is over, and it is not handed over: it is not written any more."""
         tried = "no try before was accepted" if execution.attempts else "it was not requested"
-        if execution.unsettled:
+        if execution.may_be_accepted:
             tried = "a try before may have been accepted"
         problem = Problem("expired", "expires_at", f"the job's time was over before it could be written; {tried}")
         self.let_go(execution)
-        outcome = execution.outcome("in_doubt" if execution.unsettled else "invalid", problem)
-        entry = execution.entry(outcome) if execution.unsettled else None
+        outcome = execution.outcome("in_doubt" if execution.may_be_accepted else "invalid", problem)
+        entry = execution.entry(outcome) if execution.may_be_accepted else None
         self._context.listener.record(FinishedJob(outcome, entry, key=execution.job.key))
 
     def leave_all(self) -> None:

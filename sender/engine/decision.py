@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import orjson
+
 from sender.jobs.masking import mask
 from sender.jobs.problem import Problem
 
@@ -58,7 +60,7 @@ def decide(attempt: Attempt, policy: Policy, now: float) -> Decision:
         case "rejected" if attempt.queue_full:
             return _try_again(attempt, policy, now)
         case "rejected":
-            return _ended(attempt, "sent" if _was_sent_before(attempt) else "rejected", policy, now)
+            return _ended(attempt, "sent" if _was_done_before(attempt) else "rejected", policy, now)
         case "accepted_id_unknown":
             return _ended(attempt, "in_doubt", policy, now)._replace(resendable=False)
         case "ambiguous" if policy.in_doubt != "resend" or execution.job.kind.lane != "send":
@@ -79,23 +81,32 @@ def _try_again(attempt: Attempt, policy: Policy, now: float) -> Decision:
     if not attempt.outage:
         tries += 1
     if tries >= policy.max_attempts:
-        doubtful = verdict.what == "ambiguous" or execution.unsettled
+        doubtful = verdict.what == "ambiguous" or execution.may_be_accepted
         return _ended(attempt, "in_doubt" if doubtful else "failed", policy, now)
     return Decision(None, policy.backoff.delay(max(1, tries), verdict.retry_after), tries=tries, refusals=refusals)
 
 
-def _was_sent_before(attempt: Attempt) -> bool:
-    """A newsletter goes out once: `already sent` after a doubtful try of ours means that this one was it."""
+def _was_done_before(attempt: Attempt) -> bool:
+    """Whether the API refuses a newsletter only because a doubtful try of ours has done what this one asks for.
+
+    It goes out once (`already sent`), and is taken off the schedule once (`not scheduled`).
+    """
     execution, verdict = attempt.execution, attempt.verdict
-    said = execution.job.kind.name == "newsletter_send" and verdict.http_status == 400
-    return said and execution.doubted and "already" in verdict.message and "sent" in verdict.message
+    if not execution.doubted or verdict.http_status != 400:
+        return False
+    match execution.job.kind.name:
+        case "newsletter_send":
+            return "already" in verdict.message and "sent" in verdict.message
+        case "newsletter_schedule":
+            return "not scheduled" in verdict.message and orjson.loads(execution.job.body).get("scheduled_at") == 0
+    return False
 
 
 def _ended(attempt: Attempt, status: Status, policy: Policy, now: float) -> Decision:
     execution, verdict = attempt.execution, attempt.verdict
     problems: tuple[Problem, ...] = ()
     result = verdict.result
-    if execution.job.kind.name == "newsletter_send" and status == "sent" and not result:
+    if execution.job.kind.name.startswith("newsletter_") and status == "sent" and not result:
         result = (("newsletter_id", int(execution.job.path_ids[0])),)
     if status != "sent":
         problems = (Problem(verdict.code, verdict.field, mask(verdict.message, execution.job.body)), *attempt.details)

@@ -69,10 +69,10 @@ class HandOver:
 
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
-        wall = self._context.wall()
+        wall, marks = self._context.wall(), self._context.clock.marks()
         try:
             with commit_time(self._context.observer, "hand_over"):
-                refused = await self._context.ledger.hand_over([execution.claim(wall) for execution in batch])
+                refused = await self._context.ledger.hand_over([execution.claim(wall, marks) for execution in batch])
         except asyncio.CancelledError:
             self.ready.extend(batch)  # the ledger may have them: `release` takes that back
             raise

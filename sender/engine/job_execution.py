@@ -1,12 +1,13 @@
-"""A Delivery is a job in the engine's hands: the one thing that changes while its requests go out."""
+"""A JobExecution is a job in the engine's hands: the one thing that changes while its requests go out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from sender.jobs.payload import person_of, read_payload
 from sender.ledger import FinalRecord, HandOverRecord
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
@@ -14,6 +15,7 @@ from sender.runtime.tracing import NOBODY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sender.engine.api_clock import ClockMarks
     from sender.jobs.job import Job
     from sender.jobs.problem import Problem
     from sender.jobs.status import Status
@@ -26,6 +28,13 @@ See docs/api.md, "Reading the API".
 """
 UNTEMPLATED = 1
 """Emails without a template are counted as message 1 (docs/api.md, "Email")."""
+
+
+class JobOwner(Protocol):
+    """Whoever gave jobs to a lane, and may take them back."""
+
+    def may_start(self, execution: JobExecution) -> bool:
+        """Asked before each try: whether it is still wanted; if not, the lane drops the job at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,16 +58,26 @@ class JobExecution:
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
     """See `template_of`; known once it was handed over."""
-    withdrawn: bool = False
-    """Whether it was given back to where it came from while it waited; it is not started any more."""
-    in_lane: bool = False
-    """Whether a lane has it, from its acceptance to its end, or until it is dropped or left."""
+    owner: JobOwner | None = None
+    """Whoever may take the job back while a lane has it."""
     span: JobSpan = NOBODY
     """Where its attempts are traced."""
     doubted: bool = False
-    """Whether an attempt before this one may have been accepted."""
-    unsettled: bool = False
-    """The same, and nobody has looked: it goes again all the same (`--in-doubt resend`)."""
+    """Whether an attempt before this one may have been accepted, in this run or an earlier one."""
+    doubted_since: float | None = None
+    """Unix seconds of the first attempt of this run that may have been accepted, and of which no end is known."""
+    clock_steps: int | None = None
+    """`ApiClock.steps` at the first such attempt, else at the last one."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its owner has taken it back while it waited; it is not started any more."""
+        return self.owner is not None and not self.owner.may_start(self)
+
+    @property
+    def may_be_accepted(self) -> bool:
+        """Whether an attempt of this run may have been accepted, and repeating it is not the same as once."""
+        return self.doubted_since is not None and not self.job.kind.repeatable
 
     def expired(self, wall: float) -> bool:
         """Whether its time was over at these unix seconds."""
@@ -69,9 +88,33 @@ class JobExecution:
         """Deliveries with the same resource run one after another; None runs beside anything."""
         return self.job.path.rpartition("/")[0] if self.job.kind.lane == "app" else None
 
-    def claim(self, wall: float) -> HandOverRecord:
-        """What the ledger must know before the request leaves; `wall` is unix seconds, no later than the write."""
-        return HandOverRecord(self.job.key, self.job.content, self._detail(since=wall))
+    def claim(self, wall: float, marks: ClockMarks | None = None) -> HandOverRecord:
+        """What the ledger must know before the request leaves; `wall` is unix seconds, no later than the write.
+
+        `marks` tell what that clock is worth.
+        """
+        since = wall if self.doubted_since is None else self.doubted_since
+        return HandOverRecord(self.job.key, self.job.content, self._detail(since=since, marks=marks))
+
+    def begin(self, wall: float, clock_steps: int) -> None:
+        """Another attempt begins, at that unix time."""
+        self.attempts += 1
+        self.tried_at = wall
+        if self.started_at is None:
+            self.started_at = wall
+        if self.doubted_since is None:
+            self.clock_steps = clock_steps
+
+    def doubt(self) -> None:
+        """The API may have accepted the last attempt."""
+        self.doubted = True
+        if self.doubted_since is None:
+            self.doubted_since = self.tried_at
+
+    def detail(self, until: float | None, marks: ClockMarks | None) -> bytes:
+        """What the ledger keeps of the doubtful attempts, JSON; `until` are the unix seconds at which they ended."""
+        since = self.tried_at if self.doubted_since is None else self.doubted_since
+        return self._detail(since=since, until=until, marks=marks)
 
     def outcome(self, status: Status, *problems: Problem, **facts: Any) -> Outcome:
         """How it ended; `facts` are the further fields of an Outcome."""
@@ -91,8 +134,10 @@ class JobExecution:
             **facts,
         )
 
-    def entry(self, outcome: Outcome, *, resendable: bool = True) -> FinalRecord:
-        """The same for the ledger."""
+    def entry(
+        self, outcome: Outcome, *, resendable: bool = True, marks: ClockMarks | None = None
+    ) -> FinalRecord:
+        """The same for the ledger; `marks` as in `claim`."""
         if outcome.status == "invalid" or outcome.status == "duplicate":
             raise ValueError(f"{outcome.status} jobs claim no identity")
         return FinalRecord(
@@ -101,17 +146,19 @@ class JobExecution:
             outcome.status,
             outcome.to_line(),
             result=result_of(self.job.path, dict(outcome.result)),
-            detail=self._detail(since=self.tried_at, until=outcome.finished_at)
-            if outcome.status == "in_doubt"
-            else None,
+            detail=self.detail(outcome.finished_at, marks) if outcome.status == "in_doubt" else None,
             resendable=resendable,
         )
 
-    def _detail(self, since: float | None, until: float | None = None) -> bytes:
+    def _detail(
+        self, since: float | None, until: float | None = None, marks: ClockMarks | None = None
+    ) -> bytes:
         job = self.job
-        payload = orjson.loads(job.body)
+        payload = read_payload(job.body) if job.kind.lane == "send" else {}
         self.template = template_of(payload)
         detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
+        if "identifiers" in detail:
+            detail["identifiers"] = person_of(payload, job.body)
         detail.update(
             id=job.id,
             kind=job.kind.name,
@@ -124,6 +171,7 @@ class JobExecution:
             since=since,
             until=until,
         )
+        detail.update(marks or {})
         if job.meta is not None:
             detail["meta"] = orjson.Fragment(job.meta)
         if job.warnings:

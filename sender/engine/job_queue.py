@@ -49,7 +49,6 @@ class JobQueue:
 
     def put(self, execution: JobExecution) -> None:
         """Add to the end of its rank."""
-        execution.in_lane = True
         self._ranks[execution.job.priority].append(execution)
         self._bytes += len(execution.job.body)
         self._update_room()
@@ -72,7 +71,6 @@ class JobQueue:
 
     def finish(self, execution: JobExecution) -> None:
         """The delivery has left the lane: the next one on its resource may start; told once or more."""
-        execution.in_lane = False
         holder, waiting = self._busy.get(execution.resource or "", (None, None))
         if holder is not execution:
             return

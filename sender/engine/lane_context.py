@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from sender.engine.api_clock import ApiClock
 from sender.engine.backoff import Backoff
 from sender.engine.kind_gate import KindGate
 from sender.runtime.metrics import NoMetrics, commit_time
@@ -99,6 +100,7 @@ class LaneContext:
     kinds: KindGate = field(default_factory=KindGate)
     observer: Observer = field(default_factory=NoMetrics)
     wall: Callable[[], float] = time.time
+    clock: ApiClock = field(default_factory=ApiClock)
 
     async def release(self, keys: Sequence[str]) -> None:
         """Take back the hand-over of jobs of which surely nothing was accepted."""

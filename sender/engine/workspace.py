@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sender.config.settings import DEFAULTS
+from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader
 from sender.engine.backoff import Backoff
 from sender.engine.job_queue import JobQueue
@@ -14,7 +15,8 @@ from sender.engine.kind_gate import KindGate
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
 from sender.engine.preflight import WORKSPACES
-from sender.engine.trigger_follower import NOTE, TriggerFollower
+from sender.engine.trigger_follower import TriggerFollower
+from sender.engine.waiting_triggers import NOTE
 from sender.jobs.kinds import LANES
 from sender.outcomes.summary import LaneFigures
 from sender.pacing.guard import Guard
@@ -67,6 +69,7 @@ class Workspace:
         self._settings = settings
         self._key = key
         self._wall = wall
+        self.clock = ApiClock(wall)
         self._kinds = KindGate(_tell_closed)
         self.lanes: dict[LaneName, Lane] = {}
         self.triggers: TriggerFollower | None = None
@@ -89,7 +92,7 @@ class Workspace:
             )
             for lane, rate in self._rates.items()
         }
-        self.reader = ApiReader(self.transport, self.pacers["app"])
+        self.reader = ApiReader(self.transport, self.pacers["app"], self.clock)
 
     @property
     def key_version(self) -> int:
@@ -104,11 +107,12 @@ class Workspace:
         """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
         context = LaneContext(
-            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall
+            self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall,
+            clock=self.clock,
         )
         self.triggers = TriggerFollower(
             self.reader, ledger, listener.record, limit=settings.trigger_queue, lag=settings.reconcile_lag,
-            wall=self._wall, saved=await ledger.get_note(NOTE),
+            saved=await ledger.get_note(NOTE),
         )
         for name in LANES:
             self.lanes[name] = Lane(

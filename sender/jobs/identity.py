@@ -30,10 +30,10 @@ def key_of_id(workspace: str | None, text: str) -> str:
     return _hash(b"id", (workspace or "").encode(), text.encode())
 
 
-def content_of(kind: str, path_ids: Sequence[int], payload: Any, body: bytes) -> str:
+def content_of(kind: str, path_ids: Sequence[int], payload: bytes) -> str:
     """Hash of what a job asks for: kind, path ids and canonical payload."""
     ids = ",".join(map(str, path_ids)).encode()
-    return _hash(b"content", kind.encode(), ids, canonical(payload, body))
+    return _hash(b"content", kind.encode(), ids, payload)
 
 
 def key_of_content(workspace: str | None, content: str) -> str:

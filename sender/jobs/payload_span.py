@@ -41,22 +41,30 @@ def take_apart(data: bytes) -> tuple[dict[str, Any], bytes] | None:
 
 
 def payload_bytes(data: bytes) -> bytes:
-    """The payload of a line that has one, wherever it stands; of several the last wins, as it does for the decoder."""
+    """The payload of a line that has one, wherever it stands."""
+    return member_bytes(data, "payload") or b""
+
+
+def member_bytes(data: bytes, name: str) -> bytes | None:
+    """The bytes of an object's member as they are written; of several the last, as for the decoder; None without one.
+
+    `data` must be known to be a JSON object.
+    """
     text = data.decode().removeprefix("\ufeff")
     decoder = json.JSONDecoder()
     place = _skip(text, text.index("{") + 1)
-    found = (0, 0)
+    found: tuple[int, int] | None = None
     while text[place] != "}":
-        name, place = decoder.raw_decode(text, place)
+        key, place = decoder.raw_decode(text, place)
         place = _skip(text, _skip(text, place) + 1)
         start = place
         _, place = decoder.raw_decode(text, start)
-        if name == "payload":
+        if key == name:
             found = (start, place)
         place = _skip(text, place)
         if text[place] == ",":
             place = _skip(text, place + 1)
-    return text[found[0] : found[1]].encode()
+    return None if found is None else text[found[0] : found[1]].encode()
 
 
 def _skip(text: str, place: int) -> int:

@@ -10,6 +10,7 @@ from sender.jobs.job import Invalid, Job
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.runtime.long_step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -93,7 +94,8 @@ class Intake:
 
     async def _take_on(self, lines: Sequence[Line]) -> None:
         wall, identities = self._session.wall(), self._session.identities
-        checked = [self._parser.parse(line, wall) for line in lines]
+        size = sum(len(line.data) for line in lines)
+        checked = await run_step(size, self._check_lines, lines, wall)
         if self._templates is not None:
             await self._templates.refuse_unknown(entry for entry in checked if isinstance(entry, Job))
         if self._templates is not None:
@@ -107,6 +109,9 @@ class Intake:
                     self._refuse(entry)
                 else:
                     self._decide(entry, records.get(entry.key), identities.held(entry.key))
+
+    def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Job | Invalid]:
+        return [self._parser.parse(line, wall) for line in lines]
 
     def _decide(self, job: Job, record: JobRecord | None, in_hand: str | None) -> None:
         if record is not None and in_hand is None and (record.held or record.state == "handed_over"):

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sender.shared_state.redis_ledger import RedisLedger
 
 ADOPT_BATCH: Final = 1000
-UNCLEAN_WAIT: Final = 60.0
-"""Seconds after which a run that was killed can no longer count towards the limit."""
+MARGIN: Final = 1.0
+"""Seconds by which two readings of the clock may differ over a restart."""
 
 log = structlog.get_logger()
 
@@ -95,15 +95,18 @@ async def _look_ahead(plan: SessionPlan, workspace: Workspace, stop: StopRequest
 
 
 def wait_out(ledger: SqliteLedger, workspace: Workspace) -> None:
-    """Keep the ceiling over a kill and restart: what the last run wrote may still count."""
+    """Keep the ceiling over a restart: what the last run wrote may still count.
+
+    A run that was killed may have written up to its death, of which nobody knows when it was: jobs are handed over
+    before they are written, and may wait. So each lane waits for its whole window.
+    """
     if ledger.last_hand_over is None:
         return
     now = asyncio.get_running_loop().time()
-    since = time.time() - ledger.last_hand_over
+    since = time.time() - ledger.last_hand_over if ledger.was_clean else 0.0
     for pacer in workspace.pacers.values():
-        if pacer.window + (0 if ledger.was_clean else UNCLEAN_WAIT) > since > -UNCLEAN_WAIT:
-            rest = pacer.window if pacer.window <= 1 else min(pacer.window, max(0.0, pacer.window - since) + 1)
-            pacer.pause_until(now + rest)
+        if since < pacer.window:  # so it is, too, where the clock was set back
+            pacer.pause_until(now + min(pacer.window, pacer.window - since + MARGIN))
 
 
 async def _announce(ledger: Ledger, plan: SessionPlan) -> None:

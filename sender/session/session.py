@@ -100,6 +100,7 @@ class Session:
 
     def submit(self, execution: JobExecution) -> None:
         """Take on an admitted job."""
+        execution.doubted = execution.doubted or self.doubts.was_in_doubt(execution.job.key)
         self.workspace.lanes[execution.job.kind.lane].accept_execution(execution)
 
     async def drain(self) -> None:
@@ -111,7 +112,7 @@ class Session:
     async def settle(self) -> None:
         """Resolve what is in doubt, and send again what surely was not accepted, until nothing changes or `stop`."""
         while not self.ended:
-            again = await unless(self._ended, self.doubts.settle())
+            again = await unless(self._ended, self.doubts.resolve())
             for execution in again or ():
                 self.submit(execution)
             await self.drain()
@@ -122,16 +123,20 @@ class Session:
 
     def stop(self, *, now: bool) -> None:
         """Hand nothing further over; what is in hand ends within the grace, or is let go of at once."""
+        self.stop_lanes(now=now)
+        if now:
+            self.recorder.give_up_log()
+        else:
+            self._loop.call_later(self._settings.grace, partial(self.stop, now=True))
+
+    def stop_lanes(self, *, now: bool) -> None:
+        """The same for a front-end that keeps the grace itself, and whose last ends are still to be logged."""
         self._ended.set()
         for lane in self.workspace.lanes.values():
             if now:
                 lane.abort()
             else:
                 lane.stop()
-        if now:
-            self.recorder.give_up_log()
-        else:
-            self._loop.call_later(self._settings.grace, partial(self.stop, now=True))
 
     def halt(self, error: HaltError) -> None:
         """Hand nothing further over, for a reason; where ends cannot be recorded, what is in hand is let go of."""
@@ -140,12 +145,7 @@ class Session:
     def _halt(self, error: HaltError, *, at_once: bool) -> None:
         if self.halted is None:
             self.halted = error
-        self._ended.set()
-        for lane in self.workspace.lanes.values():
-            if at_once:
-                lane.abort()
-            else:
-                lane.stop()
+        self.stop_lanes(now=at_once)
         self._front_end.on_halt(error)
 
     @property

@@ -25,6 +25,8 @@ class Request(NamedTuple):
     path: str
     """Absolute path, already percent-encoded, with the query if any."""
     body: bytes | None = None
+    most_answer: int | None = None
+    """Bytes that its answer may have, where that is not the transport's own limit."""
 
 
 class Reply(NamedTuple):
@@ -38,6 +40,8 @@ class Reply(NamedTuple):
     written_at: float = 0.0
     """Loop time just after the request's head was handed to the socket: no later than the server received it."""
     answered_at: float = 0.0
+    date: str | None = None
+    """When the server answered, by its own clock (RFC 9110 6.6.1)."""
 
 
 class TransportFault(Exception):  # noqa: N818 - it is a value that travels as an exception, judged like a status

@@ -113,7 +113,7 @@ class HttpTransport:
             _stamp(wire, self._loop.time())
             if len(body) > PIECE:
                 writing = self._loop.create_task(_write_rest(protocol, body))
-            reply = await self._read(protocol, wire)
+            reply = await self._read(protocol, wire, request.most_answer or MOST_ANSWER)
         except BaseException:
             connection.close()
             raise
@@ -134,25 +134,23 @@ class HttpTransport:
                 return connection
             connection.close()
 
-    async def _read(self, protocol: ResponseHandler, wire: Wire) -> Reply:
+    async def _read(self, protocol: ResponseHandler, wire: Wire, most: int) -> Reply:
         message, content = await protocol.read()
         while message.code < 200 and message.code != UPGRADE:  # 100 Continue and the like are no answers yet
             message, content = await protocol.read()
         headers = message.headers
-        if int(headers.get("Content-Length") or 0) > MOST_ANSWER:
-            raise self._too_large(wire)
+        if int(headers.get("Content-Length") or 0) > most:
+            raise _too_large(wire, most)
         body = b""
         while not content.at_eof():
             body += await content.readany()
-            if len(body) > MOST_ANSWER:
-                raise self._too_large(wire)
+            if len(body) > most:
+                raise _too_large(wire, most)
         assert wire.written_at is not None  # noqa: S101 - it was stamped before the answer was waited for
         return Reply(
-            message.code, _content_type(message), body, headers.get("Retry-After"), wire.written_at, self._loop.time()
+            message.code, _content_type(message), body, headers.get("Retry-After"), wire.written_at,
+            self._loop.time(), headers.get("Date"),
         )
-
-    def _too_large(self, wire: Wire) -> TransportFault:
-        return _fault("answer_too_large", wire, f"the answer is larger than {MOST_ANSWER:,} bytes")
 
     async def warm(self, connections: int) -> int:
         """Open idle connections ahead of the first request; failing to is not an error."""
@@ -217,6 +215,10 @@ async def _write_rest(protocol: ResponseHandler, body: bytes) -> None:
 
 def _content_type(message: RawResponseMessage) -> str:
     return message.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _too_large(wire: Wire, most: int) -> TransportFault:
+    return _fault("answer_too_large", wire, f"the answer is larger than {most:,} bytes")
 
 
 def _fault(code: str, wire: Wire, message: str) -> TransportFault:

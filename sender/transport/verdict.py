@@ -47,6 +47,8 @@ class Verdict(NamedTuple):
     """Seconds."""
     throttled: bool = False
     """It was a 429: it never counts against the job."""
+    doubtful: bool = False
+    """Whether the API may have done what this attempt asked for, though it did not say so."""
     queue_full: bool = False
     """A refused trigger that names neither field nor trigger: the queue of waiting ones may be full."""
     error: ApiError = NO_ERROR
@@ -56,7 +58,8 @@ def judge(kind: Kind, answer: Reply | TransportFault, rules: Rules, *, wall: flo
     """The verdict on one attempt; `wall` is the unix time that a Retry-After date is held against."""
     if isinstance(answer, TransportFault):
         safe = answer.reach == "unwritten" or kind.repeatable
-        return Verdict("retry" if safe else "ambiguous", answer.code, answer.message)
+        doubtful = answer.reach == "written"
+        return Verdict("retry" if safe else "ambiguous", answer.code, answer.message, doubtful=doubtful)
     if 200 <= answer.status < 300:
         return _judge_success(kind, answer)
     return _judge_refusal(kind, answer, rules, wall)
@@ -103,7 +106,7 @@ def _own_id(document: Any) -> tuple[tuple[str, Any], ...]:
 
 def _accepted_unknown(kind: Kind, reply: Reply, what: str) -> Verdict:
     if kind.repeatable:
-        return Verdict("retry", "answer_unreadable", f"the API gave {what}", http_status=reply.status)
+        return Verdict("retry", "answer_unreadable", f"the API gave {what}", http_status=reply.status, doubtful=True)
     message = f"the API accepted the job with {what}; its id is not known, and it is never sent again"
     return Verdict("accepted_id_unknown", "accepted_id_unknown", message, http_status=reply.status)
 
@@ -123,7 +126,8 @@ def _judge_refusal(kind: Kind, reply: Reply, rules: Rules, wall: float) -> Verdi
         return Verdict("retry", "server_error", _said(reply, error), http_status=status, retry_after=wait, error=error)
     if status in rules.ambiguous or status >= 500:
         what: What = "retry" if kind.repeatable else "ambiguous"
-        return Verdict(what, "server_error", _said(reply, error), http_status=status, retry_after=wait, error=error)
+        return Verdict(what, "server_error", _said(reply, error), http_status=status, retry_after=wait, doubtful=True,
+                       error=error)
     full = kind.lane == "trigger" and status == 422 and error.pointer is None and error.trigger_id is None
     return Verdict("rejected", "api_error", _said(reply, error), _field(error), http_status=status,
                    queue_full=full, error=error)

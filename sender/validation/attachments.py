@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 MOST_DECODED: Final = 2 * 2**20
 LARGE_ENCODED: Final = 2_000_000
-_STANDARD: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_TOLERANT: Final = re.compile(r"[A-Za-z0-9+/_\-\r\n]*={0,2}[\r\n]*")
+_STANDARD: Final = re.compile(r"[A-Za-z0-9+/]*+={0,2}")
+_TOLERANT: Final = re.compile(r"[A-Za-z0-9+/_-]*+(={0,2})")
+_PADDING: Final = {0: (0,), 1: (), 2: (0, 2), 3: (0, 1)}
+"""How many `=` may end base64, by the digits after the last whole group of four."""
 
 
 def check_attachments(files: Mapping[str, Any], report: Report, risky: Collection[str]) -> None:
@@ -40,8 +42,8 @@ def check_attachments(files: Mapping[str, Any], report: Report, risky: Collectio
 
 
 def _check_name(field: str, name: str, report: Report, risky: Collection[str]) -> None:
-    stem, dot, extension = name.rpartition(".")
-    if not dot or not stem or not extension:
+    stem, _, extension = name.rpartition("/")[2].rpartition(".")
+    if not stem or not extension:
         report.problem("bad_attachment", field, f"the file name of {field} needs an extension, like receipt.pdf")
     elif extension.lower() in risky:
         report.warn("risky_extension", field, f"{field} is a .{extension.lower()} file; the API may forbid that type")
@@ -49,15 +51,16 @@ def _check_name(field: str, name: str, report: Report, risky: Collection[str]) -
 
 def _check_content(field: str, content: str, report: Report) -> int:
     """The decoded size; the content itself is not decoded."""
-    digits = len(content.rstrip("="))
     if len(content) % 4 == 0 and _STANDARD.fullmatch(content):
-        return digits * 3 // 4
-    if not _TOLERANT.fullmatch(content):
+        return len(content.rstrip("=")) * 3 // 4
+    bare = content.replace("\r", "").replace("\n", "")
+    found = _TOLERANT.fullmatch(bare)
+    if found is None:
         report.problem("bad_attachment", field, f"{field} is not base64; encode the file's bytes")
         return 0
-    bare = content.replace("\r", "").replace("\n", "")
-    digits = len(bare.rstrip("="))
-    if digits % 4 == 1 or len(bare) - digits > 2:
+    padding = len(found[1])
+    digits = len(bare) - padding
+    if padding not in _PADDING[digits % 4]:
         report.problem("bad_attachment", field, f"{field} is base64 of an impossible length; it may be cut off")
         return 0
     report.warn("odd_base64", field, f"{field} is base64 in an unusual form (URL-safe, wrapped or unpadded)")

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sender.validation.broadcast import check_broadcast
+from sender.validation.email import check_email
 from sender.validation.newsletter import check_content, check_newsletter_schedule, check_newsletter_send
+from sender.validation.options import DEFAULT
 from sender.validation.report import Report
-from sender.validation.sends import check_email, check_in_app, check_inbox, check_push, check_sms, check_whatsapp
+from sender.validation.sends import check_in_app, check_inbox, check_push, check_sms, check_whatsapp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sender.jobs.kinds import Kind
     from sender.jobs.problem import Findings
+    from sender.validation.options import Options
 
-RISKY: Final = frozenset({"exe", "bat", "cmd", "com", "js", "jar", "msi", "scr", "vbs", "ps1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What can be set about the checks."""
-
-    require_identifiers: bool = True
-    """Whether an email without `identifiers` is refused, or only warned of (docs/api.md, "Identifiers")."""
-    risky_extensions: frozenset[str] = RISKY
-
-
-DEFAULT: Final = Options()
-CHECKS: Final[dict[str, Callable[[Mapping[str, Any], int, Report, float, Options], None]]] = {
+CHECKS: Final[dict[str, Callable[[Mapping[str, Any], bytes, Report, float, Options], None]]] = {
     "email": check_email,
     "sms": check_sms,
     "whatsapp": check_whatsapp,
@@ -43,8 +32,8 @@ CHECKS: Final[dict[str, Callable[[Mapping[str, Any], int, Report, float, Options
 }
 
 
-def check(kind: Kind, payload: Mapping[str, Any], size: int, now: float, options: Options = DEFAULT) -> Findings:
-    """All findings on a payload of `size` bytes at unix time `now`."""
+def check(kind: Kind, payload: Mapping[str, Any], body: bytes, now: float, options: Options = DEFAULT) -> Findings:
+    """All findings on a payload at unix time `now`; `body` are the bytes in which it stands."""
     report = Report()
-    CHECKS[kind.name](payload, size, report, now, options)
+    CHECKS[kind.name](payload, body, report, now, options)
     return report.findings()

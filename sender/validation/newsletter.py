@@ -3,59 +3,71 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from sender.jobs.nearest import nearest
+from sender.validation.broadcast import audience_meant
+from sender.validation.field_types import check_types
+from sender.validation.fields import CONTENT, NEWSLETTER_SCHEDULE, NEWSLETTER_SEND
 from sender.validation.headers import check_headers
-from sender.validation.report import ARRAY, FLAG, INTEGER, TEXT, Types
-from sender.validation.sends import LARGE_BODY, MOST_BODY
+from sender.validation.sizes import LARGE_BODY, MOST_BODY
+from sender.validation.texts import check_texts
+from sender.validation.times import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.validation.check import Options
+    from sender.validation.fields import Shape
+    from sender.validation.options import Options
     from sender.validation.report import Report
 
 PERIODS: Final = (60, 3600, 86400)
-_RATE: Final[dict[str, Types]] = {
-    "rate_limit_email_rate": INTEGER, "rate_limit_time_period": INTEGER, "rate_limit_spread": FLAG,
-}  # fmt: skip
-_SCHEDULE: Final[dict[str, Types]] = {
-    **_RATE, "scheduled_at": INTEGER, "timezone": TEXT, "tz_match_enabled": FLAG,
-}  # fmt: skip
-_CONTENT: Final[dict[str, Types]] = {
-    **dict.fromkeys(("body", "body_amp", "subject", "preheader_text", "recipient"), TEXT),
-    "from_id": INTEGER,
-    "reply_to_id": frozenset({int, type(None)}),
-    "headers": ARRAY,
-}
+MOST_UNKNOWN: Final = 100
+"""Unknown fields that are looked at one by one for something that is meant otherwise."""
+_TIMES: Final = ("scheduled_at", "timezone", "tz_match_enabled", "send_at")
 _READ_ONLY: Final = ("from", "reply_to", "bcc", "cc", "fake_bcc", "language", "name", "type", "id")
+_TEXTS: Final = ("subject", "body", "body_amp", "preheader_text", "recipient")
 
 
-def check_newsletter_send(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
+def check_newsletter_send(
+    payload: Mapping[str, Any], body: bytes, report: Report, now: float, options: Options
+) -> None:
     """POST /v1/newsletters/{newsletter_id}/send."""
-    report.types(_RATE, payload)
+    told = _check_times(payload, report)
+    told += _check_audience(NEWSLETTER_SEND, payload, report)
+    check_types(NEWSLETTER_SEND, payload, report, told)
     _check_rate(payload, report)
 
 
+def _check_times(payload: Mapping[str, Any], report: Report) -> list[str]:
+    """Whoever names a time does not mean at once; returns the fields that do."""
+    told = []
+    for name in islice(payload, MOST_UNKNOWN):
+        meant = None if name in NEWSLETTER_SEND.fields else nearest(name, _TIMES)
+        if meant is not None:
+            told.append(name)
+            message = f"{meant} is not for newsletter_send, which sends at once; use the kind newsletter_schedule"
+            report.problem("wrong_kind", meant, message)
+    return told
+
+
 def check_newsletter_schedule(
-    payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options
+    payload: Mapping[str, Any], body: bytes, report: Report, now: float, options: Options
 ) -> None:
     """POST /v1/newsletters/{newsletter_id}/schedule."""
-    report.types(_SCHEDULE, payload)
+    told = _check_audience(NEWSLETTER_SCHEDULE, payload, report)
+    check_types(NEWSLETTER_SCHEDULE, payload, report, told)
     _check_rate(payload, report)
     at = payload.get("scheduled_at")
     if at is None:
         report.problem(
             "missing_field", "scheduled_at", "scheduled_at is missing; 0 takes a newsletter off the schedule"
         )
-    if type(at) is int and at != 0:
-        if at <= now:
-            report.problem("bad_schedule", "scheduled_at", "scheduled_at is not in the future")
-        if payload.get("timezone") is None:
-            report.problem("missing_field", "timezone", "timezone is missing; name it, like Europe/Berlin")
-    zone = payload.get("timezone")
-    if type(zone) is str and not _is_zone(zone):
-        report.problem("bad_timezone", "timezone", "timezone is not an IANA name, like Europe/Berlin")
+    elif type(at) is int and at != 0 and at <= now:
+        report.problem("bad_schedule", "scheduled_at", "scheduled_at is not in the future")
+    check_seconds("scheduled_at", at, report)
+    _check_zone(payload.get("timezone"), report, needed=type(at) is int and at != 0)
     period = payload.get("rate_limit_time_period")
     if payload.get("tz_match_enabled") is True and type(period) is int and period > 3600:
         report.problem(
@@ -63,10 +75,23 @@ def check_newsletter_schedule(
         )
 
 
-def check_content(payload: Mapping[str, Any], size: int, report: Report, now: float, options: Options) -> None:
+def _check_zone(zone: Any, report: Report, *, needed: bool) -> None:
+    if zone is None or zone == "":
+        if needed:
+            report.problem("missing_field", "timezone", "timezone is missing; name it, like Europe/Berlin")
+    elif type(zone) is str and zone not in _zones():
+        message = "timezone is not an IANA name, like Europe/Berlin"
+        if needed:
+            report.problem("bad_timezone", "timezone", message)
+        else:
+            report.warn("odd_timezone", "timezone", message)
+
+
+def check_content(payload: Mapping[str, Any], body: bytes, report: Report, now: float, options: Options) -> None:
     """PUT /v1/transactional/{transactional_id}/content/{content_id}."""
     known = {name: value for name, value in payload.items() if name not in _READ_ONLY}
-    report.types(_CONTENT, known)
+    check_types(CONTENT, known, report)
+    check_texts(payload, _TEXTS, ("subject",), report)
     if type(payload.get("headers")) is list:
         check_headers(payload["headers"], report)
     for name in _READ_ONLY:
@@ -74,10 +99,23 @@ def check_content(payload: Mapping[str, Any], size: int, report: Report, now: fl
             report.warn("ignored_field", name, f"{name} cannot be changed here; the API ignores it")
     if not payload:
         report.problem("empty_field", None, "the payload is empty; there is nothing to change")
-    if size > MOST_BODY:
+    if len(body) > MOST_BODY:
         report.warn(
-            "payload_large", None, f"the payload is {size:,} bytes; the API may refuse more than {LARGE_BODY:,}"
+            "payload_large", None, f"the payload is {len(body):,} bytes; the API may refuse more than {LARGE_BODY:,}"
         )
+
+
+def _check_audience(shape: Shape, payload: Mapping[str, Any], report: Report) -> list[str]:
+    """A newsletter has its recipients at the vendor: one that names others would reach more people than are meant.
+
+    Returns the fields that name some.
+    """
+    others = [name for name in islice(payload, MOST_UNKNOWN) if name not in shape.fields and name != "id"]
+    told = [name for name in others if audience_meant(name) is not None]
+    if told:
+        message = "a newsletter takes no audience: it goes to the recipients that were set when it was made"
+        report.problem("misspelt_audience", None, message)
+    return told
 
 
 def _check_rate(payload: Mapping[str, Any], report: Report) -> None:
@@ -89,10 +127,6 @@ def _check_rate(payload: Mapping[str, Any], report: Report) -> None:
         report.problem("bad_value", "rate_limit_email_rate", "rate_limit_email_rate must be 1 or more")
     if type(period) is int and period not in PERIODS:
         report.problem("bad_value", "rate_limit_time_period", "rate_limit_time_period must be 60, 3600 or 86400")
-
-
-def _is_zone(name: str) -> bool:
-    return name in _zones()
 
 
 @cache

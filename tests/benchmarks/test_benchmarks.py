@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+import hostile
 import pacing
 import proof
 import pytest
@@ -113,6 +114,17 @@ def test_checks_are_tried_on_wrong_emails(capsys: pytest.CaptureFixture[str]) ->
     times = validation.measure(found, validation.orjson.dumps(validation.GOOD), rounds=1, calls=2)
     assert validation.OWN in validation.table(times, {})
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", hostile.LINES)
+def test_a_hostile_line_of_1_mb_is_checked(name: str) -> None:
+    """1 MB of `{{` in `to` took an hour, 20 kB of line ends in base64 took seconds."""
+    hostile.parse(hostile.LINES[name](2**20))
+
+
+def test_hostile_lines_stand_in_a_table() -> None:
+    make, step = hostile.STEPS["masking an error"]
+    assert "| masking an error |" in hostile.table({"masking an error": [hostile.took(step, make(100), 1)] * 3})
 
 
 def test_shared_limit_asks_redis_what_it_did() -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from sender.consume import consumer as consume_run
+from sender.consume import consumer
 from tests.deployment.test_kubernetes import container, only
 from tests.support.processes import SENDER, environment, running_sandbox
 from tests.support.processes import email as email_job
@@ -142,7 +142,9 @@ def test_it_becomes_ready_sends_tells_follows_its_config_and_drains(pod: Pod, se
     assert sorted(line["id"] for line in lines if line["status"] == "sent") == sorted(
         f"job-{number}" for number in range(JOBS)
     )
-    assert all(json.loads(line) for line in pod.told().splitlines()), "its log is JSON, line by line"
+    logged = [json.loads(line) for line in pod.told().splitlines()]
+    assert logged, "its log is JSON, line by line"
+    assert all("event" in line for line in logged)
     for text in (pod.told(), (pod.folder / "out").read_text()):
         assert PASSWORD not in text
         assert "sandbox-key" not in text
@@ -169,4 +171,4 @@ def test_without_its_server_it_ends_and_says_why(pod: Pod, server: RedisServer) 
 def test_the_grace_of_the_pod_holds_what_a_drain_may_take() -> None:
     """Jobs in hand, then acknowledgements, then give-backs: each has its time."""
     config: dict[str, Any] = only("Deployment")["spec"]["template"]["spec"]
-    assert config["terminationGracePeriodSeconds"] > 25 + 2 * consume_run.GIVE_BACK_WITHIN
+    assert config["terminationGracePeriodSeconds"] > 25 + 2 * consumer.REQUEUE_WITHIN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -11,11 +11,28 @@ from hypothesis import strategies as st
 from sender.doubts.delivery_lists import person_path
 from sender.doubts.doubtful_job import DoubtfulJob
 from sender.doubts.known_deliveries import KnownDeliveries
-from sender.doubts.matching import ListedDelivery, listed_deliveries, match
-from sender.ledger import Doubt
+from sender.doubts.listed_delivery import ListedDelivery, read_listing
+from sender.doubts.matching import Attempts, Match, Rules, match
+from sender.ledger.ledger import Doubt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LAG = 60.0
 NOW = 1_800_000_000.0
+
+
+class Clock:
+    """At the API and here it is the same time."""
+
+    def wall(self) -> float:
+        return NOW + 500
+
+    def ahead_then(self, marks: dict[str, Any]) -> Any:
+        return marks.get("ahead")
+
+
+CLOCK: Any = Clock()
 
 
 def doubtful(key: str = "k", *, kind: str = "email", resendable: bool = True, **detail: Any) -> DoubtfulJob:
@@ -23,8 +40,8 @@ def doubtful(key: str = "k", *, kind: str = "email", resendable: bool = True, **
 
     known = {"id": key, "kind": kind, "path": f"/v1/send/{kind}", "source": "f", "line": 1, "attempts": 1,
              "transactional_message_id": 3, "identifiers": {"id": "7"}, "to": "ada@example.com",
-             "since": NOW, "until": NOW + 1, "started_at": NOW}
-    return DoubtfulJob.of(Doubt(key, "c", "in_doubt", orjson.dumps(known | detail), resendable), NOW + 500)
+             "since": NOW, "until": NOW + 1, "started_at": NOW, "ahead": 0.0}
+    return DoubtfulJob.of(Doubt(key, "c", "in_doubt", orjson.dumps(known | detail), resendable), CLOCK)
 
 
 def listed(name: str = "d", **more: Any) -> ListedDelivery:
@@ -32,8 +49,21 @@ def listed(name: str = "d", **more: Any) -> ListedDelivery:
     return ListedDelivery(name, **(known | more))
 
 
-def finding(one: DoubtfulJob, *seen: ListedDelivery, **numbers: int) -> Any:
-    return match([(one, seen)], numbers, LAG)[one.key]
+def matches(
+    *seen: tuple[DoubtfulJob, Sequence[ListedDelivery]], earlier: Sequence[DoubtfulJob] = (), **numbers: int
+) -> dict[str, Match]:
+    attempts = Attempts([*(one for one, _ in seen), *(one.anonymous() for one in earlier)])
+    return match(seen, attempts, Rules(numbers, LAG))
+
+
+class Finding(NamedTuple):
+    adopted: ListedDelivery | None
+    candidates: int
+
+
+def finding(one: DoubtfulJob, *seen: ListedDelivery, earlier: Sequence[DoubtfulJob] = (), **numbers: int) -> Finding:
+    found = matches((one, seen), earlier=earlier, **numbers)[one.key]
+    return Finding(found.adopted, len(found.candidates))
 
 
 def test_the_one_candidate_is_adopted() -> None:
@@ -84,8 +114,11 @@ def test_a_trigger_name_needs_its_number() -> None:
 def test_two_claimants_of_one_delivery_get_nothing() -> None:
     """Also when each was found in another list: one person may be named by id and by email."""
     one, other = doubtful("a"), doubtful("b", identifiers={"email": "ada@example.com"})
-    found = match([(one, [listed()]), (other, [listed()])], {}, LAG)
-    assert found["a"] == found["b"] == (None, 1)
+    found = matches((one, [listed()]), (other, [listed()]))
+    for key, rival in (("a", "b"), ("b", "a")):
+        assert found[key].adopted is None
+        assert len(found[key].candidates) == 1
+        assert [job.key for job in found[key].rivals] == [rival]
 
 
 def test_two_candidates_are_one_too_many() -> None:
@@ -117,7 +150,7 @@ def test_no_adoption_is_wrong(jobs: list[tuple[int, str, int, float, bool, float
             created = float(int(since + took * part))
             seen.append(listed(f"d{number}", template=template, recipient=to, created=created))
             owner[f"d{number}"] = str(number)
-    found = match([(one, seen) for one in doubtful_jobs], {}, LAG)
+    found = matches(*((one, seen) for one in doubtful_jobs))
     for key, one in found.items():
         assert one.adopted is None or owner[one.adopted.id] == key
         if f"d{key}" in owner:
@@ -130,8 +163,13 @@ def test_lists_are_read_with_care() -> None:
         {"id": "campaign", "created": 5, "campaign_id": 9},
         {"id": 5, "created": 5},
         {"id": "no time"},
+        {"id": "a text", "created": "2026-11-20T12:00:00Z"},
+        "not even an object",
     ]
-    assert listed_deliveries(items) == [ListedDelivery("ok", "email", 3, "", None, 5.0)]
+    assert read_listing(items) == ((ListedDelivery("ok", "email", 3, "", None, 5.0),), 4)
+    ada = {"id": "d", "created": 5, "customer_identifiers": {"id": None, "email": "a@b.c", "cio_id": "c8"}}
+    (shown,), _ = read_listing([ada], ("id", "7"))
+    assert dict(shown.people) == {"id": "7", "email": "a@b.c", "cio_id": "c8"}
 
 
 def test_path_values_are_encoded() -> None:
@@ -140,22 +178,22 @@ def test_path_values_are_encoded() -> None:
     assert person_path("id", "../x") == "/v1/customers/..%2Fx/messages"
 
 
-def test_a_witness_is_the_first_after_the_last_doubt_and_the_newest() -> None:
-    witnesses = KnownDeliveries()
+def test_known_deliveries_are_the_first_after_the_last_doubt_and_the_newest() -> None:
+    known = KnownDeliveries()
     for at in (1, 2):
-        witnesses.sent("email", 3, f"d{at}", at)
-    witnesses.doubted(2.5)
+        known.sent("email", 3, f"d{at}", at)
+    known.doubted(2.5)
     for at in (3, 4, 5):
-        witnesses.sent("email", 3, f"d{at}", at)
-    kept = KnownDeliveries(witnesses.save())
-    assert [witness.delivery_id for witness in kept.after("email", 3, 2.5)] == ["d3", "d5"]
-    assert [witness.delivery_id for witness in kept.after("email", 3, 3)] == ["d5"]
+        known.sent("email", 3, f"d{at}", at)
+    kept = KnownDeliveries(known.save())
+    assert [one.delivery_id for one in kept.after("email", 3, 2.5)] == ["d3", "d5"]
+    assert [one.delivery_id for one in kept.after("email", 3, 3)] == ["d5"]
     assert kept.after("email", 3, 5) == kept.after("email", 4, 0) == []
 
 
-def test_witnesses_are_bounded() -> None:
-    witnesses = KnownDeliveries()
+def test_known_deliveries_are_bounded() -> None:
+    known = KnownDeliveries()
     for template in range(1000):
-        witnesses.sent("email", template, "d", template)
-    assert len(witnesses.save()) < 20_000
-    assert witnesses.after("email", 999, 0)
+        known.sent("email", template, "d", template)
+    assert len(known.save()) < 20_000
+    assert known.after("email", 999, 0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from sender.doubts.doubted_attempts import DoubtedAttempts
 from sender.doubts.known_deliveries import KnownDeliveries
-from sender.doubts.reconciler import Reconciler, Resolution
+from sender.doubts.reconciler import Reconciler
+from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
 from sender.ledger import FinalRecord
 from sender.ledger.memory_ledger import MemoryLedger
@@ -16,6 +20,9 @@ from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault
 from tests.doubts.test_matching import NOW, doubtful
 from tests.pacing.test_pacer import run_virtual
+
+if TYPE_CHECKING:
+    from sender.doubts.resolution import Resolution
 
 PERSON = "/v1/customers/7/messages"
 WITNESS = "/v1/customers/8/messages"
@@ -37,8 +44,10 @@ class Api:
             PERSON: {"messages": None, "next": ""},
             WITNESS: {"messages": [item("w")], "next": ""},
             "/v1/messages/w": {"message": item("w")},
+            "/v1/transactional/3/messages": {"messages": [], "next": ""},
         }
         self.documents.update(more)
+        self.clock = time.time
 
     async def send(self, request: Request, wire: Any = None) -> Reply:
         import orjson
@@ -55,7 +64,8 @@ class Api:
             raise found
         if isinstance(found, int):
             return Reply(found, "application/json", b'{"errors":[{"detail":"no"}]}')
-        return Reply(200, "application/json", orjson.dumps(found))
+        date = formatdate(self.clock(), usegmt=True)
+        return Reply(200, "application/json", orjson.dumps(found), date=date)
 
     async def warm(self, connections: int) -> int:
         return 0
@@ -63,46 +73,59 @@ class Api:
     async def aclose(self) -> None: ...
 
 
-def rule(
-    api: Api, *doubtful_jobs: Any, at: float = NOW + 100, known: tuple[str, ...] = (), witness: bool = True
+def resolve(
+    api: Api,
+    *doubtful_jobs: Any,
+    at: float = NOW + 100,
+    known: tuple[str, ...] = (),
+    witness: bool = True,
+    earlier: tuple[Any, ...] = (),
+    ours: float = 0.0,
 ) -> Any:
-    rulings: list[Resolution] = []
+    """Resolve at the time `at` of the API's clock; our own is so many seconds behind it."""
+    resolutions: list[Resolution] = []
 
-    async def body(_: Any) -> None:
+    async def body(loop: Any) -> None:
         ledger = MemoryLedger()
         await ledger.settle([FinalRecord(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
-        witnesses = KnownDeliveries()
+        deliveries = KnownDeliveries()
         if witness:
-            witnesses.sent("email", 3, "w", NOW + 5)
-        reader = ApiReader(api, Pacer(10))
-        rulings.extend(await Reconciler(reader, ledger, witnesses, lag=60, wall=lambda: at).rule(doubtful_jobs))
+            deliveries.sent("email", 3, "w", NOW + 5)
+        api.clock = lambda: at + loop.time() - 1000
+        clock = ApiClock(lambda: api.clock() - ours)
+        clock.observe(formatdate(api.clock(), usegmt=True))
+        doubted = DoubtedAttempts(ledger, clock, 60)
+        await doubted.take_up([*doubtful_jobs, *earlier])
+        reader = ApiReader(api, Pacer(10), clock)
+        reconciler = Reconciler(reader, ledger, deliveries, doubted, lag=60)
+        resolutions.extend(await reconciler.resolve(doubtful_jobs))
 
     run_virtual(body)
-    return rulings[0] if len(rulings) == 1 else rulings
+    return resolutions[0] if len(resolutions) == 1 else resolutions
 
 
 def test_the_one_delivery_is_adopted() -> None:
-    resolution = rule(Api(**{PERSON: {"messages": [item("mine")], "next": ""}}), doubtful())
+    resolution = resolve(Api(**{PERSON: {"messages": [item("mine")], "next": ""}}), doubtful())
     assert (resolution.fate, resolution.result) == ("sent", (("delivery_id", "mine"), ("queued_at", int(NOW))))
     outcome = resolution.outcome(NOW)
     assert (outcome.status, outcome.source, outcome.line, outcome.attempts) == ("sent", "f", 1, 1)
 
 
 def test_a_delivery_of_another_job_is_not_adopted() -> None:
-    resolution = rule(Api(**{PERSON: {"messages": [item("other")], "next": ""}}), doubtful(), known=("other",))
+    resolution = resolve(Api(**{PERSON: {"messages": [item("other")], "next": ""}}), doubtful(), known=("other",))
     assert resolution.fate == "absent"
 
 
 def test_all_pages_are_read() -> None:
     pages = {"": {"messages": [], "next": "c1"}, "c1": {"messages": [item("mine")], "next": 0}}
     api = Api(**{PERSON: lambda query: pages[query.get("start", "")]})
-    assert rule(api, doubtful()).fate == "sent"
+    assert resolve(api, doubtful()).fate == "sent"
     assert "start_ts=" in api.asked[0]
     assert "end_ts=" in api.asked[0]
 
 
 def test_none_is_absent_where_a_later_one_shows() -> None:
-    resolution = rule(Api(), doubtful())
+    resolution = resolve(Api(), doubtful())
     assert resolution.fate == "absent"
     assert resolution.outcome(NOW).problems[0].code == "absent"
 
@@ -118,7 +141,7 @@ def test_none_is_absent_where_a_later_one_shows() -> None:
 )
 def test_what_may_show_later_is_not_absent(detail: dict[str, Any], why: str) -> None:
     api = Api(**{"/v1/messages": {"messages": [], "next": ""}})
-    resolution = rule(api, doubtful(**detail))
+    resolution = resolve(api, doubtful(**detail))
     assert resolution.fate == "open"
     assert why in resolution.why
 
@@ -132,17 +155,17 @@ def test_what_may_show_later_is_not_absent(detail: dict[str, Any], why: str) -> 
     ],
 )
 def test_without_a_visible_witness_nothing_is_absent(documents: dict[str, Any]) -> None:
-    assert rule(Api(**documents), doubtful()).fate == "open"
+    assert resolve(Api(**documents), doubtful()).fate == "open"
 
 
 def test_without_any_witness_nothing_is_absent() -> None:
-    assert rule(Api(), doubtful(), witness=False).fate == "open"
-    assert rule(Api(), doubtful(transactional_message_id=5)).fate == "open", "a witness of another template"
-    assert rule(Api(), doubtful(until=NOW + 6)).fate == "open", "a witness from before the attempt's end"
+    assert resolve(Api(), doubtful(), witness=False).fate == "open"
+    assert resolve(Api(), doubtful(transactional_message_id=5)).fate == "open", "a witness of another template"
+    assert resolve(Api(), doubtful(until=NOW + 6)).fate == "open", "a witness from before the attempt's end"
 
 
 def test_an_accepted_job_is_never_absent() -> None:
-    assert rule(Api(), doubtful(resendable=False)).fate == "open"
+    assert resolve(Api(), doubtful(resendable=False)).fate == "open"
 
 
 @pytest.mark.parametrize(
@@ -153,39 +176,39 @@ def test_an_accepted_job_is_never_absent() -> None:
     ],
 )
 def test_what_cannot_be_read_stays_open(answer: Any) -> None:
-    resolution = rule(Api(**{PERSON: answer}), doubtful())
+    resolution = resolve(Api(**{PERSON: answer}), doubtful())
     assert resolution.fate == "open"
     assert "could not be read" in resolution.why
 
 
 def test_a_passing_fault_is_read_over() -> None:
-    assert rule(Api(**{PERSON: [500, 429, {"messages": [item("mine")]}]}), doubtful()).fate == "sent"
+    assert resolve(Api(**{PERSON: [500, 429, {"messages": [item("mine")]}]}), doubtful()).fate == "sent"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_may_not_read_leaves_all_open(status: int) -> None:
     api = Api(**{PERSON: status})
-    rulings = rule(api, doubtful("a"), doubtful("b", identifiers={"id": "9"}))
-    assert [resolution.fate for resolution in rulings] == ["open", "open"]
+    resolutions = resolve(api, doubtful("a"), doubtful("b", identifiers={"id": "9"}))
+    assert [resolution.fate for resolution in resolutions] == ["open", "open"]
     assert len(api.asked) == 1 or all("9" in path for path in api.asked[1:])
 
 
 def test_hidden_templates_are_asked_for() -> None:
     hidden = item("mine", transactional_message_id=None)
     api = Api(**{PERSON: {"messages": [hidden]}, "/v1/transactional/3/messages": {"messages": [hidden]}})
-    assert rule(api, doubtful()).fate == "sent"
+    assert resolve(api, doubtful()).fate == "sent"
     api = Api(**{PERSON: {"messages": [hidden]}, "/v1/transactional/3/messages": {"messages": []}})
-    assert rule(api, doubtful()).fate == "open"
+    assert resolve(api, doubtful()).fate == "open"
 
 
 def test_a_trigger_name_is_resolved() -> None:
     named = doubtful(transactional_message_id="Receipt")
     seen = {PERSON: {"messages": [item("mine")]}}
-    assert rule(Api(**seen), named).fate == "open"
+    assert resolve(Api(**seen), named).fate == "open"
     templates = {"messages": [{"id": 3, "name": "receipt"}, {"id": 4, "name": "other"}]}
-    assert rule(Api(**seen, **{"/v1/transactional": templates}), named).fate == "sent"
+    assert resolve(Api(**seen, **{"/v1/transactional": templates}), named).fate == "sent"
     twins = {"messages": [{"id": 3, "name": "receipt"}, {"id": 4, "name": "Receipt"}]}
-    assert rule(Api(**seen, **{"/v1/transactional": twins}), named).fate == "open"
+    assert resolve(Api(**seen, **{"/v1/transactional": twins}), named).fate == "open"
 
 
 def broadcast(key: str = "b", **detail: Any) -> Any:
@@ -197,20 +220,20 @@ TRIGGERS = "/v1/broadcasts/12/triggers"
 
 def test_a_trigger_is_adopted() -> None:
     listed = {"triggers": [{"id": 4, "created_at": int(NOW) - 500}, {"id": 5, "created_at": int(NOW)}]}
-    assert rule(Api(**{TRIGGERS: listed}), broadcast()).result == (("trigger_id", 5),)
-    assert rule(Api(**{TRIGGERS: listed}), broadcast(), known=("13/5", "5")).fate == "sent", "each counts its own"
-    assert rule(Api(**{TRIGGERS: listed}), broadcast(), known=("12/5",)).fate == "open"
+    assert resolve(Api(**{TRIGGERS: listed}), broadcast()).result == (("trigger_id", 5),)
+    assert resolve(Api(**{TRIGGERS: listed}), broadcast(), known=("13/5", "5")).fate == "sent", "each counts its own"
+    assert resolve(Api(**{TRIGGERS: listed}), broadcast(), known=("12/5",)).fate == "open"
 
 
 def test_a_broadcast_is_never_called_absent() -> None:
-    assert rule(Api(**{TRIGGERS: {"triggers": []}}), broadcast(), at=NOW + 10**6).fate == "open"
+    assert resolve(Api(**{TRIGGERS: {"triggers": []}}), broadcast(), at=NOW + 10**6).fate == "open"
 
 
 def test_two_triggers_or_two_claimants_stay_open() -> None:
     listed = {"triggers": [{"id": 4, "created_at": int(NOW)}, {"id": 5, "created_at": int(NOW)}]}
-    assert rule(Api(**{TRIGGERS: listed}), broadcast()).fate == "open"
+    assert resolve(Api(**{TRIGGERS: listed}), broadcast()).fate == "open"
     one = {"triggers": listed["triggers"][:1]}
-    assert [r.fate for r in rule(Api(**{TRIGGERS: one}), broadcast("a"), broadcast("b"))] == ["open", "open"]
+    assert [r.fate for r in resolve(Api(**{TRIGGERS: one}), broadcast("a"), broadcast("b"))] == ["open", "open"]
 
 
 @pytest.mark.parametrize(
@@ -220,9 +243,9 @@ def test_two_triggers_or_two_claimants_stay_open() -> None:
 def test_newsletters_by_sent_at(sent_at: Any, fate: str) -> None:
     api = Api(**{"/v1/newsletters/9": {"newsletter": {"id": 9, "sent_at": sent_at}}})
     one = doubtful(kind="newsletter_send", path="/v1/newsletters/9/send")
-    assert rule(api, one).fate == fate
+    assert resolve(api, one).fate == fate
     if fate == "absent":
-        assert rule(api, one, at=NOW + 30).fate == "open"
+        assert resolve(api, one, at=NOW + 30).fate == "open"
 
 
 def test_own_reading_keeps_to_half_of_the_lane() -> None:

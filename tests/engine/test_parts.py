@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
+import orjson
 import pytest
 
 from sender.engine.admission import admit
@@ -13,7 +14,7 @@ from sender.engine.identities import Identities
 from sender.engine.job_execution import JobExecution
 from sender.engine.job_queue import JobQueue
 from sender.errors import FaultError, OutputError
-from sender.jobs.job import Job
+from sender.jobs.job import Job, Line
 from sender.jobs.kinds import KINDS
 from sender.ledger import JobRecord
 from sender.ledger.memory_ledger import MemoryLedger
@@ -21,6 +22,7 @@ from sender.outcomes.outcome import Outcome
 from sender.outcomes.summary import Books, summary_text
 from sender.outcomes.tally import Tally
 from sender.send.intake import Intake
+from sender.validation.parser import Parser
 
 
 def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str = "/p", **more: Any) -> Job:
@@ -199,3 +201,16 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     with pytest.raises(OutputError):
         await intake.look_again()
     assert intake.elsewhere == [job]
+
+
+@pytest.mark.parametrize(("written", "known"), [
+    ('{"id": "42", "email": null}', {"id": "42"}),
+    ('{"id": 12345678901234567890123}', {"id": "12345678901234567890123"}),
+    ('{"email": "a\\ud83d@b.c"}', {"email": "a\ufffd@b.c"}),
+])
+def test_a_doubtful_job_is_looked_for_by_the_person_that_the_api_reads(written: str, known: dict[str, str]) -> None:
+    """Half an emoji stopped the run, digits over 64 bits and a null were looked for in vain, which means absent."""
+    line = f'{{"to": "a@b.c", "transactional_message_id": 3, "identifiers": {written}}}'.encode()
+    job = Parser().parse(Line("f", 1, line), 0.0)
+    assert isinstance(job, Job)
+    assert orjson.loads(JobExecution(job).claim(0.0).detail)["identifiers"] == known

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader
 from sender.engine.job_execution import JobExecution
-from sender.engine.trigger_follower import NOTE, TriggerFollower
+from sender.engine.trigger_follower import TriggerFollower
+from sender.engine.waiting_triggers import NOTE
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.jobs.masking import mask_words, words_of
@@ -39,7 +41,17 @@ class Server:
         self.api = Api(**{"/v1/broadcasts/12/triggers": self.listed, **{
             f"/v1/campaigns/12/triggers/{n}/errors": (lambda query, n=n: {"errors": self.errors.get(n), "next": 0})
             for n in range(20)
-        }})
+        }, **{f"/v1/campaigns/12/triggers/{n}": (lambda query, n=n: self.shown(n)) for n in range(20)}})
+
+    def shown(self, number: int) -> Any:
+        found = [one for one in self.listed(None)["triggers"] if one["id"] == number]
+        return found[0] if found else 404
+
+    def fail(self, answer: Any) -> None:
+        """Whatever is asked about triggers is answered so."""
+        for path in list(self.api.documents):
+            if path.startswith(("/v1/broadcasts", "/v1/campaigns")):
+                self.api.documents[path] = answer
 
     def listed(self, _query: Any) -> dict[str, Any]:
         return {"triggers": [
@@ -52,8 +64,9 @@ def play(body: Any) -> None:
 
     async def whole(loop: Any) -> None:
         server, ended, ledger = Server(), [], MemoryLedger()
-        reader = ApiReader(server.api, Pacer(10))
-        triggers = TriggerFollower(reader, ledger, ended.append, limit=5, lag=60, wall=loop.time)
+        server.api.clock = loop.time
+        reader = ApiReader(server.api, Pacer(10), ApiClock(loop.time))
+        triggers = TriggerFollower(reader, ledger, ended.append, limit=5, lag=60)
         await body(triggers, server, ended, ledger, loop)
 
     run_virtual(whole)
@@ -99,7 +112,7 @@ def test_what_waits_is_kept_over_a_restart() -> None:
         doubtful = execution(4)
         await triggers.ended(doubtful, doubtful.outcome("in_doubt"))
         again = TriggerFollower(
-            ApiReader(server.api, Pacer(10)), ledger, ended.append, limit=4, lag=60, wall=loop.time,
+            ApiReader(server.api, Pacer(10), ApiClock(loop.time)), ledger, ended.append, limit=4, lag=60,
             saved=await ledger.get_note(NOTE),
         )
         assert again.waiting == 4
@@ -165,7 +178,7 @@ def test_a_doubtful_trigger_that_shows_up_waits_to_be_processed() -> None:
         finishing = asyncio.create_task(triggers.finish())
         await asyncio.sleep(200)
         assert triggers.waiting == 1
-        triggers.settled("k9", 7)
+        triggers.resolved("k9", 7)
         server.processed[7] = True
         await finishing
         assert triggers.waiting == 0
@@ -189,7 +202,7 @@ def test_a_full_queue_of_others_is_waited_for() -> None:
 def test_without_the_right_to_read_the_lane_goes_on(status: int) -> None:
     async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         following = asyncio.create_task(triggers.follow())
-        server.api.documents["/v1/broadcasts/12/triggers"] = status
+        server.fail(status)
         await accept(triggers, server, 1, 2, 3, 4, 5, 6)
         await asyncio.sleep(5)
         assert triggers.open
@@ -203,12 +216,13 @@ def test_without_the_right_to_read_the_lane_goes_on(status: int) -> None:
 def test_an_api_that_is_down_keeps_the_queue_closed() -> None:
     async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
         following = asyncio.create_task(triggers.follow())
-        server.api.documents["/v1/broadcasts/12/triggers"] = 502
+        before = dict(server.api.documents)
+        server.fail(502)
         await accept(triggers, server, 1, 2, 3, 4, 5)
         await asyncio.sleep(60)
         assert not triggers.open
         assert len(server.api.asked) <= 60
-        server.api.documents["/v1/broadcasts/12/triggers"] = server.listed
+        server.api.documents = before
         server.processed = dict.fromkeys(server.processed, True)
         await asyncio.sleep(10)
         assert triggers.open

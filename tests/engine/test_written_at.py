@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from sender.doubts.doubtful_job import DoubtfulJob
+from sender.engine.api_clock import ApiClock
 from sender.engine.job_execution import JobExecution
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
@@ -106,11 +107,11 @@ def test_a_step_of_the_wall_clock_moves_later_stamps_only_by_that_step() -> None
     assert moved == sorted(moved)
 
 
-def test_a_doubt_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_doubt_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     job = Job("1", "k", "c", KINDS["email"], "/v1/send/email", b'{"to":"x"}', "f", 1)
     execution = JobExecution(job, attempts=1, started_at=EPOCH, written_at=EPOCH + 1.5)
     entry = execution.entry(execution.outcome("in_doubt"))
     detail: Any = entry.detail
-    settled = DoubtfulJob.of(Doubt("k", "c", "in_doubt", detail, True), EPOCH + 9).outcome("sent")
+    settled = DoubtfulJob.of(Doubt("k", "c", "in_doubt", detail, True), ApiClock(lambda: EPOCH + 9)).outcome("sent")
     assert settled.written_at == EPOCH + 1.5

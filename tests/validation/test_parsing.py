@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from sender.jobs.codes import PROBLEMS, WARNINGS
 from sender.jobs.job import Invalid, Job, Line
+from sender.jobs.kinds import KINDS, SEND_KINDS
+from sender.jobs.payload import mend, person_of, read_payload
 from sender.jobs.payload_span import payload_bytes, take_apart
 from sender.validation.parser import Parser
 
@@ -97,6 +100,126 @@ def test_an_unknown_key_names_the_near_one_and_a_bare_line_names_payload() -> No
         found = parse(line)
         assert isinstance(found, Invalid)
         assert any(word in problem.message for problem in found.problems), found
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if name not in SEND_KINDS])
+def test_a_kind_that_needs_an_envelope_is_told_a_whole_line(kind: str) -> None:
+    found = parse(b"{}", kind)
+    assert isinstance(found, Invalid)
+    assert found.problems[0].code == "bare_kind"
+    example = found.problems[0].message.partition(": ")[2]
+    assert job(example.encode(), "email").kind.name == kind
+
+
+HUGE = 12345678901234567890123
+
+
+def test_integers_over_64_bits_keep_their_digits() -> None:
+    """The decoder reads them as decimals: ids were refused that the API takes."""
+    assert job(b'{"id":%d,"payload":%s}' % (HUGE, orjson.dumps(SEND))).id == str(HUGE)
+    assert job({"id": 2**64, "payload": SEND}).key == job({"id": str(2**64), "payload": SEND}).key
+    found = job(SEND | {"identifiers": {"id": HUGE}})
+    assert found.key != job(SEND | {"identifiers": {"id": HUGE + 1}}).key
+    assert person_of(read_payload(found.body), found.body) == {"id": str(HUGE)}
+    broadcast = {"id": HUGE, "kind": "broadcast", "broadcast_id": HUGE, "payload": {"ids": [HUGE], "data": {"n": HUGE}}}
+    assert job(broadcast).path == f"/v1/campaigns/{HUGE}/triggers"
+    assert codes(b'{"id":1e30,"payload":%s}' % orjson.dumps(SEND)) == {"bad_id"}
+    assert codes({"id": int("1" * 300), "payload": SEND}) == {"bad_id"}
+
+
+@pytest.mark.parametrize("line", [
+    {"id": "a", "payload": SEND}, {"payload": SEND, "id": 7}, {"id": HUGE, "workspace": "w", "payload": SEND},
+    {"id": "b", "payload": SEND | {"subject": "\ud83d"}},
+])
+def test_the_key_of_a_line_is_that_of_its_job(line: dict[str, Any]) -> None:
+    raw = json.dumps(line).encode()
+    assert Parser().key_of(raw) == job(raw).key
+    assert Parser().key_of(json.dumps(line["payload"]).encode()) is None
+
+
+def test_a_person_is_looked_for_without_what_is_null() -> None:
+    found = job(SEND | {"identifiers": {"id": "42", "email": None}})
+    assert person_of(read_payload(found.body), found.body) == {"id": "42"}
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\uDE00", "\\ud83dx", "\\ude00\\ud83d"])
+def test_half_an_emoji_is_sent_as_it_is_and_warned_of_with_its_place(half: str) -> None:
+    text = json.dumps(SEND)[:-1] + f', "subject": "\\\\ {half}"}}'
+    for line in (text, f'{{"payload": {text}}}', f'{{"payload": {text}, "kind": "email"}}'):
+        found = job(line.encode())
+        assert found.body == text.encode()
+        assert [warning.code for warning in found.warnings] == ["half_character"]
+        assert f"byte {line.index(half)} of the line" in found.warnings[0].message
+        assert read_payload(found.body)["subject"].startswith("\\ \ufffd")
+    number = text[:-1] + ', "message_data": {"n": 12345678901234567.5}}'
+    assert job(number.encode()).body == number.encode()
+
+
+@pytest.mark.parametrize("name", ["id", "meta", "workspace"])
+def test_half_an_emoji_outside_of_the_payload_is_refused(name: str) -> None:
+    found = parse(f'{{"{name}": "\\ud83d", "payload": {json.dumps(SEND)}}}'.encode())
+    assert isinstance(found, Invalid)
+    assert "half an emoji" in found.problems[0].message
+
+
+@given(st.text(st.sampled_from('\\u dD83e0cfFx"'), max_size=30))
+def test_mending_changes_nothing_but_halves(text: str) -> None:
+    data = b'"%b"' % text.encode()
+    try:
+        strict = json.loads(data)
+    except ValueError:
+        return
+    mended, halves = mend(data)
+    assert len(mended) == len(data)
+    assert bool(halves) == any(0xD800 <= ord(char) < 0xE000 for char in strict)
+    assert orjson.loads(mended) == re.sub("[\ud800-\udfff]", "\ufffd", strict)
+
+
+PAIRS = st.lists(
+    st.tuples(st.sampled_from(["a", ":x", 'q"', "b\\"]), st.sampled_from(["v", ":", '":', " :"])), max_size=6
+)
+
+
+@given(PAIRS, PAIRS, st.sampled_from([": ", ":", " :"]), st.booleans())
+def test_keys_that_stand_twice_are_seen(
+    outer: list[tuple[str, str]], inner: list[tuple[str, str]], colon: str, envelope: bool
+) -> None:
+    def write(pairs: list[tuple[str, str]], *more: str) -> str:
+        members = (f"{json.dumps(key)}{colon}{json.dumps(value)}" for key, value in pairs)
+        return "{" + ", ".join([*members, *more]) + "}"
+
+    data = f'"message_data"{colon}{write(inner)}'
+    rest = [f"{json.dumps(key)}{colon}{json.dumps(value)}" for key, value in SEND.items() if key != "to"]
+    payload = write([("to", "a@b.c"), *outer], *rest, data, '"z":0')
+    line = f'{{"id"{colon}"1", "meta"{colon}{{"m"{colon}":"}}, "payload"{colon}{payload}}}' if envelope else payload
+    found = job(line.encode())
+    twice = any(len({key for key, _ in pairs}) < len(pairs) for pairs in (inner, outer))
+    assert ("duplicate_key" in {warning.code for warning in found.warnings}) == twice
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        (b'{"id":"1","id":"2","payload":%s}', "id"),
+        (b'{"payload":{},"payload":%s}', "payload"),
+        (b'{"payload":%s,"payload":{"to":"a@b.c","transactional_message_id":1,"identifiers":{"id":"1"}}}', "payload"),
+        (b'{"to":"x@b.c",%s', "to"),
+    ],
+)
+def test_a_key_of_ours_that_stands_twice_is_named(line: bytes, field: str) -> None:
+    payload = orjson.dumps(SEND)
+    found = job(line % (payload if line.endswith(b"}") else payload[1:]))
+    assert [(warning.code, warning.field) for warning in found.warnings] == [("duplicate_key", field)]
+
+
+def test_an_expiry_in_milliseconds_is_warned_of() -> None:
+    assert [one.code for one in job({"payload": SEND, "expires_at": NOW * 1000}).warnings] == ["milliseconds"]
+
+
+def test_a_misspelt_payload_is_told_once() -> None:
+    found = parse({"kind": "email", "paylaod": SEND})
+    assert isinstance(found, Invalid)
+    assert [(one.code, "payload" in one.message) for one in found.problems] == [("unknown_key", True)]
 
 
 def test_path_ids_stand_in_the_path() -> None:
@@ -233,6 +356,7 @@ def test_a_bom_does_not_change_the_lane() -> None:
 def test_golden_identities() -> None:
     """These never change between versions: a ledger would forget its jobs."""
     golden = json.loads(Path(__file__).with_name("golden_identities.json").read_text())
+    assert len(golden) == 5
     for entry in golden:
         found = job(entry["line"].encode())
         assert (found.key, found.content) == (entry["key"], entry["content"]), entry["line"]

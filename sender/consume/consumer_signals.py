@@ -1,4 +1,4 @@
-"""The Orders of an operator: signals that hold for the whole life of a consumer, whatever it has to begin anew.
+"""ConsumerSignals: what an operator asks for, for the whole life of a process, whatever consumer is at work in it.
 
 SIGTERM, SIGINT  drain; the second one: now
 SIGHUP           read the configuration again
@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from sender.config.live import OperatorSignals
 
-if TYPE_CHECKING:
-    from types import TracebackType
 
-
-class Obeying(Protocol):
-    """Who carries them out."""
+class SignalTarget(Protocol):
+    """Who does what is asked for."""
 
     def drain(self, *, now: bool) -> None:
         """Stop reading and end; or let go of everything at once."""
@@ -30,15 +27,15 @@ class Obeying(Protocol):
         """Start nothing further in any replica, or go on."""
 
 
-class Orders:
-    """Signals on their way to whoever is at work; those that came before are given to a newcomer."""
+class ConsumerSignals:
+    """Passes signals on to the target; those that came before are given to a new one."""
 
     def __init__(self) -> None:
-        self.signals = 0
-        """How often the end was asked for."""
         self.draining = asyncio.Event()
+        """Set once the end was asked for."""
+        self._now = False
         self._paused: bool | None = None
-        self._obeying: Obeying | None = None
+        self._target: SignalTarget | None = None
         self._operator = OperatorSignals(self._look, self._pause)
         self._loop = asyncio.get_running_loop()
 
@@ -48,34 +45,32 @@ class Orders:
         self._operator.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.remove_signal_handler(number)
-        self._operator.__exit__(kind, error, trace)
+        self._operator.__exit__()
 
-    def give_to(self, obeying: Obeying | None) -> None:
+    def give_to(self, target: SignalTarget | None) -> None:
         """Who is at work from now on."""
-        self._obeying = obeying
-        if obeying is None:
+        self._target = target
+        if target is None:
             return
         if self._paused is not None:
-            obeying.pause(self._paused)
-        if self.signals:
-            obeying.drain(now=self.signals > 1)
+            target.pause(self._paused)
+        if self.draining.is_set():
+            target.drain(now=self._now)
 
     def _drain(self) -> None:
-        self.signals += 1
+        self._now = self.draining.is_set()
         self.draining.set()
-        if self._obeying is not None:
-            self._obeying.drain(now=self.signals > 1)
+        if self._target is not None:
+            self._target.drain(now=self._now)
 
     def _look(self) -> None:
-        if self._obeying is not None:
-            self._obeying.look()
+        if self._target is not None:
+            self._target.look()
 
     def _pause(self, paused: bool) -> None:
         self._paused = paused
-        if self._obeying is not None:
-            self._obeying.pause(paused)
+        if self._target is not None:
+            self._target.pause(paused)

@@ -1,14 +1,15 @@
-"""Where a consumer's outcome lines go: a file, stdout, or a queue, chosen by URL."""
+"""The Outputs of a consumer: where its outcome lines and its dead letters go, a file, stdout, or a queue."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
+from sender.consume.dead_letters import DeadLetters
 from sender.errors import OutputError, UsageError
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.queues import QueueError
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
+    from sender.consume.consume_plan import ConsumePlan
     from sender.outcomes.recorder import Log
     from sender.queues import OutcomeSink
+    from sender.queues.publisher import Publisher
 
 STDOUT: Final = "-"
 FIRST_WAIT: Final = 0.2
@@ -28,21 +31,41 @@ MOST_WAIT: Final = 10.0
 log = structlog.get_logger()
 
 
-async def open_sink(name: str, stack: AsyncExitStack) -> Log:
-    """Open it, to be closed with the stack; UsageError when it cannot be written."""
+class Outputs(NamedTuple):
+    """All that a consumer writes, but for its log."""
+
+    sink: Log
+    dead_letters: DeadLetters | None
+
+
+async def open_outputs(plan: ConsumePlan, stack: AsyncExitStack) -> Outputs:
+    """Open them, to be closed with the stack; UsageError when one cannot be written."""
+    dead_letters = None
+    if plan.dead_letter:
+        dead_letters = DeadLetters(await _open_publisher(plan.dead_letter, "--dead-letter", stack))
+    else:
+        log.warning("no --dead-letter: jobs that are refused, given up or in doubt are in the outcomes alone")
+    return Outputs(await _open_sink(plan.outcomes, stack), dead_letters)
+
+
+async def _open_sink(name: str, stack: AsyncExitStack) -> Log:
     if name == STDOUT:
         return _Stdout()
     if is_queue(name):
-        publisher = open_publisher(name)
-        stack.push_async_callback(publisher.aclose)
-        try:
-            await publisher.open()
-        except QueueError as error:
-            raise UsageError(f"--outcomes cannot be used: {error}") from None
-        return _Patient(publisher)
+        return _PatientSink(await _open_publisher(name, "--outcomes", stack))
     outcome_log = OutcomeLog.open(Path(name))
     stack.callback(outcome_log.close)
     return outcome_log
+
+
+async def _open_publisher(url: str, option: str, stack: AsyncExitStack) -> Publisher[Any]:
+    publisher = open_publisher(url)
+    stack.push_async_callback(publisher.aclose)
+    try:
+        await publisher.open()
+    except QueueError as error:
+        raise UsageError(f"{option} cannot be used: {error}") from None
+    return publisher
 
 
 class _Stdout:
@@ -61,7 +84,7 @@ def _write(data: bytes) -> None:
         raise OutputError(f"outcomes cannot be written to stdout ({error.strerror})") from None
 
 
-class _Patient:
+class _PatientSink:
     """A queue that is away is waited for: the lines stay in the ledger's outbox meanwhile."""
 
     def __init__(self, sink: OutcomeSink) -> None:

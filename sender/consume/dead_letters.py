@@ -1,0 +1,52 @@
+"""DeadLetters: where jobs go that nobody will try again, each written until the broker has it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from sender.queues import QueueError, QueueLost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sender.queues import DeadLetter, Message
+
+FIRST_WAIT: Final = 0.2
+MOST_WAIT: Final = 10.0
+AT_ONCE: Final = 20
+"""Letters that are written together, so that one that is refused holds up no other."""
+
+log = structlog.get_logger()
+
+
+class DeadLetters:
+    """Of one consumer."""
+
+    def __init__(self, queue: DeadLetter) -> None:
+        self._queue = queue
+        self._writing = asyncio.Semaphore(AT_ONCE)
+        self._told = False
+
+    async def write(self, message: Message, reason: Mapping[str, Any]) -> None:
+        """Return when the letter is durable; until then it is tried again and again."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                async with self._writing:
+                    await self._queue.put(message.data, {**reason, "queue": message.source, "message": message.id})
+            except QueueError as error:
+                self._tell(error)
+                await asyncio.sleep(wait)
+                wait = min(MOST_WAIT, wait * 2)
+            else:
+                self._told = False
+                return
+
+    def _tell(self, error: QueueError) -> None:
+        """Once for all that wait while the queue is away; every time for a letter that is refused."""
+        if not self._told or not isinstance(error, QueueLost):
+            log.warning("the dead letter cannot be written; its messages stay in hand", error=str(error))
+        self._told = True

@@ -1,0 +1,91 @@
+"""The Memory of a workspace: its ledger, in a file of its own or in the state that replicas share; and its loss."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sender.errors import HaltError
+from sender.session.stores import open_ledger, open_shared
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from sender.config.settings import Settings
+    from sender.consume.consume_plan import WorkspaceConfig
+    from sender.ledger.sqlite_ledger import SqliteLedger
+    from sender.queues import Message, Queue
+    from sender.runtime.supervisor import Supervisor
+    from sender.shared_state.redis_ledger import RedisLedger
+    from sender.shared_state.shared_state import SharedState
+
+NOTE: Final = "lost"
+LOST_HORIZON: Final = 6 * 3600.0
+"""Seconds after the loss of a shared state for which a message that was given out before may have been sent."""
+AWAY_LIMIT: Final = 3.0
+"""Seconds without the shared state after which messages go back to their queues."""
+SLACK: Final = 0.5
+"""Seconds by which a message may seem to have been given out earlier than it was."""
+
+log = structlog.get_logger()
+
+
+class Memory:
+    """What is known of a workspace's jobs, since when, and whether it was lost before."""
+
+    def __init__(
+        self, ledger: SqliteLedger | RedisLedger, state: SharedState | None = None, *, began: float | None = None
+    ) -> None:
+        self.ledger = ledger
+        self.state = state
+        self._began = began
+        """Loop time at which it began, where that is known."""
+        self._lost_at: float | None = None
+        """Unix time at which some replica saw that it had been lost."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the state has not answered for so long that jobs cannot wait for it."""
+        since = None if self.state is None else self.state.away_since
+        return since is not None and asyncio.get_running_loop().time() - since > AWAY_LIMIT
+
+    def forgot(self, message: Message) -> bool:
+        """Whether the message may have been sent before a loss, without a record of it."""
+        return message.deliveries > 1 and self._lost_at is not None and time.time() - self._lost_at < LOST_HORIZON
+
+    async def find_loss(self) -> None:
+        """Learn whether some replica saw a loss."""
+        known = await self.ledger.get_note(NOTE)
+        self._lost_at = float(known) if known else None
+
+    async def note_loss(self) -> None:
+        """Have all replicas know that nothing of what was given out before now is known."""
+        self._lost_at = time.time()
+        log.warning("the state was lost, or is another; redelivered messages without a record are in doubt")
+        await self.ledger.put_note(NOTE, repr(self._lost_at).encode())
+
+    async def compare(self, queue: Queue) -> None:
+        """A memory that is younger than what the queue gave out knows nothing of it: it was lost, or is another."""
+        if self._began is None:
+            return
+        if await queue.left_since(asyncio.get_running_loop().time() - self._began + SLACK):
+            with suppress(HaltError):
+                await self.note_loss()
+
+
+async def open_memory(
+    config: WorkspaceConfig, state_url: str, settings: Settings, supervisor: Supervisor, stack: AsyncExitStack
+) -> Memory:
+    """Open it, to be closed with the stack; UsageError when it belongs to another API or cannot be used."""
+    now = asyncio.get_running_loop().time
+    if config.ledger is not None:
+        ledger = await open_ledger(config.ledger, config.base_url, settings, stack)
+        return Memory(ledger, began=now() if ledger.run == 1 else None)
+    state = await open_shared(
+        state_url, config.base_url, settings, stack, workspace=config.name, on_lost=supervisor.fail
+    )
+    return Memory(state.ledger, state, began=now() - await state.age())

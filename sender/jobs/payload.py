@@ -1,0 +1,71 @@
+"""Reading the payload of a job, as the API reads it.
+
+orjson refuses half of a surrogate pair (half an emoji) and reads integers over 64 bits as decimals; the API takes both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|u|"
+    rb"[^u](?:\\[^u])*+)"
+)
+_LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
+
+
+class Mended(NamedTuple):
+    """JSON in which U+FFFD stands for every half of a surrogate pair; nothing moves by it."""
+
+    data: bytes
+    halves: tuple[int, ...]
+    """Where each stood, in bytes from 0."""
+
+
+def mend(data: bytes) -> Mended:
+    """Replace what decoders of strict UTF-8 put U+FFFD for, the API's among them."""
+    halves: list[int] = []
+
+    def replaced(found: re.Match[bytes]) -> bytes:
+        if found[1] is None:
+            return found[0]
+        halves.append(found.start())
+        return b"\\ufffd"
+
+    return Mended(_ESCAPE.sub(replaced, data), tuple(halves))
+
+
+def read_payload(body: bytes) -> dict[str, Any]:
+    """A job's payload; its integers over 64 bits are floats."""
+    payload: dict[str, Any]
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        payload = orjson.loads(mend(body).data)
+    return payload
+
+
+def read_exactly(data: bytes) -> Any:
+    """The same JSON with every integer in all its digits; None if it has no longer ones than `read_payload` reads."""
+    if not _LONG_INTEGER.search(data):
+        return None
+    try:
+        return json.loads(mend(data).data)
+    except ValueError:  # thousands of digits
+        return None
+
+
+def person_of(payload: dict[str, Any], body: bytes) -> dict[str, str | int] | None:
+    """The `identifiers` of a checked payload without what is null; integers over 64 bits as texts."""
+    person = payload.get("identifiers")
+    if type(person) is not dict:
+        return None
+    given = {name: value for name, value in person.items() if value is not None}
+    if any(type(value) is float for value in given.values()):
+        exact = (read_exactly(body) or payload)["identifiers"]
+        given = {name: str(exact[name]) for name in given}
+    return given

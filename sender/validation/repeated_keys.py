@@ -1,0 +1,33 @@
+"""Keys that stand twice in one object: the API takes the last one, and the first may have been meant."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+
+def may_repeat_keys(data: bytes, *understood: bytes) -> bool:
+    """Whether the JSON `data` may hold more keys than what was `understood` of it.
+
+    Cheap: a colon ends a key or stands in a text, and the texts are the same on both sides.
+    """
+    return data.count(b":") != sum(one.count(b":") for one in understood)
+
+
+def repeated_keys(data: bytes) -> list[str]:
+    """The keys that stand twice in one object, in any depth; `data` is known to be JSON."""
+    found: dict[str, None] = {}
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            found.update(dict.fromkeys(key for key, count in counts.items() if count > 1))
+        return members
+
+    try:
+        json.loads(data, object_pairs_hook=look)
+    except ValueError:  # integers of thousands of digits
+        return []
+    return list(found)

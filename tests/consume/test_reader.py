@@ -1,0 +1,160 @@
+"""A reader with fakes for its queue and its workspaces."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.config.settings import Settings
+from sender.consume.acknowledger import Acknowledger
+from sender.consume.in_flight import InFlight
+from sender.consume.memory import Memory
+from sender.consume.message_parser import MessageParser
+from sender.consume.reader import Reader
+from sender.queues import QueueLost
+from sender.runtime.conditions import Conditions
+from sender.runtime.supervisor import Supervisor
+from tests.consume.parts import LINE, REST, FakeQueue, job, message, parser, unacked, until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender.consume.in_flight import UnackedMessage
+    from sender.jobs.job import Job, Line
+    from sender.outcomes.outcome import Outcome
+
+
+class FakeWorkspace:
+    def __init__(self, room: int = 1000) -> None:
+        self.in_flight = InFlight()
+        self.acknowledger = Acknowledger(self.in_flight, None, Supervisor())
+        self.memory = Memory(SimpleNamespace())  # type: ignore[arg-type]
+        self.works = True
+        self.left = room
+        self.taken: list[Job] = []
+        self.refused: list[Outcome] = []
+
+    def places(self, lane: str, priority: str) -> tuple[int, int]:
+        return (self.left, 1000) if self.works else (0, 0)
+
+    def refuse(self, held: UnackedMessage, outcome: Outcome) -> None:
+        self.in_flight.add(held.message.id, held)
+        self.refused.append(outcome)
+
+    async def take_on(self, arrived: list[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
+        if not self.works:
+            return [held for _, held in arrived]
+        for found, held in arrived:
+            self.taken.append(found)
+            self.in_flight.add(found.key, held)
+        return []
+
+    def requeue(self, keys: Sequence[str]) -> None:
+        self.acknowledger.requeue(self.in_flight.requeue(keys))
+
+
+def make(queue: Any, **more: Any) -> tuple[Reader, FakeWorkspace]:
+    workspace = FakeWorkspace()
+    consumers: Any = {None: workspace, **more}
+    return Reader(queue, consumers, MessageParser(parser(), Settings()), 20, Conditions()), workspace
+
+
+async def test_it_holds_no_more_than_it_may_and_keeps_all_of_it() -> None:
+    """What only waits for its dead letter or its ack was not kept, and came again."""
+    queue = FakeQueue(messages=[message(number) for number in range(50)])
+    reader, workspace = make(queue)
+    running = [asyncio.create_task(reader.run()), asyncio.create_task(reader.keep())]
+    await until(lambda: len(workspace.taken) == 20)
+    for held in workspace.in_flight.recorded(job(0).key):
+        workspace.acknowledger.ack(held)  # nobody runs it
+    await asyncio.sleep(0.1)
+    assert len(workspace.taken) == 20
+    queue.kept.clear()
+    await until(lambda: "m0" in queue.kept)
+    reader.stop()
+    running[1].cancel()
+    await running[0]
+
+
+async def test_what_is_no_job_is_refused_by_a_workspace_that_works() -> None:
+    queue = FakeQueue(
+        messages=[message(1, b"{"), message(2, LINE.replace(b"{", b'{"workspace": "nowhere", ', 1) % (2, REST))]
+    )
+    other = FakeWorkspace()
+    reader, workspace = make(queue, eu=other)
+    workspace.works = False
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(other.refused) == 2)
+    assert workspace.refused == []
+    other.works = False
+    queue.waiting.append(message(3, b"{"))
+    await asyncio.sleep(0.1)
+    assert queue.waiting, "nobody works: nothing is read"
+    reader.stop()
+    await running
+
+
+async def test_a_message_on_which_the_checks_themselves_break_ends_after_so_many_deliveries() -> None:
+    """It ended the consumer again and again, before anybody looked at its count."""
+    queue = FakeQueue(messages=[message(1), message(2)])
+    reader, workspace = make(queue)
+    parse = reader._parser._parser.parse
+
+    def broken(line: Line, now: float) -> Any:
+        if line.data == message(1).data:
+            raise ZeroDivisionError
+        return parse(line, now)
+
+    reader._parser._parser.parse = broken  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await reader.run()
+    queue.waiting = [message(1), message(2)]
+    queue.waiting[0].deliveries = 6
+    reader, workspace = make(queue)
+    reader._parser._parser.parse = broken  # type: ignore[method-assign]
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(workspace.refused) == len(workspace.taken) == 1)
+    assert workspace.refused[0].problems[0].code == "too_many_deliveries"
+    reader.stop()
+    await running
+
+
+async def test_messages_beyond_the_broker_s_patience_go_back_whatever_queue_their_twins_are_of() -> None:
+    """Twins on other queues, and messages without a delivery, were dropped from hand and never given back."""
+    queue, twin = FakeQueue(), FakeQueue("queue://twin")
+    queue.hold_limit = 0.0
+    reader, workspace = make(queue)
+    workspace.in_flight.add("a", unacked(queue, 1))
+    workspace.in_flight.add("a", unacked(twin, 2))
+    keeping = asyncio.create_task(reader.keep())
+    await until(lambda: queue.back == ["m1"] and twin.back == ["m2"])
+    keeping.cancel()
+
+
+async def test_a_queue_that_is_away_is_a_condition_and_comes_back() -> None:
+    queue = FakeQueue(messages=[message(1)])
+    queue.trouble = QueueLost("away")
+    reader, workspace = make(queue)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: not reader._conditions.ready)
+    queue.trouble = None
+    await until(lambda: workspace.taken and reader._conditions.ready)
+    reader.stop()
+    await running
+
+
+async def test_a_stop_does_not_wait_for_a_read() -> None:
+    class Silent(FakeQueue):
+        async def read(self, most: int) -> list[Any]:
+            await asyncio.sleep(60)
+            return []
+
+    reader, _ = make(Silent())
+    running = asyncio.create_task(reader.run())
+    await asyncio.sleep(0.05)
+    reader.stop()
+    async with asyncio.timeout(5):
+        await running

@@ -1,0 +1,133 @@
+"""What the ledger on disk keeps from one run to the next, and takes over from another one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.errors import OutputError, UsageError
+from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
+from sender.ledger.ledger_view import StoredJob
+from sender.ledger.sqlite_ledger import PAGE, SqliteLedger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+API = "api"
+
+
+def handed(key: str, content: str = "c") -> HandOverRecord:
+    return HandOverRecord(key, content, b'{"id":"%s"}' % key.encode())
+
+
+def final(key: str, state: Any = "sent", **more: Any) -> FinalRecord:
+    return FinalRecord(key, "c", state, b"%s\n" % key.encode(), **more)
+
+
+async def finish(ledger: SqliteLedger, *records: FinalRecord) -> int:
+    return await ledger.settle(records)
+
+
+async def all_doubts(ledger: SqliteLedger, **more: Any) -> list[Doubt]:
+    return [doubt async for doubt in ledger.doubts(**more)]
+
+
+async def test_what_another_memory_left_handed_over_is_in_doubt(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    jobs = [
+        StoredJob("a", "c", "handed_over", 1, None, '{"id":"a"}'), StoredJob("b", "c", "sent", 0, "d1", None),
+        StoredJob("c", "c", "failed", 1, None, None),
+    ]
+    assert await ledger.adopt(jobs) == 3
+    assert await ledger.adopt(jobs) == 1, "what failed stays open to what another memory knows"
+    assert await ledger.find(["a", "b", "c"]) == {
+        "a": JobRecord("in_doubt", "c", 0), "b": JobRecord("sent", "c", 0, resendable=False),
+        "c": JobRecord("failed", "c", 0),
+    }
+    assert await all_doubts(ledger) == [Doubt("a", "c", "in_doubt", b'{"id":"a"}', True)]
+    assert await ledger.known_results(["d1", "d2"]) == {"d1"}
+    assert await ledger.count() == {"in_doubt": 1, "sent": 1, "failed": 1}
+    await ledger.close()
+
+
+async def test_doubts_say_all_that_reconcile_needs(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    await finish(ledger, final("a", "in_doubt", detail=b'{"n":1}', resendable=False), final("b", "in_doubt"))
+    assert await all_doubts(ledger) == [
+        Doubt("a", "c", "in_doubt", b'{"n":1}', False), Doubt("b", "c", "in_doubt", b"{}", True),
+    ]
+    await ledger.hand_over([handed("d", "x"), handed("c")])
+    await ledger.close()
+    second = await SqliteLedger.open(tmp_path / "l", API)
+    assert await all_doubts(second, earlier_runs_handed_over=True) == [
+        Doubt("c", "c", "handed_over", b'{"id":"c"}', True), Doubt("d", "x", "handed_over", b'{"id":"d"}', True),
+    ]
+    assert len(await all_doubts(second)) == 2
+    await second.close()
+
+
+@pytest.mark.parametrize("count", [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE])
+async def test_each_doubt_comes_once(tmp_path: Path, count: int) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    keys = [f"k{number:05}" for number in range(count)]
+    await finish(ledger, *(final(key, "in_doubt") for key in keys))
+    assert [doubt.key for doubt in await all_doubts(ledger)] == keys
+    await ledger.close()
+
+
+async def test_a_run_of_its_own_number_and_what_it_finds(tmp_path: Path) -> None:
+    first = await SqliteLedger.open(tmp_path / "l", API)
+    assert (first.run, first.was_clean, first.last_hand_over) == (1, True, None)
+    await first.hand_over([handed("a")])
+    await finish(first, final("b", resendable=False))
+    assert await first.find(["a", "b"]) == {
+        "a": JobRecord("handed_over", "c", 1), "b": JobRecord("sent", "c", 1, resendable=False),
+    }
+    await first._commits.close()  # as when it is killed
+    os.close(first._lock)
+    second = await SqliteLedger.open(tmp_path / "l", None)
+    assert (second.run, second.was_clean) == (2, False)
+    assert second.last_hand_over is not None
+    await second.release(["a"])
+    assert (await second.find(["a"]))["a"].run == 1, "an earlier run's hand-over is not this one's to take back"
+    await second.close()
+    third = await SqliteLedger.open(tmp_path / "l", API)
+    assert (third.run, third.was_clean) == (3, True)
+    await third.close()
+
+
+async def test_the_outbox_is_emptied_with_the_next_write_and_never_filled_again(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    last = await finish(ledger, final("a"), final("b"), final("c"))
+    await ledger.logged(last - 1)
+    await ledger.logged(1)
+    assert len(await ledger.unlogged()) == 3, "nothing was written since"
+    await ledger.put_note("n", b"1")
+    assert await ledger.unlogged() == [b"c\n"]
+    await ledger.close()
+
+
+async def test_a_name_that_is_bound_stays(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    await ledger.bind_workspace("7")
+    await ledger.close()
+    again = await SqliteLedger.open(tmp_path / "l", API)
+    with pytest.raises(UsageError, match=r"this key to 8: use the other key, or another --ledger$") as caught:
+        await again.bind_workspace("8")
+    assert str(tmp_path / "l") in str(caught.value)
+    assert await again.get_note("workspace") == b"7"
+    await again.close()
+
+
+async def test_a_ledger_that_cannot_be_written_any_more_is_closed_all_the_same(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    ledger._commits.connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(OutputError, match="cannot be written"):
+        await ledger.put_note("n", b"1")
+    await asyncio.wait_for(ledger.close(), 10)
+    again = await SqliteLedger.open(tmp_path / "l", API)
+    assert not again.was_clean
+    await again.close()

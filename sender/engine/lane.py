@@ -66,7 +66,8 @@ class Lane:
         runner = AttemptRunner(name, context, self._backlog, self._forbidden, self._feedback, triggers)
         self._pool = AttemptPool(runner.attempt, self.breaker, self._attempt_ended, concurrency=concurrency)
         self._watchdog = Watchdog(
-            context.api, self.breaker, self._pool, outage, has_work=self._has_work, on_change=self._changed.set
+            context.api, self.breaker, self._pool, outage, self._forbidden,
+            has_work=self._has_work, on_change=self._changed.set,
         )
         self._stopping = False
         self._blocked = False

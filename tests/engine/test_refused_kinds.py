@@ -89,8 +89,8 @@ def test_few_jobs_of_a_kind_that_never_passes_go_back() -> None:
     assert set(closed(world)) == {"email"}
 
 
-def slowly(world: World, count: int, **policy: Any) -> None:
-    """One job in 20 s on an open stream."""
+def slowly(world: World, count: int, every: float = 20, **policy: Any) -> None:
+    """One job in so many seconds on an open stream."""
 
     async def body(loop: VirtualLoop) -> None:
         lane = make_lane(world, **policy)
@@ -98,7 +98,7 @@ def slowly(world: World, count: int, **policy: Any) -> None:
         for number in range(count):
             key = body_of(number).decode()
             lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
-            await asyncio.sleep(20)
+            await asyncio.sleep(every)
         await lane.drained()
         lane.stop()
         await running
@@ -107,14 +107,25 @@ def slowly(world: World, count: int, **policy: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [(0,), (3,), (7,), (2, 5), (0, 1)])
-def test_on_a_slow_stream_as_well(bad: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("every", [20, 3600])
+def test_on_a_slow_stream_as_well(bad: tuple[int, ...], every: float) -> None:
     """The same job was tried three times in a row, and closed its kind."""
     world = world_of(*bad)
-    slowly(world, 8)
+    slowly(world, 8, every)
     assert rejected(world) == {str(number) for number in bad}
     assert world.statuses()["sent"] == 8 - len(bad)
     assert len(world.bodies) == 8
     assert closed(world) == {}
+
+
+def test_nobody_waits_for_ever_for_other_jobs() -> None:
+    """Whoever sends one job after another, each when the one before has ended, would never come to the second."""
+    world = World(lambda number, now: (0.02, FORBIDDEN))
+    slowly(world, 8, 60)
+    assert rejected(world) == {"0", "1"}
+    assert world.left == 6
+    assert len(world.bodies) == REFUSALS_OF_A_KIND
+    assert set(closed(world)) == {"email"}
 
 
 def test_a_stop_leaves_the_undecided_to_the_next_run() -> None:

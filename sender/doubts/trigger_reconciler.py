@@ -8,7 +8,7 @@ from urllib.parse import quote
 from sender.doubts.known_ids import KnownIds
 from sender.doubts.matching import SKEW, WIDE_SKEW
 from sender.doubts.readings import grouped, read_each
-from sender.doubts.resolution import Resolution, contested, foreign, stays_open
+from sender.doubts.resolution import Resolution, contested, stays_open
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -70,12 +70,6 @@ class TriggerReconciler:
             return contested(one, shown, rivals)
         if ids.may_be_in_flight(at):
             return stays_open(one, IN_FLIGHT)._replace(shown=shown)
-        strangers = [
-            str(number) for number, created in free.items()
-            if abs(created - at) <= WIDE_SKEW and not any(self._is_rival(other, created) for other in [*attempts, *own])
-        ]
-        if strangers:
-            return foreign(one, (*shown, strangers[0]))
         return Resolution(one, "sent", result=(("trigger_id", mine[0]),))
 
     def _is_like(self, one: DoubtfulJob, created: float) -> bool:

@@ -276,4 +276,4 @@ def _path(broadcast: str, trigger: int) -> str:
 def _maybe_since(entry: dict[str, Any], instant: float) -> bool:
     """Whether a listed trigger may have been created after that; one that tells no readable time may."""
     created = entry.get("created_at")
-    return not isinstance(created, int | float) or created >= instant
+    return isinstance(created, bool) or not isinstance(created, int | float) or created >= instant

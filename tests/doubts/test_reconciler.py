@@ -12,7 +12,7 @@ from sender.doubts.known_deliveries import KnownDeliveries
 from sender.doubts.reconciler import Reconciler
 from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
-from sender.ledger import FinalRecord
+from sender.ledger import FinalRecord, HandOverRecord
 from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault
 from tests.support.doubtful_jobs import NOW, doubtful
@@ -234,3 +234,121 @@ def test_too_long_a_retry_after_is_not_waited_for() -> None:
         assert loop.time() < 1060
 
     run_virtual(body)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"type": "Email"}, {"type": "transactional"}, {"campaign_id": 3}, {"created": NOW * 1000},
+        {"created": "2027-01-15T08:00:00Z"}, {"transactional_message_id": 33}, {"broadcast_id": "none"},
+    ],
+    ids=lambda shape: next(iter(shape)),
+)
+def test_what_the_matcher_would_not_know_is_not_absent(shape: dict[str, Any]) -> None:
+    """The list showed the later delivery by its id, and the doubtful one, in the same odd shape, was called absent."""
+    later = item("w", **shape)
+    api = Api(**{PERSON: {"messages": [item("mine", **shape)]}, WITNESS: {"messages": [later]},
+                 "/v1/messages/w": {"message": later}})
+    assert resolve(api, doubtful()).fate == "open"
+
+
+def test_entries_of_an_unknown_form_may_be_anything() -> None:
+    for odd in ({"id": 5, "created": NOW}, "d17", {"id": "mine", "created": None}):
+        assert resolve(Api(**{PERSON: {"messages": [odd]}}), doubtful()).fate == "open"
+        assert resolve(Api(**{PERSON: {"messages": [item("mine"), odd]}}), doubtful()).fate == "open"
+
+
+@pytest.mark.parametrize("step", [-600.0, 600.0])
+def test_a_clock_that_was_set_voids_absence(step: float) -> None:
+    """The doubtful attempt was looked for ten minutes away from where it was, and called absent."""
+    since = NOW + step
+    one = doubtful(since=since, until=since + 1, started_at=since, ahead=-step)
+    assert resolve(Api(), one).fate == "open"
+    assert "clock" in resolve(Api(), one).why
+    assert resolve(Api(**{PERSON: {"messages": [item("mine")]}}), one).fate == "sent", "its own time is known"
+    assert resolve(Api(), one, ours=-step).fate == "absent", "a clock that is wrong all the time does no harm"
+    assert resolve(Api(), doubtful(ahead=None)).fate == "open", "a ledger of an earlier version"
+
+
+def earlier(key: str, **detail: Any) -> Any:
+    return doubtful(key, **detail).anonymous()
+
+
+def test_an_attempt_that_was_in_doubt_stays_a_claimant() -> None:
+    """X was closed by hand, and Y got its delivery."""
+    api = Api(**{PERSON: {"messages": [item("mine", customer_identifiers={"id": "7"})]}})
+    resolution = resolve(api, doubtful("y"), earlier=(earlier("x"),))
+    assert (resolution.fate, resolution.shown, resolution.rivals) == ("open", ("mine",), ("x",))
+    for other in (earlier("x", identifiers={"id": "9"}), earlier("x", transactional_message_id=4),
+                  earlier("x", since=NOW - 5000, until=NOW - 4999)):
+        assert resolve(api, doubtful("y"), earlier=(other,)).fate == "sent"
+    by_email = earlier("x", identifiers={"email": "ada@example.com"})
+    assert resolve(api, doubtful("y"), earlier=(by_email,)).fate == "open", "nobody knows that it is somebody else"
+
+
+def test_a_foreign_sender_that_is_seen_keeps_the_doubt() -> None:
+    mine, theirs = item("mine"), item("theirs", customer_identifiers={"id": "99"})
+    both = {PERSON: {"messages": [mine]}, "/v1/transactional/3/messages": {"messages": [theirs, mine]}}
+    resolution = resolve(Api(**both), doubtful())
+    assert (resolution.fate, resolution.shown) == ("open", ("mine", "theirs"))
+    assert "another sender" in resolution.why
+    assert resolve(Api(**both), doubtful(), known=("theirs",)).fate == "sent"
+    in_doubt = doubtful("other", identifiers={"id": "99"})
+    api = Api(**both, **{"/v1/customers/99/messages": {"messages": [theirs]}})
+    assert [r.fate for r in resolve(api, doubtful(), in_doubt)] == ["sent", "sent"]
+
+
+def test_a_delivery_of_a_job_in_flight_is_not_adopted() -> None:
+    async def body(loop: Any) -> None:
+        api = Api(**{PERSON: {"messages": [item("mine", created=int(NOW) + 20)]}})
+        api.clock = lambda: NOW + 100 + loop.time() - 1000
+        ledger, clock = MemoryLedger(), ApiClock(api.clock)
+        await ledger.hand_over([HandOverRecord("x", "c", b"{}")])
+        doubted = DoubtedAttempts(ledger, clock, 60)
+        reconciler = Reconciler(ApiReader(api, Pacer(10), clock), ledger, KnownDeliveries(), doubted, lag=60)
+        one = doubtful(until=NOW + 20)
+        (resolution,) = await reconciler.resolve([one])
+        assert resolution.fate == "open"
+        await ledger.release(["x"])
+        (resolution,) = await reconciler.resolve([one])
+        assert resolution.fate == "sent"
+
+    run_virtual(body)
+
+
+def test_nothing_is_adopted_before_the_lists_are_trusted() -> None:
+    assert resolve(Api(**{PERSON: {"messages": [item("mine")]}}), doubtful(), at=NOW + 30).fate == "open"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("content", "/v1/transactional/1/content/2"), ("newsletter_schedule", "/v1/newsletters/9/schedule")],
+)
+def test_what_is_no_message_gets_no_delivery(kind: str, path: str) -> None:
+    """A lost change of a template was taken for any email without a template that was sent at the time."""
+    mail = item("mine", transactional_message_id=1)
+    api = Api(**{"/v1/messages": {"messages": [mail]}, "/v1/transactional/1/messages": {"messages": [mail]}})
+    job = doubtful(kind=kind, path=path, identifiers=None, transactional_message_id=1, to=None)
+    resolution = resolve(api, job)
+    assert resolution.fate == "open"
+    assert "--retry in_doubt" in resolution.why
+    assert not api.asked
+
+
+def test_two_jobs_of_one_newsletter_are_told_apart_by_nobody() -> None:
+    api = Api(**{"/v1/newsletters/9": {"newsletter": {"id": 9, "sent_at": NOW + 1}}})
+    one, other = (doubtful(key, kind="newsletter_send", path="/v1/newsletters/9/send") for key in ("a", "b"))
+    assert [r.fate for r in resolve(api, one, other)] == ["open", "open"]
+    assert resolve(api, one, earlier=(other.anonymous(),)).rivals == ("b",)
+    late = Api(**{"/v1/newsletters/9": {"newsletter": {"id": 9, "sent_at": NOW + 5000}}})
+    assert resolve(late, one, at=NOW + 6000).fate == "open", "somebody sent it later"
+
+
+def test_triggers_that_another_may_have_made_stay_open() -> None:
+    listed = {"triggers": [{"id": 4, "created_at": int(NOW)}]}
+    resolution = resolve(Api(**{TRIGGERS: listed}), broadcast("a"), earlier=(broadcast("b").anonymous(),))
+    assert (resolution.fate, resolution.rivals) == ("open", ("b",))
+    foreign = {"triggers": [*listed["triggers"], {"id": 3, "created_at": int(NOW) - 100}]}
+    assert resolve(Api(**{TRIGGERS: foreign}), broadcast("a")).shown == ("4", "3")
+    odd = {"triggers": [*listed["triggers"], {"id": 3, "created_at": "2027-01-15"}]}
+    assert resolve(Api(**{TRIGGERS: odd}), broadcast("a")).fate == "open"

@@ -11,12 +11,13 @@ import pytest
 from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader
 from sender.engine.job_execution import JobExecution
-from sender.engine.trigger_follower import TriggerFollower
+from sender.engine.trigger_follower import FORGOTTEN, LONGEST, TriggerFollower
 from sender.engine.waiting_triggers import NOTE
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.jobs.masking import mask_words, words_of
 from sender.pacing.pacer import Pacer
+from sender.transport import TransportFault
 from tests.support.listing_api import Api
 from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import run_virtual
@@ -235,3 +236,152 @@ def test_words_of_a_payload_are_masked_without_it() -> None:
     words = words_of(BODY)
     assert mask_words('line 3: person "cust-17" (Ada) not found', words) == "line 3: person *** *** not found"
     assert mask_words("line 3: nothing of it", words) == "line 3: nothing of it"
+
+
+async def fill(triggers: TriggerFollower, server: Server) -> list[float]:
+    """Five wait; returns the times at which the lane was told to look again."""
+    await accept(triggers, server, 1, 2, 3, 4, 5)
+    loop, changed = asyncio.get_running_loop(), list[float]()
+    triggers.on_change = lambda: changed.append(loop.time())
+    return changed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        TransportFault("answer_too_large", "written", "too large"), 404, 500, {"triggers": "?"}, {"triggers": []},
+        {"id": 1, "created_at": "2027-01-15T08:00:00Z"},
+    ],
+    ids=["too large", "404", "500", "no list", "lacks ours", "a text"],
+)
+def test_the_lane_never_waits_for_ever(answer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five waited, their list was over 1 MiB (or 404, or lacked them), and the lane stood, silently, for ever."""
+
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        server.fail(answer)
+        changed = await fill(triggers, server)
+        begin = loop.time()
+        assert not triggers.open
+        await asyncio.sleep(LONGEST + 120)
+        assert triggers.open
+        assert changed
+        assert changed[0] <= begin + LONGEST + 60
+        again = TriggerFollower(
+            ApiReader(server.api, Pacer(10), ApiClock(loop.time)), ledger, ended.append, limit=5, lag=60,
+            saved=await ledger.get_note(NOTE),
+        )
+        assert again.open, "nor after a restart"
+        following.cancel()
+
+    play(body)
+    told = capsys.readouterr().out
+    assert ("does not know a trigger" if answer == 404 else "broadcasts wait") in told
+
+
+def test_the_others_of_a_long_list_are_not_read() -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        server.api.documents["/v1/broadcasts/12/triggers"] = TransportFault("answer_too_large", "written", "too large")
+        changed = await fill(triggers, server)
+        await asyncio.sleep(20)
+        server.processed[3] = True
+        await asyncio.sleep(6)
+        assert changed
+        assert triggers.waiting == 4
+        following.cancel()
+
+    play(body)
+
+
+@pytest.mark.parametrize("created", ["2027-01-15T08:00:00Z", None, [], True])
+def test_a_doubtful_trigger_beside_entries_of_another_form(created: Any) -> None:
+    """A text as `created_at` ended the follower."""
+
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        one = execution(9)
+        await triggers.ended(one, one.outcome("in_doubt"))
+        server.api.documents["/v1/broadcasts/12/triggers"] = {"triggers": [{"id": 7, "created_at": created}, "odd"]}
+        finishing = asyncio.create_task(triggers.finish())
+        await asyncio.sleep(200)
+        assert triggers.waiting == 1, "it may be the one"
+        assert not finishing.done()
+        server.api.documents["/v1/broadcasts/12/triggers"] = {"triggers": [{"id": 7, "processed_at": 5}]}
+        await finishing
+
+    play(body)
+
+
+def test_errors_that_nobody_can_read_keep_no_other_back() -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        following = asyncio.create_task(triggers.follow())
+        for number in range(1, 6):
+            server.api.documents[f"/v1/campaigns/12/triggers/{number}/errors"] = 500
+        await fill(triggers, server)
+        server.processed = dict.fromkeys(server.processed, True)
+        await asyncio.sleep(30)
+        assert triggers.open
+        assert triggers.waiting == 5
+        following.cancel()
+
+    play(body)
+
+
+@pytest.mark.parametrize("step", [-600.0, 600.0])
+def test_a_clock_that_is_set_does_not_stop_the_lane(step: float) -> None:
+    """After ten minutes back triggers stood until the clock had caught up."""
+
+    async def whole(loop: Any) -> None:
+        ours = [0.0]
+        server, ledger = Server(), MemoryLedger()
+        server.api.clock = loop.time
+        clock = ApiClock(lambda: loop.time() + ours[0])
+        triggers = TriggerFollower(ApiReader(server.api, Pacer(10), clock), ledger, lambda _: None, limit=1, lag=60)
+        following = asyncio.create_task(triggers.follow())
+        one = execution(9)
+        await triggers.ended(one, one.outcome("in_doubt"))
+        triggers.told_full()
+        ours[0] = step
+        assert not triggers.open
+        await asyncio.sleep(50)
+        assert not triggers.open
+        await asyncio.sleep(20)
+        assert triggers.open
+        following.cancel()
+
+    run_virtual(whole)
+
+
+def test_what_is_never_processed_is_let_go_of() -> None:
+    async def body(triggers: TriggerFollower, server: Server, ended: list[FinishedJob], ledger: Any, loop: Any) -> None:
+        await accept(triggers, server, 1)
+        loop.stall(FORGOTTEN)
+        await triggers.look()
+        assert triggers.waiting == 0
+        assert json.loads(await ledger.get_note(NOTE)) == []
+
+    play(body)
+
+
+def test_two_that_are_noted_at_once_are_both_kept() -> None:
+    """One whose note was being written while another came was lost from memory."""
+
+    class SlowLedger(MemoryLedger):
+        async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
+            await asyncio.sleep(1)
+            return await super().swap_note(name, expected, new)
+
+    async def whole(loop: Any) -> None:
+        server, ledger = Server(), SlowLedger()
+        reader = ApiReader(server.api, Pacer(10), ApiClock(loop.time))
+        triggers = TriggerFollower(reader, ledger, lambda _: None, limit=5, lag=60)
+        first = asyncio.create_task(accept(triggers, server, 1))
+        await asyncio.sleep(0.5)
+        second = asyncio.create_task(accept(triggers, server, 2))
+        await first
+        assert triggers.waiting == 2
+        await second
+        assert triggers.waiting == 2
+        assert len(json.loads(await ledger.get_note(NOTE) or b"")) == 2
+
+    run_virtual(whole)

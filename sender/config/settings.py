@@ -68,7 +68,10 @@ class Settings:
     backoff: float = _setting(0.5, "retry", "seconds", "longest first wait before a retry, doubled each time")
     backoff_cap: float = _setting(30.0, "retry", "seconds", "longest wait before a retry, in seconds")
     max_wait: float = _setting(900.0, "retry", "seconds", "longest Retry-After that a run waits for before it halts")
-    max_outage: float = _setting(3600.0, "retry", "seconds", "seconds without a success after which a run halts")
+    max_outage: float = _setting(
+        3600.0, "retry", "seconds",
+        "seconds in which the API takes nothing of what waits, after which a run halts",
+    )
     safe_statuses: tuple[int, ...] = _setting(
         [429], "retry", "statuses", "statuses that mean that nothing was accepted; they are retried"
     )

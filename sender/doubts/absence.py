@@ -43,6 +43,8 @@ class Absence:
             return "the API accepted the job, and lists no delivery that is surely this one"
         if one.person is None:
             return "the job names no single person to look up"
+        if any(attempt.person_mark != one.person_mark for attempt in attempts):
+            return "an earlier attempt of the job, with other content, was to somebody else, and cannot be looked up"
         if any(attempt.appears_later(self._clock.now(), self._rules.lag) for attempt in attempts):
             return "the API may list it only later: it is a draft, or its send_at is to come"
         if not all(self._is_timed(attempt) for attempt in attempts):

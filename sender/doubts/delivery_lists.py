@@ -33,7 +33,7 @@ class DeliveryLists:
         self._names: asyncio.Task[dict[str, int]] | None = None
 
     async def deliveries(self, doubtful_jobs: Sequence[DoubtfulJob]) -> Listing:
-        """What may be theirs, who are of one person, or of one kind and nobody."""
+        """What may be theirs, who are all of the first one's person, or of its kind and nobody."""
         start, end = self._window(doubtful_jobs)
         person = doubtful_jobs[0].person
         if person is None:

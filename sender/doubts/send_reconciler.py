@@ -72,9 +72,13 @@ class SendReconciler:
         return unread + await read_each([[one] for one in read if one.key not in failed], self._decide)
 
     async def _look(self, group: list[DoubtfulJob]) -> list[Resolution]:
-        listing = await self._lists.deliveries(group)
+        listing = await self._lists.deliveries(self._attempts_of(group))
         self._listings.update((one.key, listing) for one in group)
         return []
+
+    def _attempts_of(self, group: list[DoubtfulJob]) -> list[DoubtfulJob]:
+        """All of them, since a job may have been sent by one that was in doubt long ago."""
+        return [attempt for one in group for attempt in self._attempts.of_job(one)]
 
     async def _leave_out_known(self) -> None:
         shown = [listed.id for listing in self._listings.values() for listed in listing.deliveries]
@@ -101,7 +105,8 @@ class SendReconciler:
         return await self._lists.template_named(name)
 
     async def _tell_templates(self, group: list[DoubtfulJob]) -> list[Resolution]:
-        listing = await self._lists.with_templates(self._listings[group[0].key], group, self._numbers)
+        attempts = self._attempts_of(group)
+        listing = await self._lists.with_templates(self._listings[group[0].key], attempts, self._numbers)
         self._listings.update((one.key, listing) for one in group)
         return []
 

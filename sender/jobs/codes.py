@@ -26,7 +26,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "bad_priority": "The priority is not high, normal or low.",
     "bad_workspace": "The workspace is not a name.",
     "bad_expires_at": "expires_at is not a unix time.",
-    "expired": "The job's time was over before it could start.",
+    "expired": "The job's time was over before it could be written.",
     "meta_too_large": "meta is larger than 1 KB.",
     "too_many_deliveries": "A queue delivered the message again and again, and nobody came to an end with it.",
     # any payload

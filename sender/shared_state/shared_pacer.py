@@ -152,9 +152,7 @@ class SharedPacer(WriteCounter):
                 self._acquiring = False
 
     async def acquire_urgent(self) -> Permit:
-        """See `Pace.acquire_urgent`: a slot of its own, where there is a pause."""
-        if self.paused_until <= self._loop.time():
-            return await self.acquire()
+        """See `Pace.acquire_urgent`: a slot of its own, which the server gives in spite of a pause."""
         slot = await self._reservation.reserve_urgent()
         await asyncio.sleep(max(0.0, slot - self._loop.time()))
         return self._use(slot)

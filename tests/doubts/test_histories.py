@@ -258,6 +258,7 @@ X_LOST, Y_LOST = (attempt, 0, "lost", True, 0.0), (attempt, 1, "lost", False, 0.
 @example([X_LOST, (restart,), Y_LOST]).via("over a restart")
 @example([X_LOST, (attempt, 0, "answered", True, 0.0), Y_LOST]).via("sent again on somebody's word")
 @example([(attempt, 0, "killed", True, 0.0), (attempt, 0, "lost", False, 0.0), Y_LOST]).via("killed, then retried")
+@example([X_LOST, ("wait", 1000.0), (attempt, 0, "lost", False, 0.0)]).via("in doubt long ago")
 @example([("step", -600.0), X_LOST, ("step", 600.0)]).via("the clock was wrong for a while")
 @example([(attempt, 0, "lost", True, 600.0)]).via("the clock was set during the attempt")
 @example([X_LOST, ("step", 600.0), (restart,)]).via("the clock was set between two runs")

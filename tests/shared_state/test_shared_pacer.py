@@ -289,3 +289,32 @@ async def test_without_a_server_next_at_is_later(used: SharedState, redis_server
     async with asyncio.timeout(20):
         await pacer.acquire()
     assert used.reachable
+
+
+async def test_an_urgent_permit_passes_a_pause_and_keeps_the_ceiling(
+    state: SharedState, redis_server: RedisServer
+) -> None:
+    """The probe of a lane that stood waited behind the Retry-After that another replica's app lane was told."""
+    await declare(redis_server, "app", 10)
+    other = await open_state(redis_server.url, host="api")
+    pacers, stamps = [one.pacer("app", 10) for one in (state, other)], []
+
+    async def urgent(pacer: SharedPacer) -> None:
+        for _ in range(12):
+            permit = await pacer.acquire_urgent()
+            permit.written()
+            stamps.append(asyncio.get_running_loop().time())
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(write(pacer, stamps, 3) for pacer in pacers))
+        pacers[0].pause_until(asyncio.get_running_loop().time() + 600)
+        await asyncio.sleep(1)  # slots that were reserved before are over
+        waiting = [asyncio.create_task(write(pacer, [], 1)) for pacer in pacers]
+        await asyncio.gather(*map(urgent, pacers))
+    assert len(stamps) == 30
+    assert most_in_any(1.0, sorted(stamps)) <= 10
+    assert not any(task.done() for task in waiting), "jobs wait out the pause"
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await other.close()

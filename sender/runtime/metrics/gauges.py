@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from sender.runtime.metrics.replica_metrics import ReplicaMetrics
     from sender.runtime.metrics.watched import Lane
+    from sender.runtime.metrics.watching import Watching
 
 Labels = TypeVar("Labels", bound="tuple[str, ...]")
 
@@ -31,9 +31,9 @@ LANE: Final = ("workspace", "lane")
 
 
 class Gauges(Collector):
-    """Makes families of samples from what a `ReplicaMetrics` watches."""
+    """Makes families of samples from what is watched."""
 
-    def __init__(self, watching: ReplicaMetrics) -> None:
+    def __init__(self, watching: Watching) -> None:
         self._watching = watching
 
     def describe(self) -> Iterable[Metric]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sender.errors import UsageError
 
@@ -17,7 +16,11 @@ except ImportError as error:
 from sender.runtime.metrics.events import Events
 from sender.runtime.metrics.gauges import Gauges
 from sender.runtime.metrics.labels import name_label
+from sender.runtime.metrics.watching import Watching
 from sender.runtime.metrics.workspace_metrics import WorkspaceMetrics
+
+if TYPE_CHECKING:
+    from sender.runtime.metrics.watching import Lag
 
 ASK_EVERY: Final = 2.0
 """Seconds for which a ledger's answer is good, however many scrape."""
@@ -25,27 +28,18 @@ MOST_QUEUES: Final = 32
 MOST_WORKSPACES: Final = 100
 DEFAULT: Final = "default"
 
-Lag = Callable[[], int | None]
-"""Jobs that wait in a queue as far as the broker told last; None while it is not known."""
 
-
-class ReplicaMetrics:
+class ReplicaMetrics(Watching):
     """A registry of its own; names begin with `sender_`, units are base units."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._events = Events()
         self._registry = CollectorRegistry()
         self._registry.register(self._events)
         self._registry.register(Gauges(self))
         ProcessCollector(namespace="sender", registry=self._registry)
-        self.workspaces = {DEFAULT: WorkspaceMetrics(DEFAULT, self._events)}
-        self.queues: dict[str, Lag] = {}
-        self.state: Callable[[], bool] | None = None
-        """Whether the shared state can be reached; None where there is none."""
-        self.conditions: Callable[[], dict[str, bool]] = dict
-        """Readiness by condition."""
-        self.in_hand: Callable[[], int] | None = None
-        """Messages taken from queues and neither acknowledged nor given back."""
+        self.workspaces[DEFAULT] = WorkspaceMetrics(DEFAULT, self._events)
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
 

@@ -1,0 +1,27 @@
+"""Watching is what a replica's metrics look at: its workspaces, its queues, and the conditions around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sender.runtime.metrics.workspace_metrics import WorkspaceMetrics
+
+Lag = Callable[[], int | None]
+"""Jobs that wait in a queue as far as the broker told last; None while it is not known."""
+
+
+@dataclass(eq=False)
+class Watching:
+    """Set by the parts that are looked at."""
+
+    workspaces: dict[str, WorkspaceMetrics] = field(default_factory=dict)
+    queues: dict[str, Lag] = field(default_factory=dict)
+    state: Callable[[], bool] | None = None
+    """Whether the shared state can be reached; None where there is none."""
+    conditions: Callable[[], dict[str, bool]] = dict
+    """Readiness by condition."""
+    in_hand: Callable[[], int] | None = None
+    """Messages taken from queues and neither acknowledged nor given back."""

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from sender.engine.attempt_pool import InFlightAttempt
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Pace
     from sender.engine.trigger_follower import TriggerFollower
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Pace
 
 
 class Lane:

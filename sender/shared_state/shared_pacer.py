@@ -21,18 +21,18 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sender.pacing.pace import WriteCounter, window_of
-from sender.pacing.permit import Permit
-from sender.pacing.waiter import Waiter
+from sender.engine.pacing.pace import WriteCounter, window_of
+from sender.engine.pacing.permit import Permit
+from sender.engine.pacing.waiter import Waiter
 from sender.shared_state.reserved_slots import LOOK_AGAIN, ReservedSlots
 from sender.shared_state.slot_reservation import SlotReservation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.jobs.job import Priority
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
     from sender.shared_state.shared_lane import SharedLane
 
 UNSEEN: Final = 0.055

@@ -17,11 +17,11 @@ from sender.shared_state.shared_pacer import SharedPacer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.errors import StateLost
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
 
 log = structlog.get_logger()
 

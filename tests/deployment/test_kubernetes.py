@@ -26,7 +26,7 @@ from sender.cli.main import COMMANDS
 from sender.config.load import load
 from sender.config.settings import SETTINGS, options_of, variable_of
 from sender.engine.breaker import Breaker
-from sender.pacing.pacer import Pacer
+from sender.engine.pacing.pacer import Pacer
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from tests.deployment.manifests import BASE, CONFIG, PRODUCTION, built, container, only, pod
 from tests.support.lanes import lane

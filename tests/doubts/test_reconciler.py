@@ -12,8 +12,8 @@ from sender.doubts.known_deliveries import KnownDeliveries
 from sender.doubts.reconciler import Reconciler
 from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
+from sender.engine.pacing.pacer import Pacer
 from sender.ledger import FinalRecord, HandOverRecord
-from sender.pacing.pacer import Pacer
 from sender.transport import Reply, Request, TransportFault
 from tests.support.doubtful_jobs import NOW, doubtful
 from tests.support.listing_api import PERSON, WITNESS, Api, item

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.engine.pacing.pacer import Pacer
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.pacing.pacer import Pacer
 from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, body_of, make_lane, run
 from tests.support.virtual_time import most_in_any, run_virtual

@@ -12,10 +12,10 @@ from sender.engine.backoff import Backoff
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
+from sender.engine.pacing.guard import Guard
+from sender.engine.pacing.pacer import Pacer
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.pacing.guard import Guard
-from sender.pacing.pacer import Pacer
 from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import run_virtual

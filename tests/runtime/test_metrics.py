@@ -15,8 +15,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from sender.engine.breaker import FAILURES, Breaker
+from sender.engine.pacing.pacer import Pacer
 from sender.jobs.kinds import KINDS, LANES
-from sender.pacing.pacer import Pacer
 from sender.runtime.metrics import commit_time
 from sender.runtime.metrics.events import LATENCY
 from sender.runtime.metrics.labels import HTTP_STATUSES

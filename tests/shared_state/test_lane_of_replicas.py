@@ -17,8 +17,8 @@ from tests.support.replica import declare
 from tests.support.virtual_time import most_in_any
 
 if TYPE_CHECKING:
-    from sender.pacing.pace import Pace
-    from sender.pacing.pacer import Pacer
+    from sender.engine.pacing.pace import Pace
+    from sender.engine.pacing.pacer import Pacer
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
     from tests.support.servers import RedisServer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from sender.pacing.guard import Guard
+from sender.engine.pacing.guard import Guard
 from sender.shared_state.state_url import open_state
 from tests.support.replica import declare, results, start_replicas
 from tests.support.virtual_time import most_in_any

@@ -13,11 +13,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sender.pacing.pace import window_of
+from sender.engine.pacing.pace import window_of
 from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
-    from sender.pacing.permit import Permit
+    from sender.engine.pacing.permit import Permit
     from sender.shared_state.shared_state import SharedState
     from tests.support.servers import RedisServer
 

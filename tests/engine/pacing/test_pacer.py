@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.pacing.guard import MOST_SPREAD, Guard
-from sender.pacing.pace import window_of
-from sender.pacing.pacer import Pacer
+from sender.engine.pacing.guard import MOST_SPREAD, Guard
+from sender.engine.pacing.pace import window_of
+from sender.engine.pacing.pacer import Pacer
 from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 
 

@@ -19,16 +19,16 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sender.pacing.pace import WriteCounter, window_of
-from sender.pacing.permit import Permit
-from sender.pacing.waiter import Waiter
+from sender.engine.pacing.pace import WriteCounter, window_of
+from sender.engine.pacing.permit import Permit
+from sender.engine.pacing.waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
 
 SLACK: Final = 0.0015
 """Seconds by which a window's worth of slots is wider than the window: costs 0.15 % of a per-second rate."""

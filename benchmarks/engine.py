@@ -201,8 +201,8 @@ def engine(loop: str, remembering: str, *arguments: str) -> None:
 def forget(*, also_outcomes: bool) -> None:
     """Have no ledger, and no outcome log either."""
     import sender.session.stores
-    from sender.ledger.memory_ledger import MemoryLedger
     from sender.outcomes.outcome_log import OutcomeLog
+    from tests.support.memory_ledger import MemoryLedger
 
     class Forgetful(MemoryLedger):
         """Knows nothing, and takes note of nothing."""
@@ -218,7 +218,7 @@ def forget(*, also_outcomes: bool) -> None:
         async def hand_over(self, *_: Any) -> Any:
             return {}
 
-        async def settle(self, *_: Any) -> int:
+        async def finish(self, *_: Any) -> int:
             return 0
 
     async def append(*_: Any) -> None: ...

@@ -20,7 +20,7 @@ from sender.transport import Request, Wire
 from sender.transport.http_transport import HttpTransport
 
 if TYPE_CHECKING:
-    from sender.pacing.permit import Permit
+    from sender.engine.pacing.permit import Permit
 
 REQUEST = Request("POST", "/v1/send/email", orjson.dumps(EMAIL))
 

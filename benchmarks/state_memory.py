@@ -26,7 +26,7 @@ async def measure(port: int, jobs: int) -> None:
         keys = [key_of_id(None, f"receipt-{number}") for number in range(start, start + BATCH)]
         await ledger.hand_over([HandOverRecord(key, key, b"{}".ljust(200)) for key in keys])
         entries = [FinalRecord(key, key, "sent", line, secrets.token_urlsafe(20)) for key in keys]
-        await ledger.logged(await ledger.settle(entries))
+        await ledger.logged(await ledger.finish(entries))
     seconds = time.perf_counter() - begin
     await ledger.last_seq()
     each = (await used(port) - before) / jobs

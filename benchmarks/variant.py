@@ -12,7 +12,7 @@ from typing import Any
 
 import sender.session.stores
 from sender.cli.main import main
-from sender.ledger.memory_ledger import MemoryLedger
+from tests.support.memory_ledger import MemoryLedger
 
 
 class Forgetful(MemoryLedger):

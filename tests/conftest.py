@@ -1,15 +1,15 @@
-"""A loop whose clock jumps: nothing ready means the next timer is due now, so an hour takes no time."""
+"""What the whole suite has: its servers, its settings, a loop on virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.servers import install_missing, pytest_terminal_summary
+from tests.support.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,55 +25,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """The whole suite gets its servers at once, and in one process."""
     if not hasattr(session.config, "workerinput") and not session.config.option.file_or_dir:
         install_missing()
-
-
-class _JumpingSelector(selectors.BaseSelector):
-    """Never waits: what it was asked to wait for is added to the loop's clock."""
-
-    def __init__(self) -> None:
-        self._inner = selectors.DefaultSelector()
-        self.offset = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        events = self._inner.select(0)
-        if events or timeout == 0:
-            return events
-        if timeout is None:
-            return self._inner.select(5) or self._deadlock()
-        self.offset += timeout
-        return events
-
-    @staticmethod
-    def _deadlock() -> Any:
-        raise RuntimeError("every task waits and no timer is set: deadlock in virtual time")
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> Any:
-        return self._inner.register(fileobj, events, data)
-
-    def unregister(self, fileobj: Any) -> Any:
-        return self._inner.unregister(fileobj)
-
-    def get_map(self) -> Any:
-        return self._inner.get_map()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop on virtual time, starting at 1000."""
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-        self._clock_resolution = 1e-9
-
-    def time(self) -> float:
-        return 1000.0 + self._jumping.offset
-
-    def stall(self, seconds: float) -> None:
-        """The process stands still for so long."""
-        self._jumping.offset += seconds
 
 
 @pytest.fixture

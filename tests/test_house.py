@@ -19,7 +19,7 @@ EDGES = (
 )
 PURE = (
     "validation", "jobs", "transport/verdict.py", "transport/error_body.py", "engine/backoff.py", "engine/breaker.py",
-    "engine/admission.py", "pacing/guard.py", "outcomes/summary.py",
+    "engine/admission.py", "engine/pacing/guard.py", "outcomes/summary.py",
     "runtime/histogram.py", "runtime/metrics/labels.py", "runtime/recent_rate.py",
 )
 

@@ -9,17 +9,17 @@ import orjson
 
 from sender.bench.scenarios import IDLE
 from sender.bench.templates import generated, run_token
+from sender.engine.pacing.guard import Guard
+from sender.engine.pacing.pacer import Pacer
 from sender.errors import HaltError
 from sender.jobs.kinds import KINDS
-from sender.pacing.guard import Guard
-from sender.pacing.pacer import Pacer
 from sender.transport import Request, TransportFault, Wire
 from sender.transport.http_transport import HttpTransport
 
 if TYPE_CHECKING:
     from sender.bench.scenarios import Scenario
     from sender.config.api_key import ApiKey
-    from sender.pacing.permit import Permit
+    from sender.engine.pacing.permit import Permit
 
 HANDS: Final = 512
 TIMEOUT: Final = 20.0

@@ -84,7 +84,7 @@ async def requeue(messages: Iterable[UnackedMessage]) -> None:
     """Let other readers have these; what a broker refuses to take returns by itself, and is logged."""
     for queue, batch in by_queue(messages).items():
         try:
-            await queue.give_back(batch)
+            await queue.requeue(batch)
         except QueueError as error:
             log.warning(
                 "messages could not be given back; they return by themselves", messages=len(batch), error=str(error)

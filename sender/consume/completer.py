@@ -60,7 +60,7 @@ class Completer:
     def ended_elsewhere(self, job: Job, record: JobRecord) -> None:
         """Another replica has ended the job, or is at work on it."""
         messages = self._in_flight.recorded(job.key)
-        if record.held or record.state == "handed_over":
+        if record.owned_elsewhere or record.state == "handed_over":
             self._acknowledger.requeue(messages)
             return
         for message in messages:

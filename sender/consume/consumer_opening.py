@@ -15,7 +15,7 @@ from sender.consume.requeue_counts import StoredRequeueCounts
 from sender.consume.telemetry import open_telemetry
 from sender.consume.workspace_consumer import WorkspaceConsumer
 from sender.engine.workspace import Workspace
-from sender.queues.opening import open_queue
+from sender.queues.queue_url import open_queue
 from sender.runtime.conditions import Conditions
 from sender.runtime.supervisor import Supervisor
 from sender.validation import Options
@@ -98,7 +98,7 @@ def _open_reader(
 ) -> Reader:
     """SQS keeps no count of what was requeued: the first workspace's memory does."""
     counts = StoredRequeueCounts(next(iter(consumers.values())).memory.ledger) if url.startswith("sqs:") else None
-    queue = open_queue(url, in_hand=settings.prefetch, return_after=RETURN_AFTER, given_back=counts)
+    queue = open_queue(url, in_hand=settings.prefetch, return_after=RETURN_AFTER, requeue_counts=counts)
     stack.push_async_callback(queue.aclose)
     options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
     parser = Parser(settings.kind, options, frozenset(name for name in consumers if name is not None))

@@ -60,9 +60,10 @@ class Dispatcher:
             self._refuse_conflict(job, message)
         if joined != "unknown":
             return joined != "ask_again"
-        if record is None or (record.state == "failed" and not record.held):  # given up, and surely not accepted
+        # One that failed was given up, and surely not accepted.
+        if record is None or (record.state == "failed" and not record.owned_elsewhere):
             return self._start(job, message)
-        if record.held or record.state == "handed_over":
+        if record.owned_elsewhere or record.state == "handed_over":
             return False
         if admit(job, None, record, run=0) == "id_conflict":
             self._refuse_conflict(job, message)

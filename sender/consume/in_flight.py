@@ -118,7 +118,7 @@ class InFlight:
         """Identities with a message that its broker soon gives to another, whatever is done with it."""
 
         def late(one: UnackedMessage) -> bool:
-            return one.queue.hold_limit is not None and now - one.since > one.queue.hold_limit
+            return one.queue.ack_timeout is not None and now - one.since > one.queue.ack_timeout
 
         return [key for key, record in self._jobs.items() if any(map(late, record.messages))]
 

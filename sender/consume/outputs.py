@@ -13,7 +13,7 @@ from sender.consume.dead_letters import DeadLetters
 from sender.errors import OutputError, UsageError
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.queues import QueueError
-from sender.queues.opening import is_queue, open_publisher
+from sender.queues.queue_url import is_queue, open_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

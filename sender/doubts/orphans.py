@@ -33,7 +33,7 @@ async def adopt_orphans(ledger: Ledger, clock: ApiClock) -> dict[str, WaitingTri
         records.append(_record(doubt, one))
         orphans[doubt.key] = _waiting(one) if one.kind == "broadcast" else None
     if records:
-        await ledger.settle(records)
+        await ledger.finish(records)
     return orphans
 
 

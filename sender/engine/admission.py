@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from sender.jobs.job import Job
     from sender.ledger import JobRecord
 
-Admission = Literal["start", "duplicate", "standing", "id_conflict"]
-"""`duplicate` = its twin stands in this run's input; `standing` = an earlier run ended it, only counted."""
+Admission = Literal["start", "duplicate", "known", "id_conflict"]
+"""`duplicate` = its twin stands in this run's input; `known` = an earlier run ended it, only counted."""
 
 
 def admit(
-    job: Job, in_hand: str | None, standing: JobRecord | None, *, run: int, retry: Container[str] = ()
+    job: Job, in_hand: str | None, record: JobRecord | None, *, run: int, retry: Container[str] = ()
 ) -> Admission:
     """Decide on a job; `in_hand` is the content of a job with the same identity that this run holds already."""
     if in_hand is not None:
         return "duplicate" if in_hand == job.content else "id_conflict"
-    if standing is None:
+    if record is None:
         return "start"
-    if standing.run == run:
-        return "duplicate" if _is_same(job, standing) else "id_conflict"
-    if standing.state == "failed" or (standing.state in retry and standing.resendable):
+    if record.run == run:
+        return "duplicate" if _is_same(job, record) else "id_conflict"
+    if record.state == "failed" or (record.state in retry and record.resendable):
         return "start"
-    return "standing" if _is_same(job, standing) else "id_conflict"
+    return "known" if _is_same(job, record) else "id_conflict"
 
 
 def _is_same(job: Job, record: JobRecord) -> bool:

@@ -16,8 +16,8 @@ from sender.transport.verdict import parse_retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.pacing.pace import Pace
-    from sender.pacing.permit import Permit
+    from sender.engine.pacing.pace import Pace
+    from sender.engine.pacing.permit import Permit
     from sender.transport import Transport
 
 OWN_SHARE: Final = 5.0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sender.engine.breaker import Breaker
     from sender.engine.job_execution import JobExecution
-    from sender.pacing.permit import Permit
+    from sender.engine.pacing.permit import Permit
 
 
 @dataclass(slots=True)

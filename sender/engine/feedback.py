@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from sender.engine.breaker import Breaker
     from sender.engine.lane_context import LaneContext
     from sender.engine.outage import Outage
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Pace
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Pace
     from sender.transport.verdict import Verdict
 
 STORM: Final = 3

@@ -2,7 +2,8 @@
 
     403 --> waiting --a job of its kind, begun later, is not forbidden--> rejected: it was about the job
                |
-               +-----REFUSALS_OF_A_KIND jobs wait-----------------------> the kind is closed, all go back
+               +-----nothing else of its kind for MOST_WAIT-------------> rejected
+               +-----REFUSALS_OF_A_KIND in a row------------------------> the kind is closed, those that wait go back
                +-----nothing more comes: as the jobs before it went-----> rejected, or the kind is closed
 
 So each job makes one request. Meanwhile it is not handed over: a run that dies leaves it to the next one.
@@ -10,6 +11,7 @@ So each job makes one request. Meanwhile it is not handed over: a run that dies 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 REFUSALS_OF_A_KIND: Final = 3
 """403s in a row, of different jobs, after which a kind is closed (docs/delivery-semantics.md)."""
+MOST_WAIT: Final = 30.0
+"""Seconds after which nobody waits any longer for other jobs of the kind."""
 FORBIDDEN: Final = 403
 
 
@@ -40,6 +44,7 @@ class ForbiddenJobs:
         self._backlog = backlog
         self._kinds = kinds
         self._waiting: dict[str, list[ForbiddenJob]] = {}
+        self._in_a_row: dict[str, int] = {}
         self._allowed: set[str] = set()
         """Kinds of which a job was not forbidden."""
 
@@ -49,7 +54,8 @@ class ForbiddenJobs:
         self._backlog.let_go(job.execution)
         waiting = self._waiting.setdefault(kind, [])
         waiting.append(job)
-        if len(waiting) >= REFUSALS_OF_A_KIND:
+        self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
+        if self._in_a_row[kind] >= REFUSALS_OF_A_KIND:
             self._close(kind)
         elif kind in self._kinds.closed:
             self._leave(kind)
@@ -57,17 +63,21 @@ class ForbiddenJobs:
     async def allowed(self, kind: str, started: float) -> None:
         """The API came to another end with a job of this kind: the 403s before were about their jobs."""
         self._allowed.add(kind)
-        waiting = self._waiting.get(kind)
-        if not waiting:
-            return
-        self._waiting[kind] = [job for job in waiting if job.started >= started]
-        await self._reject([job for job in waiting if job.started < started])
+        if kind in self._in_a_row:
+            await self._reject(kind, started)
+            self._in_a_row[kind] = len(self._waiting[kind])
+
+    async def rule_overdue(self, now: float) -> None:
+        """End those for which nobody waits any longer, at this loop time."""
+        for kind, waiting in tuple(self._waiting.items()):
+            if waiting and waiting[0].started < now - MOST_WAIT:
+                await self._reject(kind, now - MOST_WAIT)
 
     async def rule(self) -> None:
         """Nothing more comes that could tell: they end as the jobs before them let expect."""
         for kind in tuple(self._waiting):
             if kind in self._allowed:
-                await self._reject(self._waiting.pop(kind))
+                await self._reject(kind)
             elif self._waiting[kind]:
                 self._close(kind)
 
@@ -76,9 +86,12 @@ class ForbiddenJobs:
         for kind in tuple(self._waiting):
             self._leave(kind)
 
-    async def _reject(self, jobs: list[ForbiddenJob]) -> None:
-        for job in jobs:
-            if not job.execution.withdrawn:
+    async def _reject(self, kind: str, before: float = math.inf) -> None:
+        """End those whose attempts began before this loop time."""
+        waiting = self._waiting.get(kind, [])
+        self._waiting[kind] = [job for job in waiting if job.started >= before]
+        for job in waiting:
+            if job.started < before and not job.execution.withdrawn:
                 await self._backlog.end(job.execution, job.outcome)
 
     def _close(self, kind: str) -> None:
@@ -89,3 +102,4 @@ class ForbiddenJobs:
     def _leave(self, kind: str) -> None:
         for job in self._waiting.pop(kind):
             self._backlog.leave(job.execution)
+        self._in_a_row.pop(kind, None)

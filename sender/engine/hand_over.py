@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
-    from sender.pacing.pace import Pace
+    from sender.engine.pacing.pace import Pace
 
 AHEAD: Final = 0.05
 """Seconds of slots that are handed over ahead."""

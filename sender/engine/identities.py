@@ -23,11 +23,11 @@ class Identities:
         """What the ledger knows of these; use the answer before the next await, as a context."""
         self._lookups += 1
         try:
-            standings = await self._ledger.find(keys)
+            records = await self._ledger.find(keys)
         except BaseException:
             self._leave()
             raise
-        return LookUp(self, standings)
+        return LookUp(self, records)
 
     def hold(self, key: str, content: str) -> None:
         """A job of this identity was admitted."""
@@ -53,12 +53,12 @@ class Identities:
 class LookUp:
     """The ledger's answer, good until the context is left."""
 
-    def __init__(self, identities: Identities, standings: dict[str, JobRecord]) -> None:
+    def __init__(self, identities: Identities, records: dict[str, JobRecord]) -> None:
         self._identities = identities
-        self.standings = standings
+        self.records = records
 
     def __enter__(self) -> dict[str, JobRecord]:
-        return self.standings
+        return self.records
 
     def __exit__(self, *_: object) -> None:
         self._identities._leave()  # noqa: SLF001 - the two are one thing

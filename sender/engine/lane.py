@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from sender.engine.attempt_pool import InFlightAttempt
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Pace
     from sender.engine.trigger_follower import TriggerFollower
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Pace
 
 
 class Lane:
@@ -66,7 +66,8 @@ class Lane:
         runner = AttemptRunner(name, context, self._backlog, self._forbidden, self._feedback, triggers)
         self._pool = AttemptPool(runner.attempt, self.breaker, self._attempt_ended, concurrency=concurrency)
         self._watchdog = Watchdog(
-            context.api, self.breaker, self._pool, outage, has_work=self._has_work, on_change=self._changed.set
+            context.api, self.breaker, self._pool, outage, self._forbidden,
+            has_work=self._has_work, on_change=self._changed.set,
         )
         self._stopping = False
         self._blocked = False

@@ -1,4 +1,4 @@
-"""The Watchdog of a lane: notices stalls and outages, and probes an API that is down."""
+"""The Watchdog of a lane: notices stalls, outages and what waits for too long, and probes an API that is down."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sender.engine.attempt_pool import AttemptPool
     from sender.engine.breaker import Breaker
+    from sender.engine.forbidden_jobs import ForbiddenJobs
     from sender.engine.lane_context import Api
     from sender.engine.outage import Outage
 
@@ -28,6 +29,7 @@ class Watchdog:
         breaker: Breaker,
         pool: AttemptPool,
         outage: Outage,
+        forbidden: ForbiddenJobs,
         *,
         has_work: Callable[[], bool],
         on_change: Callable[[], None],
@@ -36,6 +38,7 @@ class Watchdog:
         self._breaker = breaker
         self._pool = pool
         self._outage = outage
+        self._forbidden = forbidden
         self._has_work = has_work
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -52,6 +55,7 @@ class Watchdog:
                 continue
             if not self._has_work():
                 self._outage.over()
+            await self._forbidden.rule_overdue(now)
             if self._pool.stalled(now):
                 self._on_change()
             if self._breaker.state == "open" and now >= self._breaker.probe_at:

@@ -14,13 +14,13 @@ from sender.engine.job_queue import JobQueue
 from sender.engine.kind_gate import KindGate
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
+from sender.engine.pacing.guard import Guard
+from sender.engine.pacing.pacer import LocalPacers
 from sender.engine.preflight import WORKSPACES
 from sender.engine.trigger_follower import TriggerFollower
 from sender.engine.waiting_triggers import NOTE
 from sender.jobs.kinds import LANES
 from sender.outcomes.summary import LaneFigures
-from sender.pacing.guard import Guard
-from sender.pacing.pacer import LocalPacers
 from sender.runtime.metrics import NoMetrics
 from sender.transport import TransportFault
 from sender.transport.http_transport import HttpTransport
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from sender.config.api_key import ApiKey
     from sender.config.settings import Settings
     from sender.engine.lane_context import LaneListener
+    from sender.engine.pacing.pace import Demand, PacerFactory
     from sender.jobs.kinds import LaneName
     from sender.ledger import Ledger
-    from sender.pacing.pace import Demand, PacerFactory
     from sender.runtime.metrics import Observer
 
 MOST_JOBS: Final = 2000

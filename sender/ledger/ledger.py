@@ -1,13 +1,13 @@
 """The ledger is the run's memory: what is known of each job before its request leaves and after its end.
 
-    (unknown) --hand_over--> handed_over --settle--> sent | rejected | failed | in_doubt
+    (unknown) --hand_over--> handed_over --finish--> sent | rejected | failed | in_doubt
                                   |  ^
                           release |  | hand_over
                                   v  |
-                               (unknown)      in_doubt --settle--> sent | failed (reconcile)
+                               (unknown)      in_doubt --finish--> sent | failed (reconcile)
 
-`hand_over` is durable before the first byte of the request leaves, `settle` before the outcome is reported, counted
-or acknowledged. The ledger is also the outbox of the outcome log: `settle` keeps the line until `logged` says that
+`hand_over` is durable before the first byte of the request leaves, `finish` before the outcome is reported, counted
+or acknowledged. The ledger is also the outbox of the outcome log: `finish` keeps the line until `logged` says that
 the log has it.
 """
 
@@ -30,7 +30,7 @@ class JobRecord(NamedTuple):
     """The run that wrote this state; compare with `Ledger.run`."""
     resendable: bool = True
     """False for a job whose acceptance is known though its id is not: no policy ever sends it again."""
-    held: bool = False
+    owned_elsewhere: bool = False
     """True while another replica that lives has it handed over: it is not to be judged, only to be asked again."""
 
 
@@ -77,7 +77,7 @@ class Ledger(Protocol):
     async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """What is known of these identities; the unknown ones are left out."""
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """Durably mark these as handed over; only then may their requests be written.
 
         Returns those that were refused and how they stand: another replica holds or has ended them since they were
@@ -87,14 +87,14 @@ class Ledger(Protocol):
     async def release(self, keys: Sequence[str]) -> None:
         """Take back a hand-over of which surely nothing was accepted: the state before it stands again."""
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
         """Durably record these ends and return the number of the last one, for `logged`."""
 
     async def logged(self, upto: int) -> None:
         """The outcome log durably has all lines up to this number; may be made durable with a later commit."""
 
     async def unlogged(self) -> list[bytes]:
-        """Lines that an earlier run settled and may not have written to its log, oldest first."""
+        """Lines of jobs that an earlier run finished and may not have written to its log, oldest first."""
 
     async def last_seq(self) -> int:
         """Number of the newest line that waits for the log; 0 when none does."""

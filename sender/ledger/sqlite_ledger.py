@@ -25,7 +25,7 @@ from sender.errors import OutputError, UsageError
 from sender.ledger import sqlite_facts as facts
 from sender.ledger import sqlite_statements as statements
 from sender.ledger.group_commit import GroupCommit
-from sender.ledger.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
+from sender.ledger.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord, Ledger
 from sender.ledger.sqlite_schema import connect, lock
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 
 
-class SqliteLedger:
-    """See `Ledger`; open it with `await SqliteLedger.open(...)`."""
+class SqliteLedger(Ledger):
+    """Open it with `await SqliteLedger.open(...)`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: int, beginning: facts.Beginning) -> None:
         self.run = beginning.run
@@ -79,7 +79,6 @@ class SqliteLedger:
             await self.put_note("workspace", name.encode())
 
     async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
-        """See `Ledger.find`."""
         if not keys:
             return {}
         rows = await self._commits.read(partial(statements.find, keys=_json(keys)))
@@ -88,9 +87,8 @@ class SqliteLedger:
             for key, state, content, run, resendable in orjson.loads(rows)
         }
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
-        """See `Ledger.hand_over`."""
-        jobs = _json([(claim.key, claim.content, claim.detail.decode()) for claim in claims])
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+        jobs = _json([(record.key, record.content, record.detail.decode()) for record in records])
         now = repr(time.time())
         self._handed_over = True
 
@@ -102,19 +100,17 @@ class SqliteLedger:
         return {}
 
     async def release(self, keys: Sequence[str]) -> None:
-        """See `Ledger.release`."""
         if keys:
             await self._commits.write(partial(statements.release, keys=_json(keys), run=self.run))
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
-        """See `Ledger.settle`."""
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
         jobs = [
-            (entry.key, entry.content, entry.state, int(entry.resendable), entry.result,
-             None if entry.detail is None else entry.detail.decode())
-            for entry in entries
+            (record.key, record.content, record.state, int(record.resendable), record.result,
+             None if record.detail is None else record.detail.decode())
+            for record in records
         ]
-        lines = _json([entry.line.decode() for entry in entries])
-        states = _json(Counter({entry.key: entry.state for entry in entries}.values()))
+        lines = _json([record.line.decode() for record in records])
+        states = _json(Counter({record.key: record.state for record in records}.values()))
         return await self._commits.write(
             partial(statements.finish, jobs=_json(jobs), states=states, lines=lines, run=self.run)
         )
@@ -133,15 +129,12 @@ class SqliteLedger:
         self._logged = max(self._logged, upto)
 
     async def unlogged(self) -> list[bytes]:
-        """See `Ledger.unlogged`."""
         return [line.encode() for (line,) in await self._commits.read(statements.unlogged)]
 
     async def last_seq(self) -> int:
-        """See `Ledger.last_seq`."""
         return await self._commits.read(statements.last_seq)
 
     async def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:
-        """See `Ledger.doubts`."""
         select = statements.left_handed_over if earlier_runs_handed_over else statements.in_doubt
         after = ""
         while True:
@@ -157,20 +150,16 @@ class SqliteLedger:
         return set(orjson.loads(await self._commits.read(partial(statements.known_results, results=_json(results)))))
 
     async def count(self) -> dict[str, int]:
-        """See `Ledger.count`."""
         return dict(await self._commits.read(statements.count))
 
     async def get_note(self, name: str) -> bytes | None:
-        """See `Ledger.get_note`."""
         value = await self._commits.read(partial(facts.get, name=name))
         return None if value is None else value.encode()
 
     async def put_note(self, name: str, value: bytes) -> None:
-        """See `Ledger.put_note`."""
         await self._commits.write(partial(facts.put, name=name, value=value.decode()))
 
     async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
-        """See `Ledger.swap_note`."""
         before, after = (None if value is None else value.decode() for value in (expected, new))
         return await self._commits.write(partial(facts.swap, name=name, expected=before, new=after))
 

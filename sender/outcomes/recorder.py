@@ -170,7 +170,7 @@ class Recorder:
         upto = 0
         if entries:
             with commit_time(self._observer, "settle"):
-                upto = await self._ledger.settle(entries)
+                upto = await self._ledger.finish(entries)
         if await self._append([ended.entry.line if ended.entry else ended.outcome.to_line() for ended in batch]):
             if upto:
                 await self._ledger.logged(upto)

@@ -11,7 +11,7 @@ from sender.jobs.masking import MASK
 from sender.jobs.nearest import nearest
 
 if TYPE_CHECKING:
-    from sender.queues import Priority
+    from sender.jobs.job import Priority
 
 SCHEMES: Final = {
     "redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp", "nats": "nats", "tls": "nats", "sqs": "sqs",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from sender.queues import QueueError, QueueLost
+from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,21 +20,28 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 
-class BrokerConnection(Generic[C]):
+class BrokerConnection(ABC, Generic[C]):
     """One connection to a broker, and the border at which its library's errors become ours."""
 
-    def __init__(
-        self, address: Address, connect: Callable[[], Awaitable[C]], disconnect: Callable[[C], Awaitable[None]],
-        is_lost: Callable[[Exception], bool | None], patience: float = PATIENCE,
-    ) -> None:
-        self._address = address
-        self._connect, self._disconnect = connect, disconnect
-        self._is_lost = is_lost
-        """True: the broker is away; False: it refuses; None: not the broker's error at all."""
-        self._patience = patience
+    def __init__(self, address: Address, prepare: Callable[[C], Awaitable[None]] | None = None) -> None:
+        self.address = address
+        self.alive = False
+        """Whether the broker answered the last call."""
+        self._prepare = prepare
+        """What is done on every new connection before it is used."""
+        self._patience = PATIENCE
         self._client: C | None = None
         self._connecting = asyncio.Lock()
-        self.alive = False
+
+    @abstractmethod
+    async def _connect(self) -> C: ...
+
+    @abstractmethod
+    async def _disconnect(self, client: C) -> None: ...
+
+    @abstractmethod
+    def _is_lost(self, error: Exception) -> bool | None:
+        """True: the broker is away; False: it refuses; None: not the broker's error at all."""
 
     async def run(self, work: Callable[[C], Awaitable[R]], *, longer: float = 0.0) -> R:
         """What `work` returns, with a connection; QueueLost or QueueError. `longer`: seconds of patience more."""
@@ -43,13 +51,13 @@ class BrokerConnection(Generic[C]):
                 client = await self._connected()
                 result = await work(client)
         except Exception as error:
-            verdict = True if isinstance(error, TimeoutError) else self._is_lost(error)
-            if verdict is None:
+            lost = True if isinstance(error, TimeoutError) else self._is_lost(error)
+            if lost is None:
                 raise
             self.alive = False
-            if verdict:
+            if lost:
                 await self._drop(client)
-            raise self._told(error, QueueLost if verdict else QueueError) from None
+            raise self._told(error, QueueLost if lost else QueueError) from None
         self.alive = True
         return result
 
@@ -65,7 +73,14 @@ class BrokerConnection(Generic[C]):
     async def _connected(self) -> C:
         async with self._connecting:
             if self._client is None:
-                self._client = await self._connect()
+                client = await self._connect()
+                try:
+                    if self._prepare is not None:
+                        await self._prepare(client)
+                except BaseException:
+                    await self._disconnect(client)
+                    raise
+                self._client = client
             return self._client
 
     async def _drop(self, client: C | None) -> None:
@@ -83,5 +98,5 @@ class BrokerConnection(Generic[C]):
     def _told(self, error: Exception, kind: type[QueueError]) -> QueueError:
         if isinstance(error, QueueError):
             return error
-        text = self._address.hide(str(error)) or "no answer in time"
-        return kind(f"{self._address.shown}: {type(error).__name__}: {text[:300]}")
+        text = self.address.hide(str(error)) or "no answer in time"
+        return kind(f"{self.address.shown}: {type(error).__name__}: {text[:300]}")

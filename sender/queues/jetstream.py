@@ -1,7 +1,7 @@
 """NATS JetStream (nats-py): a durable pull consumer; the message's data is the job line.
 
 The consumer is made when it does not exist yet; a stream is not. A consumer with `max_deliver` is refused: the server
-would drop a message by itself after so many deliveries. The server counts every delivery; give-backs are
+would drop a message by itself after so many deliveries. The server counts every delivery; requeues are
 kept in the key-value bucket `sender_STREAM_CONSUMER` beside the stream, made with the first of them, and subtracted.
 """
 
@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import nats
 import nats.errors
 import nats.js.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig
 
-from sender.queues import Message, QueueError, QueueLost, trace_context
-from sender.queues.broker_connection import PATIENCE
-from sender.queues.publisher import Letter, Publisher
-from sender.queues.source import BrokerQueue
+from sender.queues.broker_connection import PATIENCE, BrokerConnection
+from sender.queues.broker_queue import BrokerQueue
+from sender.queues.publisher import OutgoingLine, Publisher
+from sender.queues.queue import Message, QueueError, QueueLost, trace_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
 
-    from sender.queues import RequeueCounts
     from sender.queues.address import Address
+    from sender.queues.queue import RequeueCounts
 
-KEEP_GIVE_BACKS: Final = 30 * 86400.0
+KEEP_COUNTS: Final = 30 * 86400.0
 """Seconds."""
 PENDING_BYTES: Final = 2**31
 """Bytes read ahead at most; the library drops what is more."""
@@ -43,7 +44,8 @@ _REFUSALS: Final = (
 )
 
 
-class Wire(NamedTuple):
+@dataclass(slots=True, eq=False)
+class JetStreamClient:
     """One connection and what hangs on it."""
 
     client: Client
@@ -53,26 +55,32 @@ class Wire(NamedTuple):
     """When the stream was made: its sequence begins anew with it."""
 
 
-def _is_lost(error: Exception) -> bool | None:
-    if isinstance(error, QueueLost):
-        return True
-    if isinstance(error, _REFUSALS) or "authorization" in str(error).lower():
-        return False
-    return True if isinstance(error, nats.errors.Error | OSError | TimeoutError) else None
+class JetStreamConnection(BrokerConnection[JetStreamClient]):
+    """It never reconnects by itself, and says nothing but what a call raises."""
+
+    async def _connect(self) -> JetStreamClient:
+        async def quiet(_: Exception) -> None:
+            """What goes wrong is raised by the call that it breaks."""
+
+        client = await nats.connect(
+            self.address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
+            max_reconnect_attempts=1, reconnect_time_wait=0,
+        )
+        return JetStreamClient(client, client.jetstream(timeout=PATIENCE))
+
+    async def _disconnect(self, client: JetStreamClient) -> None:
+        await client.client.close()
+
+    def _is_lost(self, error: Exception) -> bool | None:
+        if isinstance(error, QueueLost):
+            return True
+        if isinstance(error, _REFUSALS) or "authorization" in str(error).lower():
+            return False
+        return True if isinstance(error, nats.errors.Error | OSError | TimeoutError) else None
 
 
-async def _dial(address: Address) -> Client:
-    async def quiet(_: Exception) -> None:
-        """What goes wrong is raised by the call that it breaks."""
-
-    return await nats.connect(
-        address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
-        max_reconnect_attempts=1, reconnect_time_wait=0,
-    )
-
-
-class BucketGiveBacks:
-    """Give-backs in a JetStream key-value bucket, shared by all replicas."""
+class BucketRequeueCounts:
+    """Requeues in a JetStream key-value bucket, shared by all replicas."""
 
     def __init__(self, jetstream: JetStreamContext, name: str) -> None:
         self._jetstream = jetstream
@@ -80,21 +88,21 @@ class BucketGiveBacks:
         self._bucket: KeyValue | None = None
 
     async def add(self, ids: Sequence[str]) -> None:
-        """Each of these was given back once more."""
+        """See `RequeueCounts.add`."""
         bucket = await self._open() or await self._jetstream.create_key_value(
-            KeyValueConfig(bucket=self._name, ttl=KEEP_GIVE_BACKS)
+            KeyValueConfig(bucket=self._name, ttl=KEEP_COUNTS)
         )
         known = await self.find(ids)
         await asyncio.gather(*(bucket.put(one, str(known.get(one, 0) + 1).encode()) for one in ids))
 
     async def find(self, ids: Sequence[str]) -> Mapping[str, int]:
-        """How often each of these was given back."""
+        """See `RequeueCounts.find`."""
         bucket = await self._open()
         counts = await asyncio.gather(*(self._count(bucket, one) for one in ids)) if bucket else []
         return {one: count for one, count in zip(ids, counts, strict=False) if count}
 
     async def forget(self, ids: Sequence[str]) -> None:
-        """These are done."""
+        """See `RequeueCounts.forget`."""
         if bucket := await self._open():
             await asyncio.gather(*(bucket.purge(one) for one in ids))
 
@@ -114,32 +122,29 @@ class BucketGiveBacks:
             return 0
 
 
-class Source(BrokerQueue[Wire]):
+class JetStreamQueue(BrokerQueue[JetStreamClient]):
     """A durable consumer's share of one stream."""
 
-    handles_outlive_connection = True
+    connection_type = JetStreamConnection
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
-        super().__init__(address, in_hand, return_after, given_back)
+    def __init__(
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+    ) -> None:
+        super().__init__(address, in_hand, return_after, requeue_counts)
         self.keep_every = return_after / 3
         self._stream, self._consumer = address.parameters["stream"], address.parameters["consumer"]
         self._bucket = re.sub(r"[^A-Za-z0-9_-]", "_", f"sender_{self._stream}_{self._consumer}")
 
-    async def _connect(self) -> Wire:
-        client = await _dial(self.address)
+    async def _prepare(self, client: JetStreamClient) -> None:
         try:
-            jetstream = client.jetstream(timeout=PATIENCE)
-            info = await jetstream.stream_info(self._stream)
-            await self._make_consumer(jetstream)
-            subscription = await jetstream.pull_subscribe_bind(
+            info = await client.jetstream.stream_info(self._stream)
+            await self._make_consumer(client.jetstream)
+            client.subscription = await client.jetstream.pull_subscribe_bind(
                 self._consumer, self._stream, pending_bytes_limit=PENDING_BYTES
             )
-        except BaseException as error:
-            await client.close()
-            if isinstance(error, nats.js.errors.NotFoundError):
-                raise QueueError(f"{self.source}: there is no stream {self._stream}; make it first") from None
-            raise
-        return Wire(client, jetstream, subscription, f"{info.created:%Y%m%dT%H%M%S}" if info.created else "0")
+        except nats.js.errors.NotFoundError:
+            raise QueueError(f"{self.source}: there is no stream {self._stream}; make it first") from None
+        client.epoch = f"{info.created:%Y%m%dT%H%M%S}" if info.created else "0"
 
     async def _make_consumer(self, jetstream: JetStreamContext) -> None:
         """Make the consumer, or go by the settings of the one that is there."""
@@ -157,17 +162,8 @@ class Source(BrokerQueue[Wire]):
             raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
 
-    async def _disconnect(self, client: Wire) -> None:
-        await client.client.close()
-
-    def _is_lost(self, error: Exception) -> bool | None:
-        return _is_lost(error)
-
-    async def _check(self, client: Wire) -> None:
-        await client.jetstream.consumer_info(self._stream, self._consumer)
-
-    async def _read(self, client: Wire, room: int) -> list[Message]:
-        assert client.subscription is not None  # noqa: S101 - `_connect` sets it
+    async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
+        assert client.subscription is not None  # noqa: S101 - `_prepare` makes it
         try:
             found = await client.subscription.fetch(room, timeout=self._wait)
         except TimeoutError:
@@ -175,13 +171,13 @@ class Source(BrokerQueue[Wire]):
                 raise QueueLost(f"{self.source}: the connection is gone") from None
             return []
         again = [message for message in found if message.metadata.num_delivered > 1]
-        back = await self._backs(client).find([self._sequence(message) for message in again]) if again else {}
-        return [self._message(client, one, back.get(self._sequence(one), 0)) for one in found]
+        counts = await self._counts(client).find([self._sequence(message) for message in again]) if again else {}
+        return [self._message(client, one, counts.get(self._sequence(one), 0)) for one in found]
 
-    def _message(self, wire: Wire, found: Msg, given_back: int) -> Message:
+    def _message(self, client: JetStreamClient, found: Msg, requeues: int) -> Message:
         return Message(
-            source=self.source, id=f"{self._stream}/{wire.epoch}/{self._sequence(found)}", data=found.data,
-            deliveries=max(1, found.metadata.num_delivered - given_back), handle=found, connection=wire,
+            source=self.source, id=f"{self._stream}/{client.epoch}/{self._sequence(found)}", data=found.data,
+            deliveries=max(1, found.metadata.num_delivered - requeues), handle=found, connection=client,
             priority=self.address.priority, headers=trace_context(found.headers),
         )
 
@@ -189,58 +185,50 @@ class Source(BrokerQueue[Wire]):
     def _sequence(found: Msg) -> str:
         return str(found.metadata.sequence.stream)
 
-    def _backs(self, wire: Wire) -> RequeueCounts:
-        return self.given_back or BucketGiveBacks(wire.jetstream, self._bucket)
+    def _counts(self, client: JetStreamClient) -> BucketRequeueCounts:
+        return BucketRequeueCounts(client.jetstream, self._bucket)
 
-    async def _ack(self, client: Wire, batch: list[Message]) -> None:
+    async def _ack(self, client: JetStreamClient, batch: list[Message]) -> None:
         """Acknowledge, and wait until the server says that it has it."""
         await asyncio.gather(*(self._confirm(client, one) for one in batch))
         again = [self._sequence(one.handle) for one in batch if one.handle.metadata.num_delivered > one.deliveries]
         if again:
-            await self._backs(client).forget(again)
+            await self._counts(client).forget(again)
 
     @staticmethod
-    async def _confirm(wire: Wire, message: Message) -> None:
+    async def _confirm(client: JetStreamClient, message: Message) -> None:
         with suppress(nats.errors.NoRespondersError):  # the consumer was deleted, and the message with it
-            await wire.client.request(message.handle.reply, b"+ACK", timeout=PATIENCE)
+            await client.client.request(message.handle.reply, b"+ACK", timeout=PATIENCE)
 
-    async def _give_back(self, client: Wire, batch: list[Message]) -> None:
-        await self._backs(client).add([self._sequence(one.handle) for one in batch])
+    async def _requeue(self, client: JetStreamClient, batch: list[Message]) -> None:
+        await self._counts(client).add([self._sequence(one.handle) for one in batch])
         await self._say(client, batch, b"-NAK")
 
-    async def _keep(self, client: Wire, batch: list[Message]) -> None:
+    async def _keep(self, client: JetStreamClient, batch: list[Message]) -> None:
         await self._say(client, batch, b"+WPI")
 
-    async def _say(self, wire: Wire, batch: list[Message], word: bytes) -> None:
+    async def _say(self, client: JetStreamClient, batch: list[Message], word: bytes) -> None:
         for one in batch:
-            await wire.client.publish(one.handle.reply, word)
-        await wire.client.flush(int(PATIENCE))
+            await client.client.publish(one.handle.reply, word)
+        await client.client.flush(int(PATIENCE))
 
-    async def _lag(self, client: Wire) -> int | None:
+    async def _lag(self, client: JetStreamClient) -> int | None:
         info = await client.jetstream.consumer_info(self._stream, self._consumer)
         return int(info.num_pending or 0)
 
 
-class Sink(Publisher[Wire]):
+class JetStreamPublisher(Publisher[JetStreamClient]):
     """Publishes to the stream's first subject, and waits until the stream says that it keeps the message."""
 
-    async def _connect(self) -> Wire:
-        client = await _dial(self.address)
-        return Wire(client, client.jetstream(timeout=PATIENCE))
+    connection_type = JetStreamConnection
 
-    async def _disconnect(self, client: Wire) -> None:
-        await client.client.close()
-
-    def _is_lost(self, error: Exception) -> bool | None:
-        return _is_lost(error)
-
-    async def _check(self, client: Wire) -> None:
+    async def _check(self, client: JetStreamClient) -> None:
         await self._subject(client)
 
-    async def _subject(self, wire: Wire) -> str:
+    async def _subject(self, client: JetStreamClient) -> str:
         stream = self.address.parameters["stream"]
         try:
-            subjects = (await wire.jetstream.stream_info(stream)).config.subjects or []
+            subjects = (await client.jetstream.stream_info(stream)).config.subjects or []
         except nats.js.errors.NotFoundError:
             raise QueueError(f"{self.shown}: there is no stream {stream}; make it first") from None
         plain = [subject for subject in subjects if "*" not in subject and ">" not in subject]
@@ -248,10 +236,10 @@ class Sink(Publisher[Wire]):
             raise QueueError(f"{self.shown}: stream {stream} needs a subject without * and > to be written to")
         return plain[0]
 
-    async def _publish(self, client: Wire, letters: list[Letter]) -> None:
+    async def _publish(self, client: JetStreamClient, lines: list[OutgoingLine]) -> None:
         subject = await self._subject(client)
-        for letter in letters:
-            headers: dict[str, Any] = {"Sender-Reason": letter.reason} if letter.reason else {}
+        for one in lines:
+            headers: dict[str, Any] = {"Sender-Reason": one.reason} if one.reason else {}
             await client.jetstream.publish(
-                subject, letter.line, headers=headers or None, stream=self.address.parameters["stream"]
+                subject, one.line, headers=headers or None, stream=self.address.parameters["stream"]
             )

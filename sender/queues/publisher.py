@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
-
-from sender.queues.broker_connection import BrokerConnection
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sender.queues.address import Address
+    from sender.queues.broker_connection import BrokerConnection
 
 C = TypeVar("C")
 
 
-class Letter(NamedTuple):
+class OutgoingLine(NamedTuple):
     """One line on its way to a broker."""
 
     line: bytes
@@ -29,12 +28,12 @@ class Letter(NamedTuple):
 class Publisher(ABC, Generic[C]):
     """DeadLetter and OutcomeSink in one, but for what is said to the broker itself."""
 
+    connection_type: ClassVar[type[BrokerConnection[Any]]]
+
     def __init__(self, address: Address) -> None:
         self.address = address
         self.shown = address.shown
-        self._connection: BrokerConnection[C] = BrokerConnection(
-            address, self._connect, self._disconnect, self._is_lost
-        )
+        self._connection: BrokerConnection[C] = self.connection_type(address)
 
     @property
     def alive(self) -> bool:
@@ -47,30 +46,22 @@ class Publisher(ABC, Generic[C]):
 
     async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
         """Durably keep a job line with the reason why nobody will try it again."""
-        letter = Letter(line, "job", json.dumps(reason))
-        await self._connection.run(lambda client: self._publish(client, [letter]))
+        await self._put([OutgoingLine(line, "job", json.dumps(reason))])
 
     async def append(self, lines: Sequence[bytes]) -> None:
         """Durably append outcome lines in order; after an error some may stand there already."""
-        letters = [Letter(line, "outcome") for line in lines]
-        if letters:
-            await self._connection.run(lambda client: self._publish(client, letters))
+        if lines:
+            await self._put([OutgoingLine(line, "outcome") for line in lines])
 
     async def aclose(self) -> None:
         """Disconnect."""
         await self._connection.aclose()
 
-    @abstractmethod
-    async def _connect(self) -> C: ...
+    async def _put(self, lines: list[OutgoingLine]) -> None:
+        await self._connection.run(lambda client: self._publish(client, lines))
+
+    async def _check(self, client: C) -> None:
+        """What `open` asks when connecting has not asked for the target already."""
 
     @abstractmethod
-    async def _disconnect(self, client: C) -> None: ...
-
-    @abstractmethod
-    def _is_lost(self, error: Exception) -> bool | None: ...
-
-    @abstractmethod
-    async def _check(self, client: C) -> None: ...
-
-    @abstractmethod
-    async def _publish(self, client: C, letters: list[Letter]) -> None: ...
+    async def _publish(self, client: C, lines: list[OutgoingLine]) -> None: ...

@@ -28,16 +28,16 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004
 )
 
-from sender.queues import Message, QueueError, trace_context
-from sender.queues.broker_connection import PATIENCE
-from sender.queues.publisher import Letter, Publisher
-from sender.queues.source import BrokerQueue
+from sender.queues.broker_connection import PATIENCE, BrokerConnection
+from sender.queues.broker_queue import BrokerQueue
+from sender.queues.publisher import OutgoingLine, Publisher
+from sender.queues.queue import Message, QueueError, trace_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.queues import RequeueCounts
     from sender.queues.address import Address
+    from sender.queues.queue import RequeueCounts
 
 CLAIM_EVERY: Final = 0.5
 """Seconds between two looks for what others left."""
@@ -54,25 +54,36 @@ end
 """
 
 
-def _connect(address: Address) -> client.Redis:
-    return client.Redis.from_url(
-        address.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
-    )
+class RedisStreamsConnection(BrokerConnection["client.Redis"]):
+    """The library's pool, without tries of its own."""
+
+    async def _connect(self) -> client.Redis:
+        return client.Redis.from_url(
+            self.address.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE,
+            socket_connect_timeout=PATIENCE,
+        )
+
+    async def _disconnect(self, client: client.Redis) -> None:
+        await client.aclose()
+
+    def _is_lost(self, error: Exception) -> bool | None:
+        if isinstance(error, _REFUSALS):
+            return False
+        # A server that lost its data has no group: connecting anew makes it.
+        if isinstance(error, _PASSING) or str(error).startswith("NOGROUP"):
+            return True
+        return False if isinstance(error, RedisError | QueueError) else None
 
 
-def _is_lost(error: Exception) -> bool | None:
-    if isinstance(error, _REFUSALS):
-        return False
-    if isinstance(error, _PASSING):
-        return True
-    return False if isinstance(error, RedisError | QueueError) else None
-
-
-class Source(BrokerQueue["client.Redis"]):
+class RedisStreamsQueue(BrokerQueue["client.Redis"]):
     """A consumer group's share of one stream."""
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
-        super().__init__(address, in_hand, return_after, given_back)
+    connection_type = RedisStreamsConnection
+
+    def __init__(
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+    ) -> None:
+        super().__init__(address, in_hand, return_after, requeue_counts)
         self.keep_every = return_after / 3
         self._stream, self._group = address.parameters["stream"], address.parameters["group"]
         self._name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -80,28 +91,12 @@ class Source(BrokerQueue["client.Redis"]):
         self._new_first = False
         self._cursor = _START
 
-    async def _connect(self) -> client.Redis:
-        redis = _connect(self.address)
-        try:
-            await self._make_group(redis)
-        except BaseException:
-            await redis.aclose()
-            raise
-        return redis
-
-    async def _disconnect(self, client: client.Redis) -> None:
-        await client.aclose()
-
-    def _is_lost(self, error: Exception) -> bool | None:
-        # A server that lost its data has no group: connecting anew makes it.
-        return True if str(error).startswith("NOGROUP") else _is_lost(error)
-
     async def _check(self, client: client.Redis) -> None:
         await client.ping()
 
-    async def _make_group(self, redis: client.Redis) -> None:
+    async def _prepare(self, client: client.Redis) -> None:
         try:
-            await redis.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+            await client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -123,7 +118,7 @@ class Source(BrokerQueue["client.Redis"]):
         return [self._message(entry, 1) for entry in got[0][1]] if got else []
 
     async def _read_left(self, redis: client.Redis, room: int) -> list[Message]:
-        """What others left and gave back, in turns with what is new: else what is always given back would hide it."""
+        """What others left and put back, in turns with what is new: else what is always put back would hide it."""
         self._new_first, new_first = False, self._new_first
         if new_first and (got := await self._read_new(redis, room, None)):
             return got
@@ -132,7 +127,7 @@ class Source(BrokerQueue["client.Redis"]):
         return left
 
     async def _claim(self, redis: client.Redis, room: int) -> list[Message]:
-        """What dead readers left and others gave back, the oldest first; entries deleted meanwhile are dropped."""
+        """What dead readers left and others put back, the oldest first; entries deleted meanwhile are dropped."""
         reply = await redis.xautoclaim(
             self._stream, self._group, self._name, int(self.return_after * 1000), self._cursor, count=room
         )
@@ -159,7 +154,7 @@ class Source(BrokerQueue["client.Redis"]):
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
         await client.xack(self._stream, self._group, *(message.handle for message in batch))
 
-    async def _give_back(self, client: client.Redis, batch: list[Message]) -> None:
+    async def _requeue(self, client: client.Redis, batch: list[Message]) -> None:
         await self._set_pending(client, batch, idle=LONG_IDLE, uncount=True)
 
     async def _keep(self, client: client.Redis, batch: list[Message]) -> None:
@@ -187,36 +182,29 @@ class Source(BrokerQueue["client.Redis"]):
                 return None if lag is None else int(lag)
         return None
 
-    async def _left_since(self, seconds: float, client: client.Redis) -> bool:
-        """Those that were given back do not count: nothing was begun with them."""
+    async def _left_since(self, client: client.Redis, seconds: float) -> bool:
+        """Those that were put back do not count: nothing was begun with them."""
         found: Any = await client.xpending_range(
             self._stream, self._group, "-", "+", MOST_LOOKED_AT, idle=int(seconds * 1000)
         )
         return any(one["times_delivered"] and one["time_since_delivered"] < LONG_IDLE for one in found)
 
-    async def _leave(self, client: client.Redis, batch: list[Message]) -> None:  # noqa: ARG002
+    async def _leave(self, client: client.Redis) -> None:
         """Take our name off the group, unless entries stand on it: they would be lost with it."""
         await client.eval(_LEAVE, 1, self._stream, self._group, self._name)
 
 
-class Sink(Publisher["client.Redis"]):
+class RedisStreamsPublisher(Publisher["client.Redis"]):
     """XADD to a stream. The reply is the promise: with `appendfsync everysec` a power cut may take a second of it."""
 
-    async def _connect(self) -> client.Redis:
-        return _connect(self.address)
-
-    async def _disconnect(self, client: client.Redis) -> None:
-        await client.aclose()
-
-    def _is_lost(self, error: Exception) -> bool | None:
-        return _is_lost(error)
+    connection_type = RedisStreamsConnection
 
     async def _check(self, client: client.Redis) -> None:
         await client.ping()
 
-    async def _publish(self, client: client.Redis, letters: list[Letter]) -> None:
+    async def _publish(self, client: client.Redis, lines: list[OutgoingLine]) -> None:
         pipe = client.pipeline(transaction=False)
-        for letter in letters:
-            fields: dict[Any, Any] = {letter.field: letter.line}
-            pipe.xadd(self.address.parameters["stream"], fields | ({"reason": letter.reason} if letter.reason else {}))
+        for one in lines:
+            fields: dict[Any, Any] = {one.field: one.line}
+            pipe.xadd(self.address.parameters["stream"], fields | ({"reason": one.reason} if one.reason else {}))
         await pipe.execute()

@@ -40,18 +40,18 @@ def rehearse(plan: SendPlan) -> int:
             books.count("invalid")
             continue
         books.warnings.update(warning.code for warning in job.warnings)
-        standing = ledger.find([job.key]).get(job.key)
-        admission = admit(job, seen.add(job), standing, run=NO_RUN, retry=frozenset(settings.retry))
+        record = ledger.find([job.key]).get(job.key)
+        admission = admit(job, seen.add(job), record, run=NO_RUN, retry=frozenset(settings.retry))
         if admission == "start":
             books.not_started += 1
             starting[job.kind.lane] += 1
-        elif admission == "standing" and standing is not None:
+        elif admission == "known" and record is not None:
             books.count(
                 "duplicate"
-                if standing.state == "sent"
+                if record.state == "sent"
                 else "in_doubt"
-                if standing.state == "handed_over"
-                else standing.state
+                if record.state == "handed_over"
+                else record.state
             )
         else:
             books.count("duplicate" if admission == "duplicate" else "invalid")

@@ -114,7 +114,7 @@ class Intake:
         return [self._parser.parse(line, wall) for line in lines]
 
     def _decide(self, job: Job, record: JobRecord | None, in_hand: str | None) -> None:
-        if record is not None and in_hand is None and (record.held or record.state == "handed_over"):
+        if record is not None and in_hand is None and (record.owned_elsewhere or record.state == "handed_over"):
             self.elsewhere.append(job)
             return
         run = 0 if job.key in self._session.carried else self._session.ledger.run
@@ -123,7 +123,7 @@ class Intake:
             self._counter.take_one()
             self._session.identities.hold(job.key, job.content)
             self._session.submit(JobExecution(job))
-        elif admission == "standing" and record is not None:
+        elif admission == "known" and record is not None:
             self._counter.known(job, record)
         elif admission == "duplicate":
             self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))

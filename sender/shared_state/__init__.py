@@ -4,7 +4,7 @@ See docs/queues-and-state.md, "Shared state".
 
     state = await open_state(url, workspace=..., host=...)       sender.shared_state.state_url
     state.ledger                                                 a `sender.ledger.Ledger`
-    state.pacer("send", 100.0, guard=..., demand=...)            a `sender.pacing.pace.Pace`
+    state.pacer("send", 100.0, guard=..., demand=...)            a `sender.engine.pacing.pace.Pace`
 
 While the server is away the ledger's methods wait and the pacers give permits for reserved slots only. When it has
 lost its state, or took this replica for dead, the ledger raises StateLost and the pacers stand still until `rejoin`.

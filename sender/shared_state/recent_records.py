@@ -50,7 +50,7 @@ class RecentRecords:
         known = await ledger.find([one.key for one in in_flight] + [one.key for one in finished])
         lost = [record for record in in_flight if record.key not in known and record.key in self._in_flight]
         await ledger.hand_over(lost)
-        await ledger.settle([record for record in finished if _is_stale(known.get(record.key), ledger.run)])
+        await ledger.finish([record for record in finished if _is_stale(known.get(record.key), ledger.run)])
         await ledger.release([record.key for record in lost if record.key not in self._in_flight])
 
 

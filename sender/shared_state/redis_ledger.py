@@ -16,19 +16,11 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 from sender.errors import OutputError, StateLost, UsageError
-from sender.ledger import Doubt
+from sender.ledger import Doubt, Ledger
 from sender.runtime.tasks import end
 from sender.shared_state.heartbeat import Heartbeat
 from sender.shared_state.recent_records import RecentRecords
-from sender.shared_state.redis_records import (
-    STATES,
-    batches,
-    final_fields,
-    hand_over_fields,
-    job_records,
-    rows,
-    seen_as,
-)
+from sender.shared_state.redis_records import STATES, batches, final_fields, job_records, rows, seen_as
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -42,8 +34,8 @@ DAY: Final = 86400
 CLOSING: Final = 3.0
 
 
-class RedisLedger:
-    """See `sender.ledger.Ledger`; made by `sender.shared_state.state_url.open_state`."""
+class RedisLedger(Ledger):
+    """Made by `sender.shared_state.state_url.open_state`."""
 
     def __init__(
         self, connection: RedisConnection, *, keep: float, on_lost: Callable[[StateLost], None] | None = None
@@ -86,7 +78,6 @@ class RedisLedger:
             )
 
     async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
-        """See `Ledger.find`."""
         found: dict[str, JobRecord] = {}
         for batch in batches(keys):
             found.update(job_records(await self._connection.call("find", self.run, *batch)))
@@ -95,38 +86,37 @@ class RedisLedger:
                 self._remember(key, record)
         return found
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         """See `Ledger.hand_over`; one that was rejected or is in doubt is given only to who had seen it so."""
         refused: dict[str, JobRecord] = {}
-        for batch in batches(claims):
-            fields = [field for one in batch for field in hand_over_fields(one, self._seen.get(one.key, ""))]
+        for batch in batches(records):
+            jobs = ((one.key, one.content, one.detail, self._seen.get(one.key, "")) for one in batch)
+            fields = [field for job in jobs for field in job]
             refused.update(job_records(await self._connection.call("hand_over", self.run, *fields, lasting=True)))
-        for claim in claims:
-            self._seen.pop(claim.key, None)
-            if claim.key not in refused:
-                self._recent.handed_over(claim)
+        for record in records:
+            self._seen.pop(record.key, None)
+            if record.key not in refused:
+                self._recent.handed_over(record)
         return refused
 
     async def release(self, keys: Sequence[str]) -> None:
-        """See `Ledger.release`."""
         for batch in batches(keys):
             await self._connection.call("release", self.run, self._keep, *batch)
         self._recent.released(keys)
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
-        """See `Ledger.settle`."""
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
         last = 0
-        for batch in batches(entries):
-            fields = [field for entry in batch for field in final_fields(entry)]
+        for batch in batches(records):
+            fields = [field for record in batch for field in final_fields(record)]
             day = int(time() // DAY)
             last = int(
-                await self._connection.call("settle", self.run, self._keep, self._logged, day, *fields, lasting=True)
+                await self._connection.call("finish", self.run, self._keep, self._logged, day, *fields, lasting=True)
             )
-        self._recent.finished(entries)
+        self._recent.finished(records)
         return last
 
     async def logged(self, upto: int) -> None:
-        """See `Ledger.logged`; told to the server with the next settle."""
+        """See `Ledger.logged`; told to the server with the next `finish`."""
         self._logged = max(self._logged, upto)
 
     async def unlogged(self) -> list[bytes]:
@@ -162,17 +152,14 @@ class RedisLedger:
         return known
 
     async def count(self) -> dict[str, int]:
-        """See `Ledger.count`."""
         counts = rows(await self._connection.call("count"), 2)
         return {STATES[state]: int(number) for state, number in counts if int(number) > 0}
 
     async def get_note(self, name: str) -> bytes | None:
-        """See `Ledger.get_note`."""
         value: bytes | None = await self._connection.call("note", "get", name)
         return value
 
     async def put_note(self, name: str, value: bytes) -> None:
-        """See `Ledger.put_note`."""
         await self._connection.call("note", "put", name, "", b"1" + value, lasting=True)
 
     async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:

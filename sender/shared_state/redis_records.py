@@ -9,7 +9,7 @@ from sender.ledger import JobRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sender.ledger import FinalRecord, HandOverRecord, State
+    from sender.ledger import FinalRecord, State
 
 BATCH: Final = 400
 """Jobs in one script, so that the server never stands still for the others."""
@@ -17,13 +17,8 @@ LETTERS: Final[dict[str, str]] = {"handed_over": "h", "sent": "s", "rejected": "
 STATES: Final = {letter.encode(): cast("State", state) for state, letter in LETTERS.items()}
 
 
-def hand_over_fields(record: HandOverRecord, seen: str) -> tuple[Any, ...]:
-    """One job for `hand_over.lua`; `seen` is the record that this replica saw of it, as `seen_as` words it."""
-    return record.key, record.content, record.detail, seen
-
-
 def final_fields(record: FinalRecord) -> tuple[Any, ...]:
-    """One job for `settle.lua`."""
+    """One job for `finish.lua`."""
     return (
         record.key, record.content, LETTERS[record.state], int(record.resendable), record.result or "",
         record.detail or b"{}", record.line,
@@ -38,8 +33,8 @@ def seen_as(record: JobRecord) -> str:
 def job_records(flat: Sequence[bytes]) -> dict[str, JobRecord]:
     """The records that `find.lua` or `hand_over.lua` returned, by key."""
     return {
-        key.decode(): JobRecord(STATES[state], content.decode(), int(run), resendable != b"0", held == b"1")
-        for key, state, content, run, resendable, held in rows(flat, 6)
+        key.decode(): JobRecord(STATES[state], content.decode(), int(run), resendable != b"0", elsewhere == b"1")
+        for key, state, content, run, resendable, elsewhere in rows(flat, 6)
     }
 
 

@@ -9,12 +9,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sender.pacing.pace import window_of
+from sender.engine.pacing.pace import window_of
 from sender.shared_state.server_clock import ServerClock
 
 if TYPE_CHECKING:
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.shared_state.shared_lane import Grant
 
 WIDER: Final = 0.005

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sender.pacing.pace import window_of
+from sender.engine.pacing.pace import window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.pacing.pace import Demand
+    from sender.engine.pacing.pace import Demand
     from sender.shared_state.redis_connection import RedisConnection
     from sender.shared_state.server_clock import ServerClock
 

@@ -21,18 +21,18 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sender.pacing.pace import WriteCounter, window_of
-from sender.pacing.permit import Permit
-from sender.pacing.waiter import Waiter
+from sender.engine.pacing.pace import WriteCounter, window_of
+from sender.engine.pacing.permit import Permit
+from sender.engine.pacing.waiter import Waiter
 from sender.shared_state.reserved_slots import LOOK_AGAIN, ReservedSlots
 from sender.shared_state.slot_reservation import SlotReservation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.jobs.job import Priority
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
     from sender.shared_state.shared_lane import SharedLane
 
 UNSEEN: Final = 0.055
@@ -79,22 +79,18 @@ class SharedPacer(WriteCounter):
 
     @property
     def rate(self) -> float:
-        """See `Pace.rate`."""
         return self._slots.limit / self._slots.window
 
     @property
     def window(self) -> float:
-        """See `Pace.window`."""
         return self._slots.window
 
     @property
     def paused(self) -> bool:
-        """See `Pace.paused`."""
         return self._slots.paused
 
     @property
     def paused_until(self) -> float:
-        """See `Pace.paused_until`."""
         return self._slots.not_before
 
     @property
@@ -123,7 +119,6 @@ class SharedPacer(WriteCounter):
         self._reservation.tell("pause", max(0, int((instant - self._loop.time()) * 1e6)))
 
     def rest(self) -> None:
-        """See `Pace.rest`."""
         self._eager = 1
 
     def next_at(self, now: float) -> float:
@@ -140,7 +135,6 @@ class SharedPacer(WriteCounter):
         return max(now + UNSEEN, ask_at + UNSEEN, self._slots.not_before)
 
     async def acquire(self) -> Permit:
-        """See `Pace.acquire`."""
         async with self._gate:
             self._acquiring = True
             try:

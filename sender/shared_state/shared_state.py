@@ -17,11 +17,11 @@ from sender.shared_state.shared_pacer import SharedPacer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.errors import StateLost
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
 
 log = structlog.get_logger()
 
@@ -43,8 +43,8 @@ class SharedState:
         """Connect, check, join."""
         connection = await RedisConnection.open(url, tag, host)
         try:
-            info = await _ask(connection, "INFO", "server")
-            finding = examine(_version(info), await _settings(connection), wait_aof=durable, shown=connection.shown)
+            version = (await _ask(connection, "INFO", "server") or {}).get("redis_version", "7.0")
+            finding = examine(version, await _settings(connection), wait_aof=durable, shown=connection.shown)
             if durable:
                 connection.wait_for_disk()
             ledger = RedisLedger(connection, keep=keep, on_lost=on_lost)
@@ -126,20 +126,8 @@ async def _ask(connection: RedisConnection, *command: str) -> Any:
 async def _settings(connection: RedisConnection) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for name in ASKED:
-        answer = await _ask(connection, "CONFIG", "GET", name)
+        answer = await _ask(connection, "CONFIG GET", name)
         if answer is None:
             return None
-        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-        found.update({_text(key): _text(value) for key, value in pairs})
+        found |= answer
     return found
-
-
-def _version(info: Any) -> str:
-    if isinstance(info, dict):
-        return str(info.get("redis_version", "7.0"))
-    lines = (info or b"").decode().splitlines()
-    return next((line[14:] for line in lines if line.startswith("redis_version:")), "7.0")
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -20,7 +20,7 @@ from sender.shared_state.reserved_slots import LOOK_AGAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.pacing.pace import Demand
+    from sender.engine.pacing.pace import Demand
     from sender.shared_state.reserved_slots import ReservedSlots
     from sender.shared_state.shared_lane import SharedLane
 

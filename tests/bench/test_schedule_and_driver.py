@@ -23,7 +23,7 @@ from sender.transport import Reply, TransportFault
 if TYPE_CHECKING:
     from sender.bench.measures import Measures
     from sender.transport import Request, Wire
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 OK = b'{"delivery_id":"x"}'
 

@@ -102,14 +102,14 @@ def tear(log: Path, chance: random.Random, tally: Tally) -> None:
         tally.torn_lines += 1
 
 
-def standing(log: Path) -> dict[str, dict[str, Any]]:
+def last_lines(log: Path) -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in outcomes(log) if line["status"] != "duplicate"}
 
 
 def compare(sandbox: Sandbox, cwd: Path, count: int, tally: Tally) -> int:
     """Hold the log against the server; returns the number of jobs in doubt."""
     accepted = Counter(sandbox.numbers())
-    holding = standing(cwd / "jobs.jsonl.outcomes.jsonl")
+    holding = last_lines(cwd / "jobs.jsonl.outcomes.jsonl")
     for number in range(count):
         name = f"job-{number}"
         status = holding.get(name, {}).get("status")

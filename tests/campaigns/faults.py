@@ -46,14 +46,14 @@ def torture(jobs: int) -> tuple[dict[str, int], bool]:
         summary = run(sandbox, Path(folder), jobs)
         left = compare(sandbox, Path(folder), jobs, tally)
         doubts = doubted(Path(folder) / "jobs.jsonl.outcomes.jsonl")
-        standing = Counter(
+        ends = Counter(
             {line["id"]: line["status"] for line in outcomes(Path(folder) / "jobs.jsonl.outcomes.jsonl")
              if line["id"] in doubts}.values()
         )
     ended = sum(summary[name] for name in ("sent", "failed", "in_doubt", "rejected", "invalid", "duplicate"))
     figures = {
         "jobs": jobs, "sent": summary["sent"], "were in doubt": len(doubts),
-        "settled as sent": standing["sent"], "settled as absent": standing["failed"], "still in doubt": left,
+        "settled as sent": ends["sent"], "settled as absent": ends["failed"], "still in doubt": left,
         "lost": len(tally.lost), "accepted twice": len(tally.twice), "outcomes that are wrong": len(tally.wrong),
         "missing in the books": summary["read"] - ended - summary["not_started"],
     }

@@ -33,7 +33,7 @@ def job(number: int, rest: bytes = REST) -> Job:
 
 class FakeQueue:
     keep_every: float | None = 0.01
-    hold_limit: float | None = None
+    ack_timeout: float | None = None
 
     def __init__(self, source: str = "queue://one", messages: Iterable[Message] = ()) -> None:
         self.source = source
@@ -56,7 +56,7 @@ class FakeQueue:
             raise self.trouble
         self.acked += [message.id for message in messages]
 
-    async def give_back(self, messages: Iterable[Message]) -> None:
+    async def requeue(self, messages: Iterable[Message]) -> None:
         if self.trouble:
             raise self.trouble
         self.back += [message.id for message in messages]

@@ -20,7 +20,7 @@ from tests.consume.parts import OTHER_REST, REST, FakeQueue, job, message, unack
 
 def test_messages_count_by_queue_and_are_known_to_be_overdue() -> None:
     one, other = FakeQueue(), FakeQueue("queue://other")
-    one.hold_limit = 10.0
+    one.ack_timeout = 10.0
     in_flight = InFlight()
     first, second = unacked(one, 1, since=100.0), unacked(other, 1, since=0.0)
     in_flight.add("a", first)

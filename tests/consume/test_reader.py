@@ -125,7 +125,7 @@ async def test_a_message_on_which_the_checks_themselves_break_ends_after_so_many
 async def test_messages_beyond_the_broker_s_patience_go_back_whatever_queue_their_twins_are_of() -> None:
     """Twins on other queues, and messages without a delivery, were dropped from hand and never given back."""
     queue, twin = FakeQueue(), FakeQueue("queue://twin")
-    queue.hold_limit = 0.0
+    queue.ack_timeout = 0.0
     reader, workspace = make(queue)
     workspace.in_flight.add("a", unacked(queue, 1))
     workspace.in_flight.add("a", unacked(twin, 2))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from sender.consume.requeue_counts import MOST, NOTE, StoredRequeueCounts
-from sender.ledger.memory_ledger import MemoryLedger
+from tests.support.memory_ledger import MemoryLedger
 
 
 async def test_replicas_count_together() -> None:

@@ -15,11 +15,11 @@ from sender.consume.memory import Memory
 from sender.consume.outputs import Outputs
 from sender.consume.workspace_consumer import WorkspaceConsumer
 from sender.engine.workspace import Workspace
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.runtime.supervisor import Supervisor
 from sender.runtime.tasks import end
 from sender.runtime.tracing import NullTracer
 from tests.consume.parts import FakeQueue, job, unacked, until
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

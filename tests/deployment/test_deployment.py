@@ -15,7 +15,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from sender.consume import consumer
-from tests.deployment.test_kubernetes import container, only
+from tests.deployment.manifests import container, only
 from tests.support.processes import SENDER, environment, running_sandbox
 from tests.support.processes import email as email_job
 from tests.support.servers import RedisServer, free_port

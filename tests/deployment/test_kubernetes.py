@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -28,17 +26,16 @@ from sender.cli.main import COMMANDS
 from sender.config.load import load
 from sender.config.settings import SETTINGS, options_of, variable_of
 from sender.engine.breaker import Breaker
-from sender.pacing.pacer import Pacer
+from sender.engine.pacing.pacer import Pacer
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
-from tests.deployment.kustomize import build
-from tests.runtime.test_metrics import lane
+from tests.deployment.manifests import BASE, CONFIG, PRODUCTION, built, container, only, pod
+from tests.support.lanes import lane
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prometheus_client import Metric
 
-CONFIG = Path(__file__).parents[2] / "config"
-BASE = CONFIG / "kubernetes" / "base"
-PRODUCTION = CONFIG / "kubernetes" / "overlays" / "production"
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
 
 DURATION = {"type": "string", "pattern": r"^(0|(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$"}
@@ -108,26 +105,6 @@ SPECS = {
         ),
     ),
 }
-
-
-@cache
-def built(folder: Path) -> list[dict[str, Any]]:
-    return build(folder)
-
-
-def only(kind: str, folder: Path = PRODUCTION) -> dict[str, Any]:
-    (found,) = (one for one in built(folder) if one["kind"] == kind)
-    return found
-
-
-def pod(folder: Path = PRODUCTION) -> dict[str, Any]:
-    spec: dict[str, Any] = only("Deployment", folder)["spec"]["template"]["spec"]
-    return spec
-
-
-def container(folder: Path = PRODUCTION) -> dict[str, Any]:
-    (one,) = pod(folder)["containers"]
-    return dict(one)
 
 
 def all_resources() -> list[Any]:

@@ -21,11 +21,11 @@ from sender.engine.job_execution import JobExecution
 from sender.errors import UsageError
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.outcomes.recorder import FinishedJob
 from sender.reconcile.by_hand import close
 from sender.transport import Reply, Request
-from tests.pacing.test_pacer import run_virtual
+from tests.support.memory_ledger import MemoryLedger
+from tests.support.virtual_time import run_virtual
 
 NOW = 1_800_000_000.0
 LAG = 60.0
@@ -125,7 +125,7 @@ class World:
                 assert self.makers[one.entry.result] in (one.entry.key, None), "a job got what another has made"
             if one.outcome.problems and one.outcome.problems[0].code == "absent":
                 assert one.entry.key not in self.makers.values(), "an accepted job was called absent"
-        await self.ledger.settle([one.entry for one in self.ended if one.entry is not None])
+        await self.ledger.finish([one.entry for one in self.ended if one.entry is not None])
         self.ended.clear()
         assert all(len(jobs) == 1 for jobs in self.owners.values()), self.owners
 

@@ -9,39 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.doubts.delivery_lists import person_path
-from sender.doubts.doubtful_job import DoubtfulJob
 from sender.doubts.known_deliveries import KnownDeliveries
 from sender.doubts.listed_delivery import ListedDelivery, read_listing
 from sender.doubts.matching import Attempts, Match, Rules, match
-from sender.ledger.ledger import Doubt
+from tests.support.doubtful_jobs import NOW, doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sender.doubts.doubtful_job import DoubtfulJob
+
 LAG = 60.0
-NOW = 1_800_000_000.0
-
-
-class Clock:
-    """At the API and here it is the same time."""
-
-    def wall(self) -> float:
-        return NOW + 500
-
-    def ahead_then(self, marks: dict[str, Any]) -> Any:
-        return marks.get("ahead")
-
-
-CLOCK: Any = Clock()
-
-
-def doubtful(key: str = "k", *, kind: str = "email", resendable: bool = True, **detail: Any) -> DoubtfulJob:
-    import orjson
-
-    known = {"id": key, "kind": kind, "path": f"/v1/send/{kind}", "source": "f", "line": 1, "attempts": 1,
-             "transactional_message_id": 3, "identifiers": {"id": "7"}, "to": "ada@example.com",
-             "since": NOW, "until": NOW + 1, "started_at": NOW, "ahead": 0.0}
-    return DoubtfulJob.of(Doubt(key, "c", "in_doubt", orjson.dumps(known | detail), resendable), CLOCK)
 
 
 def listed(name: str = "d", **more: Any) -> ListedDelivery:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from sender.doubts.doubtful_job import DoubtfulJob
-from sender.doubts.matching import SKEW, WIDE_SKEW, ListedDelivery, listed_deliveries, match
-from sender.ledger import Doubt
+from sender.doubts.listed_delivery import ListedDelivery, people_of, read_listing
+from sender.doubts.matching import SKEW, WIDE_SKEW, Attempts, Rules, match
+from sender.ledger.ledger import Doubt
 
 LAG = 60.0
 NOW = 1_800_000_000.0
 UNTIL = NOW + 40
 LIKELY = NOW + 20
+CLOCK: Any = SimpleNamespace(wall=lambda: NOW + 500, ahead_then=lambda marks: marks.get("ahead"))
+"""At the API and here it is the same time."""
 ADOPTED, MAYBE, NOT = "adopted", "maybe", "not"
 
 
@@ -22,11 +26,11 @@ def verdict(job: dict[str, Any], shown: dict[str, Any], **numbers: int) -> str:
     """How the only delivery in the list is seen."""
     known = {
         "id": "a", "kind": "email", "path": "/v1/send/email", "transactional_message_id": 3, "identifiers": {"id": "7"},
-        "to": "ada@example.com", "since": NOW, "until": NOW + 1,
+        "to": "ada@example.com", "since": NOW, "until": NOW + 1, "ahead": 0.0,
     }
-    one = DoubtfulJob.of(Doubt("a", "c", "in_doubt", orjson.dumps(known | job), True), NOW + 500)
+    one = DoubtfulJob.of(Doubt("a", "c", "in_doubt", orjson.dumps(known | job), True), CLOCK)
     seen = {"type": "email", "template": 3, "recipient": "ada@example.com", "subject": "s", "created": NOW} | shown
-    found = match([(one, [ListedDelivery("d", **seen)])], numbers, LAG)["a"]
+    found = match([(one, [ListedDelivery("d", **seen)])], Attempts([one]), Rules(numbers, LAG))["a"]
     if found.adopted:
         return ADOPTED
     return MAYBE if found.candidates else NOT
@@ -107,6 +111,7 @@ def test_subjects(wanted: Any, shown: str | None, same: bool) -> None:
 
 
 WHOLE = {"id": "d", "created": 5, "type": "email", "transactional_message_id": 3, "recipient": "r", "subject": "s"}
+READ = ListedDelivery("d", "email", 3, "r", "s", 5.0)
 
 
 @pytest.mark.parametrize(
@@ -115,28 +120,40 @@ WHOLE = {"id": "d", "created": 5, "type": "email", "transactional_message_id": 3
         ({}, {}),
         ({"created": 5.5}, {"created": 5.5}),
         ({"type": None}, {"type": None}),
+        ({"type": 7}, {"type": None}),
         ({"recipient": 7, "subject": None}, {"recipient": "7", "subject": None}),
-        ({"recipient": None}, {"recipient": ""}),
+        ({"recipient": None, "subject": 7}, {"recipient": "", "subject": None}),
         ({"transactional_message_id": "12"}, {"template": 12}),
         ({"transactional_message_id": "receipt"}, {"template": None}),
         ({"transactional_message_id": None}, {"template": None}),
         ({"transactional_message_id": True}, {"template": None}),
         ({"campaign_id": None, "newsletter_id": 0, "broadcast_id": None}, {}),
-        ({"campaign_id": 1}, None),
-        ({"newsletter_id": 1}, None),
-        ({"broadcast_id": 1}, None),
-        ({"id": None}, None),
-        ({"id": 5}, None),
-        ({"created": "5"}, None),
-        ({"created": None}, None),
+        ({"customer_identifiers": {"id": 7, "email": "", "cio_id": None}}, {"people": (("id", "7"),)}),
     ],
 )
-def test_what_a_list_shows(more: dict[str, Any], read: dict[str, Any] | None) -> None:
-    expected = [] if read is None else [
-        {"id": "d", "type": "email", "template": 3, "recipient": "r", "subject": "s", "created": 5.0} | read
-    ]
-    last = WHOLE | {"id": "last"}
-    found = [one._asdict() for one in listed_deliveries([WHOLE | more, last])]
-    assert found[:-1] == expected
-    assert found[-1]["id"] == "last", "one that is left out ends nothing"
-    assert all(type(one["created"]) is float for one in found)
+def test_what_a_list_shows(more: dict[str, Any], read: dict[str, Any]) -> None:
+    found = read_listing([WHOLE | more, WHOLE | {"id": "last"}])
+    assert found == ((READ._replace(**read), READ._replace(id="last")), 0)
+    assert type(found.deliveries[0].created) is float
+
+
+@pytest.mark.parametrize("more", [{"campaign_id": 1}, {"newsletter_id": 1}, {"broadcast_id": 1, "id": None}])
+def test_what_is_of_no_transactional_send_is_left_out(more: dict[str, Any]) -> None:
+    assert read_listing([WHOLE | more, WHOLE]) == ((READ,), 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [WHOLE | {"id": None}, WHOLE | {"id": 5}, WHOLE | {"created": "5"}, WHOLE | {"created": None},
+     WHOLE | {"created": True}, "d", None],
+)
+def test_what_cannot_be_read_may_be_anything(entry: Any) -> None:
+    assert read_listing([entry, WHOLE, entry]) == ((READ,), 2)
+
+
+def test_whose_list_it_is_is_known_of_each_delivery_in_it() -> None:
+    shown = WHOLE | {"customer_identifiers": {"id": "7", "email": "ada@example.com"}}
+    (found,) = read_listing([shown], ("id", "8")).deliveries
+    assert found.people == (("id", "8"), ("email", "ada@example.com"))
+    assert people_of({"identifiers": {"cio_id": "c"}}) == {"cio_id": "c"}
+    assert people_of({"customer_identifiers": [], "identifiers": "c"}) == {}

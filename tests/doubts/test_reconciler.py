@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -15,64 +13,16 @@ from sender.doubts.other_ledgers import OtherLedgers
 from sender.doubts.reconciler import Reconciler
 from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader, ReadingFailedError, ReadingRefusedError
-from sender.ledger.ledger import FinalRecord, HandOverRecord
-from sender.ledger.memory_ledger import MemoryLedger
-from sender.pacing.pacer import Pacer
+from sender.engine.pacing.pacer import Pacer
+from sender.ledger import FinalRecord, HandOverRecord
 from sender.transport import Reply, Request, TransportFault
-from tests.doubts.test_matching import NOW, doubtful
-from tests.pacing.test_pacer import run_virtual
+from tests.support.doubtful_jobs import NOW, doubtful
+from tests.support.listing_api import PERSON, WITNESS, Api, item
+from tests.support.memory_ledger import MemoryLedger
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from sender.doubts.resolution import Resolution
-
-PERSON = "/v1/customers/7/messages"
-WITNESS = "/v1/customers/8/messages"
-
-
-def item(name: str, **more: Any) -> dict[str, Any]:
-    people = {"id": "8", "email": None, "cio_id": "c8"}
-    known = {"id": name, "type": "email", "recipient": "ada@example.com", "created": int(NOW),
-             "transactional_message_id": 3, "customer_identifiers": people}
-    return known | more
-
-
-class Api:
-    """Documents by path; a number is a status, a list is answered in turn."""
-
-    def __init__(self, **more: Any) -> None:
-        self.asked: list[str] = []
-        self.documents: dict[str, Any] = {
-            PERSON: {"messages": None, "next": ""},
-            WITNESS: {"messages": [item("w")], "next": ""},
-            "/v1/messages/w": {"message": item("w")},
-            "/v1/transactional/3/messages": {"messages": [], "next": ""},
-        }
-        self.documents.update(more)
-        self.clock = time.time
-
-    async def send(self, request: Request, wire: Any = None) -> Reply:
-        import orjson
-
-        wire.on_written()
-        url = urlsplit(request.path)
-        self.asked.append(request.path)
-        found = self.documents.get(url.path, 404)
-        if isinstance(found, list):
-            found = found.pop(0) if len(found) > 1 else found[0]
-        if callable(found):
-            found = found(dict(parse_qsl(url.query)))
-        if isinstance(found, Exception):
-            raise found
-        if isinstance(found, int):
-            return Reply(found, "application/json", b'{"errors":[{"detail":"no"}]}')
-        date = formatdate(self.clock(), usegmt=True)
-        return Reply(200, "application/json", orjson.dumps(found), date=date)
-
-    async def warm(self, connections: int) -> int:
-        return 0
-
-    async def aclose(self) -> None: ...
-
 
 def resolve(
     api: Api,
@@ -88,7 +38,7 @@ def resolve(
 
     async def body(loop: Any) -> None:
         ledger = MemoryLedger()
-        await ledger.settle([FinalRecord(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
+        await ledger.finish([FinalRecord(f"k{one}", "c", "sent", b"{}\n", result=one) for one in known])
         deliveries = KnownDeliveries()
         if witness:
             deliveries.sent("email", 3, "w", NOW + 5)

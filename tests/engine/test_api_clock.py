@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sender.engine.api_clock import STEP, ApiClock
-from sender.pacing.pacer import Pacer
+from sender.engine.pacing.pacer import Pacer
 from sender.session.opening import wait_out
-from tests.pacing.test_pacer import run_virtual
+from tests.support.virtual_time import run_virtual
 
 NOW = 1_800_000_000.0
 

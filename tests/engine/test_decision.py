@@ -143,20 +143,26 @@ def test_429s_and_a_full_queue_of_triggers_do_not_count_against_the_job(more: An
 
 
 @pytest.mark.parametrize(
-    ("verdict", "unsettled", "status"),
+    ("verdict", "doubted", "status"),
     [(RETRY, False, "failed"), (RETRY, True, "in_doubt"), (UNCLEAR, False, "in_doubt"), (UNCLEAR, True, "in_doubt")],
 )
-def test_the_last_attempt(verdict: Verdict, unsettled: bool, status: str) -> None:
+def test_the_last_attempt(verdict: Verdict, doubted: bool, status: str) -> None:
     """A job that may have been accepted before is no failed one, whatever its last attempt came to."""
     for tries in (2, 5):
-        one = execution(tries=tries, unsettled=unsettled)
+        one = execution(tries=tries, doubted_since=NOW - 9 if doubted else None)
         decision = decide(attempt(one, verdict), policy(in_doubt="resend"), NOW)
         assert status_of(decision) == status
         assert decision.outcome is not None
         assert decision.outcome.problems == (Problem(verdict.code, None, verdict.message),)
 
 
+def test_what_may_be_repeated_is_never_in_doubt() -> None:
+    decision = decide(attempt(execution("newsletter_schedule", tries=2, doubted_since=NOW - 9), RETRY), POLICY, NOW)
+    assert status_of(decision) == "failed"
+
+
 SENT_BEFORE = Verdict("rejected", "api_error", "was already sent", http_status=400)
+UNSCHEDULED_BEFORE = Verdict("rejected", "api_error", "it is not scheduled", http_status=400)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +180,27 @@ def test_a_newsletter_that_went_out_with_the_doubtful_try(
     kind: str, doubted: bool, verdict: Verdict, status: str
 ) -> None:
     decision = decide(attempt(execution(kind, doubted=doubted), verdict), POLICY, NOW)
+    assert status_of(decision) == status
+    assert decision.outcome is not None
+    assert decision.outcome.result == ((("newsletter_id", 7),) if status == "sent" else ())
+
+
+@pytest.mark.parametrize(
+    ("body", "doubted", "verdict", "status"),
+    [
+        (b'{"scheduled_at":0}', True, UNSCHEDULED_BEFORE, "sent"),
+        (b'{"scheduled_at":0}', False, UNSCHEDULED_BEFORE, "rejected"),
+        (b'{"scheduled_at":1900000000}', True, UNSCHEDULED_BEFORE, "rejected"),
+        (b'{"scheduled_at":0}', True, SENT_BEFORE, "rejected"),
+        (b'{"scheduled_at":0}', True, UNSCHEDULED_BEFORE._replace(http_status=404), "rejected"),
+    ],
+)
+def test_a_newsletter_that_was_taken_off_the_schedule_by_the_doubtful_try(
+    body: bytes, doubted: bool, verdict: Verdict, status: str
+) -> None:
+    one = execution("newsletter_schedule", doubted=doubted)
+    one.job = one.job._replace(body=body)
+    decision = decide(attempt(one, verdict), POLICY, NOW)
     assert status_of(decision) == status
     assert decision.outcome is not None
     assert decision.outcome.result == ((("newsletter_id", 7),) if status == "sent" else ())

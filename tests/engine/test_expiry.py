@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, give, make_lane, work_off
-from tests.pacing.test_pacer import run_virtual
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
-pytestmark = pytest.mark.usefixtures("no_detail")
 
 AT = 1_800_000_000 + 1000.0
 """What the wall clock says when the world begins."""

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.transport import Reply, TransportFault
-from tests.engine.world import OK, World, give, make_lane, run, work_off
-from tests.pacing.test_pacer import most_in_any, run_virtual
+from tests.engine.world import OK, World, body_of, give, make_lane, run, work_off
+from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
-pytestmark = pytest.mark.usefixtures("no_detail")
 
 
 @pytest.mark.parametrize("service", [0.02, 0.3])
@@ -50,7 +49,7 @@ def test_no_burst_after_idle() -> None:
         running = asyncio.create_task(lane.run())
         await asyncio.sleep(20)
         for number in range(1000, 1300):
-            key = f'"{number}"'
+            key = body_of(number).decode()
             lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
         await lane.drained()
         lane.stop()
@@ -65,7 +64,7 @@ def test_no_burst_after_idle() -> None:
 def test_jobs_start_in_order() -> None:
     world = World(lambda number, now: (0.05, OK))
     run(world, 300)
-    assert world.bodies == [f'"{number}"'.encode() for number in range(300)]
+    assert world.bodies == [body_of(number) for number in range(300)]
 
 
 def test_safe_failures_are_tried_again_and_given_up_at_last() -> None:
@@ -74,7 +73,7 @@ def test_safe_failures_are_tried_again_and_given_up_at_last() -> None:
     run(world, 30)
     assert world.statuses()["sent"] == 30
     # One job that always fails among others that do not.
-    bad = World(lambda number, now: (0.01, refused if bad.bodies[number] == b'"3"' else OK))
+    bad = World(lambda number, now: (0.01, refused if bad.bodies[number] == body_of(3) else OK))
     run(bad, 20, max_attempts=4)
     failed = [ended.outcome for ended in bad.ended if ended.outcome.status == "failed"]
     assert [(outcome.id, outcome.attempts) for outcome in failed] == [("3", 4)]
@@ -195,6 +194,6 @@ def test_never_two_outcomes_and_the_books_balance(seed: int, count: int, stop_at
     assert most_in_any(1.0, world.written) <= 100
     accepted = Counter(world.bodies)
     for ended in world.ended:
-        assert ended.outcome.attempts == accepted[f'"{ended.outcome.id}"'.encode()]
+        assert ended.outcome.attempts == accepted[body_of(ended.outcome.id)]
     states = Counter(row.state for row in world.ledger._rows.values())
     assert states["handed_over"] == 0, "what was not written was released"

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.engine.pacing.pacer import Pacer
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.pacing.pacer import Pacer
 from sender.transport import Reply, TransportFault
-from tests.engine.world import OK, World, make_lane, run
-from tests.pacing.test_pacer import most_in_any, run_virtual
+from tests.engine.world import OK, World, body_of, make_lane, run
+from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
-pytestmark = pytest.mark.usefixtures("no_detail")
 
 REFUSED = Reply(503, "application/json", b'{"meta":{"error":"not now"}}')
 """Safe: nothing was accepted."""
@@ -100,7 +99,7 @@ def trickle(world: World, times: list[float], **policy: Any) -> None:
         running = asyncio.create_task(lane.run())
         for number, at in enumerate(times):
             await asyncio.sleep(at + 1000 - loop.time())
-            key = f'"{number}"'
+            key = body_of(number).decode()
             lane.accept(Job(key, key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
         await asyncio.sleep(10)
         lane.stop()

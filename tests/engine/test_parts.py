@@ -17,12 +17,12 @@ from sender.errors import FaultError, OutputError
 from sender.jobs.job import Job, Line
 from sender.jobs.kinds import KINDS
 from sender.ledger import JobRecord
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.summary import Books, summary_text
 from sender.outcomes.tally import Tally
 from sender.send.intake import Intake
 from sender.validation.parser import Parser
+from tests.support.memory_ledger import MemoryLedger
 
 
 def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str = "/p", **more: Any) -> Job:
@@ -30,26 +30,26 @@ def make_job(name: str = "a", content: str = "c", kind: str = "email", path: str
 
 
 @pytest.mark.parametrize(
-    ("in_hand", "standing", "retry", "expected"),
+    ("in_hand", "record", "retry", "expected"),
     [
         (None, None, (), "start"),
         ("c", None, (), "duplicate"),
         ("x", None, (), "id_conflict"),
-        (None, JobRecord("sent", "c", 1), (), "standing"),
+        (None, JobRecord("sent", "c", 1), (), "known"),
         (None, JobRecord("sent", "x", 1), (), "id_conflict"),
         (None, JobRecord("sent", "c", 2), (), "duplicate"),
         (None, JobRecord("failed", "c", 2), (), "duplicate"),
         (None, JobRecord("failed", "c", 1), (), "start"),
         (None, JobRecord("failed", "x", 1), (), "start"),
-        (None, JobRecord("rejected", "c", 1), (), "standing"),
+        (None, JobRecord("rejected", "c", 1), (), "known"),
         (None, JobRecord("rejected", "x", 1), ("rejected",), "start"),
         (None, JobRecord("in_doubt", "c", 1), ("in_doubt",), "start"),
-        (None, JobRecord("in_doubt", "c", 1, resendable=False), ("in_doubt",), "standing"),
-        (None, JobRecord("in_doubt", "c", 1), ("rejected",), "standing"),
+        (None, JobRecord("in_doubt", "c", 1, resendable=False), ("in_doubt",), "known"),
+        (None, JobRecord("in_doubt", "c", 1), ("rejected",), "known"),
     ],
 )
-def test_admission(in_hand: str | None, standing: JobRecord | None, retry: tuple[str, ...], expected: str) -> None:
-    assert admit(make_job(), in_hand, standing, run=2, retry=retry) == expected
+def test_admission(in_hand: str | None, record: JobRecord | None, retry: tuple[str, ...], expected: str) -> None:
+    assert admit(make_job(), in_hand, record, run=2, retry=retry) == expected
 
 
 async def test_priorities_and_the_share_of_low() -> None:
@@ -108,8 +108,8 @@ async def test_an_end_during_a_look_up_is_not_missed() -> None:
     identities.hold("a", "c")
     look_up = await identities.look_up(["a"])
     identities.ended("a")
-    with look_up as standings:
-        assert standings == {}
+    with look_up as records:
+        assert records == {}
         assert identities.held("a") == "c"
     assert identities.held("a") is None
 
@@ -195,7 +195,7 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     intake = Intake(Mock(), lane, session, Mock(), Tally(books))
     identities.hold(job.key, job.content)
     with await identities.look_up(["other"]):
-        intake.refused(job, JobRecord("handed_over", "c", 7, held=True))
+        intake.refused(job, JobRecord("handed_over", "c", 7, owned_elsewhere=True))
     assert (intake.elsewhere, told) == ([job], [])
     ledger.find = AsyncMock(side_effect=OutputError("away"))  # type: ignore[method-assign]
     with pytest.raises(OutputError):

@@ -17,13 +17,12 @@ from sender.engine.kind_gate import SAME_IN_A_ROW, KindGate, person_of
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.transport import Reply
-from tests.engine.world import OK, World, make_lane, run
-from tests.pacing.test_pacer import run_virtual
+from tests.engine.world import OK, World, body_of, make_lane, run
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
-pytestmark = pytest.mark.usefixtures("no_detail")
 
 
 def said(status: int, text: str) -> Reply:
@@ -36,7 +35,7 @@ UNPAID = said(402, "payment required")
 
 def world_of(*numbers: int, answer: Reply = FORBIDDEN, service: float = 0.02) -> World:
     """An API that gives this answer to these jobs."""
-    bad = {f'"{number}"'.encode() for number in numbers}
+    bad = {body_of(number) for number in numbers}
     world = World(lambda number, now: (service, answer if world.bodies[number] in bad else OK))
     return world
 
@@ -90,16 +89,16 @@ def test_few_jobs_of_a_kind_that_never_passes_go_back() -> None:
     assert set(closed(world)) == {"email"}
 
 
-def slowly(world: World, count: int, **policy: Any) -> None:
-    """One job in 20 s on an open stream."""
+def slowly(world: World, count: int, every: float = 20, **policy: Any) -> None:
+    """One job in so many seconds on an open stream."""
 
     async def body(loop: VirtualLoop) -> None:
         lane = make_lane(world, **policy)
         running = asyncio.create_task(lane.run())
         for number in range(count):
-            key = f'"{number}"'
+            key = body_of(number).decode()
             lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
-            await asyncio.sleep(20)
+            await asyncio.sleep(every)
         await lane.drained()
         lane.stop()
         await running
@@ -108,14 +107,25 @@ def slowly(world: World, count: int, **policy: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [(0,), (3,), (7,), (2, 5), (0, 1)])
-def test_on_a_slow_stream_as_well(bad: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("every", [20, 3600])
+def test_on_a_slow_stream_as_well(bad: tuple[int, ...], every: float) -> None:
     """The same job was tried three times in a row, and closed its kind."""
     world = world_of(*bad)
-    slowly(world, 8)
+    slowly(world, 8, every)
     assert rejected(world) == {str(number) for number in bad}
     assert world.statuses()["sent"] == 8 - len(bad)
     assert len(world.bodies) == 8
     assert closed(world) == {}
+
+
+def test_nobody_waits_for_ever_for_other_jobs() -> None:
+    """Whoever sends one job after another, each when the one before has ended, would never come to the second."""
+    world = World(lambda number, now: (0.02, FORBIDDEN))
+    slowly(world, 8, 60)
+    assert rejected(world) == {"0", "1"}
+    assert world.left == 6
+    assert len(world.bodies) == REFUSALS_OF_A_KIND
+    assert set(closed(world)) == {"email"}
 
 
 def test_a_stop_leaves_the_undecided_to_the_next_run() -> None:
@@ -123,7 +133,7 @@ def test_a_stop_leaves_the_undecided_to_the_next_run() -> None:
 
     async def body(loop: VirtualLoop) -> None:
         lane = make_lane(world)
-        lane.accept(Job("0", '"0"', "c", KINDS["email"], "/v1/send/email", b'"0"', "f", 0))
+        lane.accept(Job("0", body_of(0).decode(), "c", KINDS["email"], "/v1/send/email", body_of(0), "f", 0))
         loop.call_later(1, lane.stop)
         await lane.run()
 
@@ -201,8 +211,9 @@ def test_for_whom_a_job_is(kind: str, payload: Any, expected: str) -> None:
 def test_each_job_ends_once_or_goes_back(seed: int, count: int, share: float) -> None:
     """However refusals and acceptances are mixed, and in whatever order they come back."""
     chance = random.Random(seed)
-    answers = [chance.choice((FORBIDDEN, UNPAID)) if chance.random() < share else OK for _ in range(count)]
-    world = World(lambda number, now: (chance.uniform(0.01, 1), answers[int(json.loads(world.bodies[number]))]))
+    refused = (FORBIDDEN, UNPAID)
+    answers = {body_of(n): chance.choice(refused) if chance.random() < share else OK for n in range(count)}
+    world = World(lambda number, now: (chance.uniform(0.01, 1), answers[world.bodies[number]]))
     left = run(world, count)
     assert len(world.ended) + left == count
     assert max(Counter(world.bodies).values()) == 1

@@ -7,24 +7,22 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.errors import OutputError
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, give, make_lane, run
-from tests.pacing.test_pacer import run_virtual
+from tests.support.memory_ledger import MemoryLedger
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sender.engine.lane import Lane
     from sender.ledger.ledger import HandOverRecord, JobRecord
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
-pytestmark = pytest.mark.usefixtures("no_detail")
 
 
 class SlowLedger(MemoryLedger):

@@ -11,16 +11,16 @@ import pytest
 from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader
 from sender.engine.job_execution import JobExecution
+from sender.engine.pacing.pacer import Pacer
 from sender.engine.trigger_follower import FORGOTTEN, LONGEST, TriggerFollower
 from sender.engine.waiting_triggers import NOTE
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.jobs.masking import mask_words, words_of
-from sender.ledger.memory_ledger import MemoryLedger
-from sender.pacing.pacer import Pacer
 from sender.transport import TransportFault
-from tests.doubts.test_reconciler import Api
-from tests.pacing.test_pacer import run_virtual
+from tests.support.listing_api import Api
+from tests.support.memory_ledger import MemoryLedger
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from sender.outcomes.recorder import FinishedJob

@@ -17,18 +17,17 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.ledger import Doubt
 from sender.transport import TransportFault
-from tests.engine.world import OK, World, give, make_lane, run, work_off
-from tests.pacing.test_pacer import run_virtual
+from tests.engine.world import OK, World, body_of, give, make_lane, run, work_off
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 EPOCH = 1_800_000_000
 REFUSED = TransportFault("connect_failed", "unwritten", "m")
 LATE = TransportFault("timeout", "written", "m")
 
 
-pytestmark = pytest.mark.usefixtures("no_detail")
 
 
 def stamps(world: World) -> list[float | None]:
@@ -56,7 +55,7 @@ def test_of_several_attempts_the_last_one_that_was_written_counts() -> None:
 
 
 def test_what_was_never_written_has_no_instant() -> None:
-    world = World(lambda number, now: (0.1, REFUSED if world.bodies[number] == b'"3"' else OK))
+    world = World(lambda number, now: (0.1, REFUSED if world.bodies[number] == body_of(3) else OK))
     run(world, 9, max_attempts=2)
     (failed,) = [ended.outcome for ended in world.ended if ended.outcome.status == "failed"]
     assert failed.written_at is None

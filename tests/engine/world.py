@@ -12,22 +12,27 @@ from sender.engine.backoff import Backoff
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
+from sender.engine.pacing.guard import Guard
+from sender.engine.pacing.pacer import Pacer
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
-from sender.ledger.memory_ledger import MemoryLedger
-from sender.pacing.guard import Guard
-from sender.pacing.pacer import Pacer
 from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
-from tests.pacing.test_pacer import run_virtual
+from tests.support.memory_ledger import MemoryLedger
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.errors import HaltError
     from sender.outcomes.recorder import FinishedJob
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
+
+
+def body_of(name: object) -> bytes:
+    """A request that names its job; the ledgers here know the job by it too."""
+    return b'{"identifiers":{"id":"%s"}}' % str(name).encode()
 
 
 @dataclass
@@ -76,7 +81,7 @@ class World:
     def record(self, ended: FinishedJob) -> None:
         self.ended.append(ended)
         if ended.entry is not None:
-            asyncio.get_running_loop().create_task(self.ledger.settle([ended.entry]))
+            asyncio.get_running_loop().create_task(self.ledger.finish([ended.entry]))
 
     async def probe(self) -> str | None:
         now = asyncio.get_running_loop().time() - 1000
@@ -122,7 +127,7 @@ async def work_off(lane: Lane) -> None:
 
 def give(lane: Lane, count: int, **more: Any) -> None:
     for number in range(count):
-        key = f'"{number}"'
+        key = body_of(number).decode()
         lane.accept(Job(str(number), key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number, **more))
 
 

@@ -1,3 +1,3 @@
-from tests.shared_state.conftest import redis_server, shared_redis
+from tests.support.shared_redis import redis_server, shared_redis
 
 __all__ = ["redis_server", "shared_redis"]

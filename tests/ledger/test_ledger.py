@@ -19,23 +19,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sender.errors import OutputError, UsageError
-from sender.ledger import FinalRecord, HandOverRecord
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.shared_state.state_url import open_state
+from tests.support.ledgers import final, handed, state_of
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 API = "127.0.0.1:8025"
-
-
-def claim(key: str, content: str = "c") -> HandOverRecord:
-    return HandOverRecord(key, content, b'{"id":"%s"}' % key.encode())
-
-
-def entry(key: str, state: Any = "sent", content: str = "c", **more: Any) -> FinalRecord:
-    return FinalRecord(key, content, state, b'{"id":"%s"}\n' % key.encode(), **more)
 
 
 @pytest.fixture(params=["sqlite", "memory", "redis"])
@@ -50,32 +42,27 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await opened.close()
 
 
-async def state_of(ledger: Any, key: str) -> str | None:
-    found = await ledger.find([key, "other"])
-    return found[key].state if key in found else None
-
-
 async def test_life_of_a_job(ledger: Any) -> None:
     assert await ledger.find([]) == {}
     assert await state_of(ledger, "a") is None
-    await ledger.hand_over([claim("a"), claim("b")])
+    await ledger.hand_over([handed("a"), handed("b")])
     assert await state_of(ledger, "a") == "handed_over"
     await ledger.release(["a", "unknown"])
     assert await state_of(ledger, "a") is None
-    await ledger.hand_over([claim("a")])
-    await ledger.settle([entry("a", result="d1"), entry("b", "in_doubt", detail=b'{"id":"b"}')])
+    await ledger.hand_over([handed("a")])
+    await ledger.finish([final("a", result="d1"), final("b", "in_doubt", detail=b'{"id":"b"}')])
     assert await state_of(ledger, "a") == "sent"
     assert await ledger.known_results(["d1", "d2"]) == {"d1"}
     assert [doubt.key async for doubt in ledger.doubts()] == ["b"]
     assert await ledger.count() == {"sent": 1, "in_doubt": 1}
-    await ledger.settle([entry("b", "sent", result="d2")])
+    await ledger.finish([final("b", "sent", result="d2")])
     assert [doubt.key async for doubt in ledger.doubts()] == []
     assert await ledger.count() == {"sent": 2}
 
 
 async def test_release_brings_back_what_stood_before(ledger: Any) -> None:
-    await ledger.settle([entry("a", "in_doubt", detail=b"{}", resendable=False), entry("b", "failed")])
-    await ledger.hand_over([claim("a", "new"), claim("b", "new")])
+    await ledger.finish([final("a", "in_doubt", detail=b"{}", resendable=False), final("b", "failed")])
+    await ledger.hand_over([handed("a", "new"), handed("b", "new")])
     await ledger.release(["a", "b"])
     found = await ledger.find(["a", "b"])
     assert (found["a"].state, found["a"].content, found["a"].resendable) == ("in_doubt", "c", False)
@@ -85,11 +72,11 @@ async def test_release_brings_back_what_stood_before(ledger: Any) -> None:
 
 
 async def test_outbox(ledger: Any) -> None:
-    last = await ledger.settle([entry("a"), entry("b")])
+    last = await ledger.finish([final("a"), final("b")])
     assert await ledger.last_seq() == last
     assert len(await ledger.unlogged()) == 2
     await ledger.logged(last)
-    later = await ledger.settle([entry("c")])
+    later = await ledger.finish([final("c")])
     assert later > last
     assert await ledger.unlogged() == [b'{"id":"c"}\n']
 
@@ -112,20 +99,20 @@ async def test_a_note_is_swapped_only_for_what_was_expected(ledger: Any) -> None
 
 
 async def test_a_handed_over_job_keeps_its_known_result(ledger: Any) -> None:
-    await ledger.settle([entry("a", "in_doubt", result="d1", detail=b"{}")])
-    await ledger.settle([entry("a", "sent")])
+    await ledger.finish([final("a", "in_doubt", result="d1", detail=b"{}")])
+    await ledger.finish([final("a", "sent")])
     assert await ledger.known_results(["d1"]) == {"d1"}
 
 
 async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None:
-    await ledger.settle([entry("a", "failed"), entry("b", "in_doubt", detail=b"{}")])
-    await ledger.hand_over([claim("a"), claim("c")])
-    await ledger.settle([
-        entry("a"), entry("b", "failed"), entry("b", result="d1"), entry("c", "rejected"), entry("d"),
-        entry("d", "failed"),
+    await ledger.finish([final("a", "failed"), final("b", "in_doubt", detail=b"{}")])
+    await ledger.hand_over([handed("a"), handed("c")])
+    await ledger.finish([
+        final("a"), final("b", "failed"), final("b", result="d1"), final("c", "rejected"), final("d"),
+        final("d", "failed"),
     ])
     found = await ledger.find(["a", "b", "c", "d"])
-    assert {key: standing.state for key, standing in found.items()} == {
+    assert {key: record.state for key, record in found.items()} == {
         "a": "sent", "b": "sent", "c": "rejected", "d": "failed",
     }
     assert await ledger.count() == {"sent": 2, "rejected": 1, "failed": 1}
@@ -135,8 +122,8 @@ async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None
 
 async def test_what_goes_again_is_in_doubt_no_longer(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
-    await ledger.settle([entry("a", "in_doubt", detail=b"{}"), entry("b", "in_doubt", detail=b"{}")])
-    await ledger.hand_over([claim("a")])
+    await ledger.finish([final("a", "in_doubt", detail=b"{}"), final("b", "in_doubt", detail=b"{}")])
+    await ledger.hand_over([handed("a")])
     assert [doubt.key async for doubt in ledger.doubts()] == ["b"]
     assert await ledger.count() == {"handed_over": 1, "in_doubt": 1}
     await ledger.release(["a"])
@@ -145,27 +132,27 @@ async def test_what_goes_again_is_in_doubt_no_longer(tmp_path: Path) -> None:
 
 
 async def test_a_run_alone_is_refused_nothing(ledger: Any) -> None:
-    await ledger.settle([entry("a", "failed"), entry("b", "rejected"), entry("c", "in_doubt", detail=b"{}")])
+    await ledger.finish([final("a", "failed"), final("b", "rejected"), final("c", "in_doubt", detail=b"{}")])
     assert set(await ledger.find(["a", "b", "c"])) == {"a", "b", "c"}
-    assert await ledger.hand_over([claim("a"), claim("b"), claim("c"), claim("d")]) == {}
+    assert await ledger.hand_over([handed("a"), handed("b"), handed("c"), handed("d")]) == {}
     assert await ledger.count() == {"handed_over": 4}
 
 
 async def test_many_doubts_come_in_pages(ledger: Any) -> None:
-    await ledger.settle([entry(f"k{n:05d}", "in_doubt", detail=b"{}") for n in range(1201)])
+    await ledger.finish([final(f"k{n:05d}", "in_doubt", detail=b"{}") for n in range(1201)])
     assert len([doubt async for doubt in ledger.doubts()]) == 1201
 
 
 async def test_next_run_finds_what_was_left_handed_over(tmp_path: Path) -> None:
     first = await SqliteLedger.open(tmp_path / "l", API)
-    await first.hand_over([claim("a")])
+    await first.hand_over([handed("a")])
     await first.close()
     second = await SqliteLedger.open(tmp_path / "l", API)
     assert second.run == 2
     assert second.was_clean
     assert second.last_hand_over is not None
     assert [doubt.key async for doubt in second.doubts(earlier_runs_handed_over=True)] == ["a"]
-    await second.hand_over([claim("b")])
+    await second.hand_over([handed("b")])
     assert [doubt.key async for doubt in second.doubts(earlier_runs_handed_over=True)] == ["a"]
     await second.close()
     assert (tmp_path / "l").stat().st_mode & 0o777 == 0o600
@@ -174,7 +161,7 @@ async def test_next_run_finds_what_was_left_handed_over(tmp_path: Path) -> None:
 async def test_a_clean_end_counts_as_the_last_write(tmp_path: Path) -> None:
     """A request may be written long after its hand-over, so the next run must not reckon from the hand-over."""
     first = await SqliteLedger.open(tmp_path / "l", API)
-    await first.hand_over([claim("a")])
+    await first.hand_over([handed("a")])
     await asyncio.sleep(0.1)
     ended = time.time()
     await first.close()
@@ -215,13 +202,13 @@ async def test_what_is_not_a_ledger(tmp_path: Path, content: bytes) -> None:
 
 async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
-    await ledger.hand_over([claim("before")])
+    await ledger.hand_over([handed("before")])
     ledger._commits.connection.execute("PRAGMA max_page_count = 20")
     with pytest.raises(OutputError, match="cannot be written"):
         for number in range(100):
-            await ledger.hand_over([claim(f"k{number}-{n}") for n in range(100)])
+            await ledger.hand_over([handed(f"k{number}-{n}") for n in range(100)])
     with pytest.raises(OutputError):
-        await ledger.settle([entry("before")])
+        await ledger.finish([final("before")])
     await ledger.close()
     again = await SqliteLedger.open(tmp_path / "l", API)
     assert await state_of(again, "before") == "handed_over"
@@ -230,7 +217,7 @@ async def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
 
 async def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
     ledger = await SqliteLedger.open(tmp_path / "l", API)
-    await asyncio.gather(*(ledger.hand_over([claim(f"k{n}")]) for n in range(200)))
+    await asyncio.gather(*(ledger.hand_over([handed(f"k{n}")]) for n in range(200)))
     assert ledger._commits.commits < 50
     await ledger.close()
 
@@ -247,7 +234,7 @@ async def main():
         keys = [f"{ledger.run}-{n + i}" for i in range(5)]
         await ledger.hand_over([HandOverRecord(key, "c", b"{}") for key in keys])
         print("\\n".join(f"H {key}" for key in keys), flush=True)
-        await ledger.settle([FinalRecord(key, "c", "sent", b"{}\\n") for key in keys[:4]])
+        await ledger.finish([FinalRecord(key, "c", "sent", b"{}\\n") for key in keys[:4]])
         print("\\n".join(f"S {key}" for key in keys[:4]), flush=True)
         n += 5
 asyncio.run(main())
@@ -307,7 +294,7 @@ class LedgerModel(RuleBasedStateMachine):
         before = self.model.get(key)
         if before is not None and before[0] == "handed_over":
             return
-        self.run(self.ledger.hand_over([claim(key)]))
+        self.run(self.ledger.hand_over([handed(key)]))
         self.model[key] = ("handed_over", before)
 
     @rule(key=keys)
@@ -329,7 +316,7 @@ class LedgerModel(RuleBasedStateMachine):
 
     @rule(key=keys, state=st.sampled_from(["sent", "rejected", "failed", "in_doubt"]))
     def settle(self, key: str, state: str) -> None:
-        self.run(self.ledger.settle([entry(key, state, detail=b"{}" if state == "in_doubt" else None)]))
+        self.run(self.ledger.finish([final(key, state, detail=b"{}" if state == "in_doubt" else None)]))
         self.model[key] = (state, None)
         self.outbox += 1
 
@@ -353,7 +340,7 @@ class LedgerModel(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         found = self.run(self.ledger.find(["a", "b", "c", *(x + y for x in "abc" for y in "abc")]))
-        assert {key: standing.state for key, standing in found.items()} == {
+        assert {key: record.state for key, record in found.items()} == {
             key: state for key, (state, _) in self.model.items()
         }
         states = [state for state, _ in self.model.values()]

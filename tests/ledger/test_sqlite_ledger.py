@@ -28,7 +28,7 @@ def final(key: str, state: Any = "sent", **more: Any) -> FinalRecord:
 
 
 async def finish(ledger: SqliteLedger, *records: FinalRecord) -> int:
-    return await ledger.settle(records)
+    return await ledger.finish(records)
 
 
 async def all_doubts(ledger: SqliteLedger, **more: Any) -> list[Doubt]:

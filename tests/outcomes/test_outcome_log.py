@@ -11,11 +11,11 @@ import pytest
 from sender.errors import OutputError, UsageError
 from sender.jobs.problem import Problem
 from sender.ledger import FinalRecord
-from sender.ledger.memory_ledger import MemoryLedger
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_log import OutcomeLog, read_outcomes
 from sender.outcomes.recorder import FinishedJob, Recorder
 from sender.runtime.metrics import NoMetrics
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,7 @@ async def test_each_commit_of_ends_is_timed(tmp_path: Path) -> None:
 
 async def test_lines_that_the_ledger_knows_and_the_log_lacks_are_written(tmp_path: Path) -> None:
     ledger = MemoryLedger()
-    await ledger.settle([sent(1).entry, sent(2).entry])  # type: ignore[list-item]
+    await ledger.finish([sent(1).entry, sent(2).entry])  # type: ignore[list-item]
     log = OutcomeLog.open(tmp_path / "log")
     recorder = Recorder(ledger, log, Told())
     assert await recorder.replay() == 2
@@ -145,7 +145,7 @@ async def test_what_cannot_be_written_is_told_to_all_who_wait() -> None:
     """A recorder that had failed left `drain` waiting for ever: `sender reconcile` hung on a full disk."""
 
     class FullLedger(MemoryLedger):
-        async def settle(self, entries: Sequence[FinalRecord]) -> int:
+        async def finish(self, entries: Sequence[FinalRecord]) -> int:
             raise OutputError("full")
 
     recorder = Recorder(FullLedger(), FullLog(), Told())

@@ -14,7 +14,7 @@ import redis.asyncio
 from aiobotocore.session import get_session
 from nats.js.api import StreamConfig
 
-from sender.queues.opening import open_publisher, open_queue
+from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.servers import Proxy, SqsServer
 
 if TYPE_CHECKING:
@@ -265,3 +265,13 @@ class Sqs(Broker):
 class SqsFifo(Sqs):
     suffix = ".fifo"
     ordered = True
+
+
+KINDS = {
+    "redis": (Redis, "redis_server"),
+    "rabbit-classic": (Rabbit, "rabbit_server"),
+    "rabbit-quorum": (Quorum, "rabbit_server"),
+    "jetstream": (Nats, "nats_server"),
+    "sqs": (Sqs, "sqs_server"),
+    "sqs-fifo": (SqsFifo, "sqs_server"),
+}

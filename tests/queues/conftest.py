@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.queues import brokers
+from tests.queues.brokers import KINDS
 from tests.support.servers import NatsServer, RabbitServer, RedisServer, SqsServer, server_fixture
 
 if TYPE_CHECKING:
@@ -16,16 +16,6 @@ redis_server = server_fixture(RedisServer, "redis_server")
 nats_server = server_fixture(NatsServer, "nats_server")
 rabbit_server = server_fixture(RabbitServer, "rabbit_server")
 sqs_server = server_fixture(SqsServer, "sqs_server")
-
-KINDS = {
-    "redis": (brokers.Redis, "redis_server"),
-    "rabbit-classic": (brokers.Rabbit, "rabbit_server"),
-    "rabbit-quorum": (brokers.Quorum, "rabbit_server"),
-    "jetstream": (brokers.Nats, "nats_server"),
-    "sqs": (brokers.Sqs, "sqs_server"),
-    "sqs-fifo": (brokers.SqsFifo, "sqs_server"),
-}
-
 
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:

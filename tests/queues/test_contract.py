@@ -9,53 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError, QueueLost
-from sender.queues.opening import open_publisher, open_queue
-from tests.queues.brokers import Sqs, SqsFifo
-from tests.queues.conftest import KINDS
+from sender.queues.queue_url import open_publisher, open_queue
+from tests.queues.brokers import KINDS, Sqs, SqsFifo
+from tests.support.messages import die, drain, lines, read, stays_empty
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
-    from sender.queues import Message, Queue
+    from sender.queues import Queue
     from tests.queues.brokers import Broker
 
 pytestmark = pytest.mark.parametrize("broker", list(KINDS), indirect=True)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def lines(count: int) -> list[bytes]:
-    return [b'{"id": "job-%d"}' % number for number in range(count)]
-
-
-async def read(queue: Queue, count: int, *, within: float = 15.0) -> list[Message]:
-    """Read on until there are so many; fewer when nothing more comes."""
-    found: list[Message] = []
-    ends = time.monotonic() + within
-    while len(found) < count and time.monotonic() < ends:
-        try:
-            found += await queue.read(count - len(found))
-        except QueueLost:
-            await asyncio.sleep(0.05)
-    return found
-
-
-async def drain(queue: Queue, count: int, *, within: float = 5.0) -> list[Message]:
-    """Read and acknowledge one after the other: also a FIFO group goes on then."""
-    found: list[Message] = []
-    while len(found) < count and (got := await read(queue, 1, within=within)):
-        found += got
-        await queue.ack(got)
-    return found
-
-
-async def stays_empty(queue: Any) -> None:
-    ends = time.monotonic() + min(queue.return_after, 1.0) + 0.4
-    while time.monotonic() < ends:
-        assert list(await queue.read(10)) == []
-
-
-async def die(queue: Any) -> None:
-    """The process is gone: its connections break, and nothing is said to the broker."""
-    await queue._connection.aclose()
 
 
 async def test_read_and_acknowledge(broker: Broker) -> None:
@@ -103,9 +67,9 @@ async def test_what_a_dead_reader_held_comes_back_counted(broker: Broker) -> Non
     await stays_empty(broker.queue())
 
 
-async def test_give_back_is_at_once_and_not_counted(broker: Broker) -> None:
+async def test_requeue_is_at_once_and_not_counted(broker: Broker) -> None:
     shared = _Remembered()
-    more: Any = {"given_back": shared} if isinstance(broker, Sqs) else {}
+    more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
     await broker.put(*lines(1), headers={"traceparent": TRACE})
     first, second = (broker.queue(return_after=30.0, **more) for _ in range(2))
     ids = set()
@@ -115,15 +79,15 @@ async def test_give_back_is_at_once_and_not_counted(broker: Broker) -> None:
         assert found[0].headers == {"traceparent": TRACE}
         assert found[0].data == lines(1)[0]
         ids.add(found[0].id)
-        await reader.give_back(found)
+        await reader.requeue(found)
         await reader.ack(found)  # given away: no longer ours to acknowledge
     assert len(ids) == 1
     assert len(await drain(second, 1)) == 1
 
 
-async def test_deliveries_and_give_backs_together(broker: Broker) -> None:
+async def test_deliveries_and_requeues_together(broker: Broker) -> None:
     shared = _Remembered()
-    more: Any = {"given_back": shared} if isinstance(broker, Sqs) else {}
+    more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
     await broker.put(*lines(1))
     for number, (action, deliveries) in enumerate((("die", 1), ("back", 2), ("die", 2), ("back", 3), ("ack", 3))):
         reader = broker.queue(**more)
@@ -132,7 +96,7 @@ async def test_deliveries_and_give_backs_together(broker: Broker) -> None:
         if action == "die":
             await die(reader)
         else:
-            await (reader.give_back(found) if action == "back" else reader.ack(found))
+            await (reader.requeue(found) if action == "back" else reader.ack(found))
             await reader.aclose()
 
 
@@ -255,7 +219,7 @@ async def test_a_cancelled_read_loses_nothing(broker: Broker) -> None:
     assert (found.data, found.deliveries) == (lines(1)[0], 1)
 
 
-async def test_a_cancelled_read_is_given_back_at_the_end(broker: Broker) -> None:
+async def test_a_cancelled_read_is_requeued_at_the_end(broker: Broker) -> None:
     queue = broker.queue(return_after=30.0)
     await queue.open()
     waiting = asyncio.create_task(queue.read(5))  # type: ignore[arg-type, var-annotated]

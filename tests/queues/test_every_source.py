@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.queues.conftest import KINDS
+from tests.queues.brokers import KINDS
 from tests.support.fleet import Consumer
 from tests.support.processes import email, outcomes, running_sandbox, sender
 

@@ -9,8 +9,8 @@ import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from sender.queues import QueueError
-from sender.queues.opening import open_publisher, open_queue
-from tests.queues.test_contract import drain, lines, read
+from sender.queues.queue_url import open_publisher, open_queue
+from tests.support.messages import drain, lines, read
 
 if TYPE_CHECKING:
     from tests.queues.brokers import Nats
@@ -34,10 +34,10 @@ async def test_in_progress_outlasts_the_ack_wait_of_a_consumer_that_was_there(br
         assert (await jetstream.consumer_info(broker.name, "senders")).num_ack_pending == 0
 
 
-async def test_give_backs_are_forgotten_when_the_job_is_done(broker: Nats) -> None:
+async def test_requeues_are_forgotten_when_the_job_is_done(broker: Nats) -> None:
     await broker.put(*lines(1))
     queue = broker.queue()
-    await queue.give_back(await read(queue, 1))
+    await queue.requeue(await read(queue, 1))
     async with broker.jetstream() as jetstream:
         bucket = await jetstream.key_value(queue._bucket)  # type: ignore[attr-defined]
         assert (await bucket.get("1")).value == b"1"

@@ -9,8 +9,8 @@ import aio_pika
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.opening import open_publisher, open_queue
-from tests.queues.test_contract import drain, lines, read, stays_empty
+from sender.queues.queue_url import open_publisher, open_queue
+from tests.support.messages import drain, lines, read, stays_empty
 
 if TYPE_CHECKING:
     from tests.queues.brokers import Rabbit
@@ -35,8 +35,8 @@ async def test_held_past_the_ack_timeout_it_comes_back(broker: Rabbit) -> None:
         await stays_empty(queue)
     finally:
         server.evaluate("application:set_env(rabbit, consumer_timeout, 1800000).")
-    assert queue.hold_limit is not None
-    assert queue.hold_limit < 1800
+    assert queue.ack_timeout is not None
+    assert queue.ack_timeout < 1800
 
 
 @both
@@ -48,7 +48,7 @@ async def test_a_copy_keeps_everything_but_the_count(broker: Rabbit) -> None:
         )
         await channel.default_exchange.publish(message, routing_key=broker.name)
         queue = broker.queue()
-        await queue.give_back(await read(queue, 1))
+        await queue.requeue(await read(queue, 1))
         copy = await (await channel.get_queue(broker.name)).get()
         await copy.ack()
     for name in ("body", "message_id", "correlation_id", "priority", "content_type", "app_id", "type", "timestamp",
@@ -67,7 +67,7 @@ async def test_without_a_message_id_the_content_names_it(broker: Rabbit) -> None
     queue = broker.queue()
     first = await read(queue, 3)
     assert len({message.id for message in first}) == 3
-    await queue.give_back(first)
+    await queue.requeue(first)
     assert {message.id for message in await drain(queue, 3)} == {message.id for message in first}
 
 
@@ -94,7 +94,7 @@ async def test_a_full_queue_gets_its_message_back_all_the_same(broker: Rabbit) -
         queue = open_queue(broker.url().replace(f"queue={broker.name}", f"queue={name}"))
         held = await read(queue, 1)
         await channel.default_exchange.publish(aio_pika.Message(b"2", message_id="2"), routing_key=name)
-        await queue.give_back(held)
+        await queue.requeue(held)
         await queue.aclose()
         declared = await channel.declare_queue(name, passive=True)
         assert declared.declaration_result.message_count == 2

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.opening import open_publisher, open_queue
-from tests.queues.test_contract import die, drain, lines, read
+from sender.queues.queue_url import open_publisher, open_queue
+from tests.support.messages import die, drain, lines, read
 from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def test_many_left_entries_are_all_taken_over(broker: Redis) -> None:
 
 
 @redis_only
-async def test_late_keep_and_give_back_do_not_take_from_the_new_reader(broker: Redis) -> None:
+async def test_late_keep_and_requeue_do_not_take_from_the_new_reader(broker: Redis) -> None:
     await broker.put(*lines(1))
     slow, quick = broker.queue(return_after=0.3), broker.queue(return_after=0.3)
     held = await read(slow, 1)
@@ -70,7 +70,7 @@ async def test_late_keep_and_give_back_do_not_take_from_the_new_reader(broker: R
     taken = await read(quick, 1)
     assert taken[0].deliveries == 2
     await slow.keep(held)
-    await slow.give_back(held)
+    await slow.requeue(held)
     async with broker.client() as client:
         (entry,) = await client.xpending_range(broker.name, "senders", "-", "+", 10)
     assert entry["times_delivered"] == 2
@@ -125,24 +125,24 @@ async def test_a_server_that_hangs_is_lost(tmp_path: Path, monkeypatch: pytest.M
 
 
 @redis_only
-async def test_what_is_given_back_again_and_again_does_not_hide_what_is_new(broker: Redis) -> None:
+async def test_what_is_requeued_again_and_again_does_not_hide_what_is_new(broker: Redis) -> None:
     """The jobs of a workspace that has halted: they came first at every read, and no other was ever seen."""
     await broker.put(*lines(20))
     reader = broker.queue()
-    await reader.give_back(await read(reader, 20))
+    await reader.requeue(await read(reader, 20))
     await broker.put(b"new")
     seen: list[bytes] = []
     for _ in range(6):
         got = await reader.read(10)
         seen += [message.data for message in got]
-        await reader.give_back(got)
+        await reader.requeue(got)
         await asyncio.sleep(0.55)
     assert b"new" in seen
     assert len(set(seen)) > 1, "nor does what is new hide what was given back"
 
 
 @redis_only
-async def test_a_give_back_that_is_refused_leaves_nothing_in_hand(
+async def test_a_requeue_that_is_refused_leaves_nothing_in_hand(
     broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message came again after its time, was taken for one in hand, and nobody ever worked on it."""
@@ -154,8 +154,8 @@ async def test_a_give_back_that_is_refused_leaves_nothing_in_hand(
         raise QueueError("no right to XCLAIM")
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader, "_give_back", refuse)
+        patch.setattr(reader, "_requeue", refuse)
         with pytest.raises(QueueError):
-            await reader.give_back(held)
+            await reader.requeue(held)
     await asyncio.sleep(0.35)
     assert [message.id for message in await read(reader, 1)] == [held[0].id]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.queues import QueueError
-from sender.queues.opening import open_publisher, open_queue
-from tests.queues.test_contract import drain, lines, read
+from sender.queues.queue_url import open_publisher, open_queue
+from tests.support.messages import drain, lines, read
 
 if TYPE_CHECKING:
     from tests.queues.brokers import Sqs, SqsFifo
@@ -30,7 +30,7 @@ async def test_one_message_of_a_group_in_hand(broker: SqsFifo) -> None:
     assert list(await other.read(5)) == []
     await queue.ack([message for message in first if message.group == "a"])
     assert [message.data for message in await other.read(5)] == [lines(6)[1]]
-    await queue.give_back([message for message in first if message.group == "b"])
+    await queue.requeue([message for message in first if message.group == "b"])
     assert [message.data for message in await other.read(5)] == [lines(6)[3]]
 
 
@@ -41,12 +41,12 @@ async def test_more_than_ten_at_once(broker: Sqs) -> None:
     found = await read(queue, 25)
     assert len({message.id for message in found}) == 25
     await queue.keep(found)
-    await queue.give_back(found[:12])
+    await queue.requeue(found[:12])
     await queue.ack(found[12:])
     assert len(await drain(queue, 12)) == 12
     assert list(await queue.read(1)) == []
-    assert queue.hold_limit is not None
-    assert queue.hold_limit < 12 * 3600
+    assert queue.ack_timeout is not None
+    assert queue.ack_timeout < 12 * 3600
 
 
 @standard

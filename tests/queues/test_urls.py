@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sender.errors import UsageError
 from sender.queues.address import parse, shown
-from sender.queues.opening import open_publisher, open_queue
+from sender.queues.queue_url import open_publisher, open_queue
 
 GOOD = [
     "redis://HOST/0?stream=jobs&group=senders",
@@ -100,7 +100,7 @@ def test_a_publisher_needs_no_group() -> None:
 def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) -> None:
     code = (
         f"import sys; sys.modules[{library!r}] = None\n"
-        "from sender.queues.opening import open_queue\n"
+        "from sender.queues.queue_url import open_queue\n"
         f"try: open_queue({url!r})\nexcept Exception as error: print(type(error).__name__, error)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -110,5 +110,5 @@ def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) ->
 
 def test_no_client_is_imported_before_its_url() -> None:
     libraries = ("redis", "aio_pika", "nats", "aiobotocore")
-    code = f"import sys, sender.queues.opening; print([name for name in {libraries} if name in sys.modules])"
+    code = f"import sys, sender.queues.queue_url; print([name for name in {libraries} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START = 1_795_218_981.0
+EVIL = '</script><script>alert(1)</script><img src="http://evil.example/x" onerror=alert(1)>\x1b[31m\u202e&amp;'
 
 
 def stamp(seconds: float) -> str:

@@ -22,13 +22,12 @@ from sender.report.reading import read_outcomes
 from sender.report.run_section import run_section
 from sender.report.text import text
 from sender.report.timeline import MOST_STEPS, Timeline
-from tests.bench.test_results import result
-from tests.report.logs import START, a_run, error, line, stamp, write
+from tests.report.logs import EVIL, START, a_run, error, line, stamp, write
+from tests.support.bench_results import result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVIL = '</script><script>alert(1)</script><img src="http://evil.example/x" onerror=alert(1)>\x1b[31m\u202e&amp;'
 
 
 def test_what_became_of_the_jobs(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sender.cli.main import main
-from tests.bench.test_results import result
 from tests.report.logs import a_run
+from tests.support.bench_results import result
 from tests.support.browser import browser, chromium, missing, opened
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from sender.cli.main import main
 from sender.report import outcome_figures
 from sender.report.make import make_sections
 from sender.report.page import MOST_GROUPS, page
-from tests.report.logs import a_run, error, line, stamp, write
-from tests.report.test_figures import EVIL
+from tests.report.logs import EVIL, a_run, error, line, stamp, write
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,7 @@ import asyncio
 import math
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,19 +15,20 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from sender.engine.breaker import FAILURES, Breaker
+from sender.engine.pacing.pacer import Pacer
 from sender.jobs.kinds import KINDS, LANES
-from sender.ledger.memory_ledger import MemoryLedger
-from sender.pacing.pacer import Pacer
 from sender.runtime.metrics import commit_time
 from sender.runtime.metrics.events import LATENCY
 from sender.runtime.metrics.labels import HTTP_STATUSES
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, run
+from tests.support.lanes import lane
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -46,11 +46,6 @@ def one(samples: Samples, name: str, **labels: str) -> float:
     """A sample, of the default workspace where it is one of a workspace."""
     found = samples.get((name, tuple(sorted(labels.items()))))
     return samples[name, tuple(sorted({"workspace": "default", **labels}.items()))] if found is None else found
-
-
-def lane(pacer: Any, **more: Any) -> Any:
-    facts = {"in_hand": 3, "waiting": 7, "http_429": 2, "breaker": Breaker(100.0), "pacer": pacer}
-    return SimpleNamespace(**(facts | more))
 
 
 async def test_events_come_out_as_they_went_in() -> None:
@@ -197,9 +192,8 @@ async def test_a_commit_is_timed_also_when_it_fails() -> None:
     assert one(samples, "sender_ledger_commit_seconds_count", operation="release") == 0
 
 
-def test_a_lane_at_work_is_seen_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_at_work_is_seen_as_it_was() -> None:
     """The whole engine against a scripted API: the scrape and the API agree on every request."""
-    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **_: b"{}")
     metrics = ReplicaMetrics()
 
     def script(number: int, _: float) -> tuple[float, Reply | TransportFault]:

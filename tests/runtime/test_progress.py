@@ -23,7 +23,7 @@ from tests.runtime.terminal import Terminal, rows
 from tests.support.processes import environment
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 HALFWAY = Snapshot(total=1000, done=400, sent=390, rejected=10)
 

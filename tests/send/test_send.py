@@ -51,7 +51,7 @@ def test_everything_is_sent_once_and_the_books_balance(sandbox: Sandbox, tmp_pat
     assert summary["lanes"]["send"]["requests"] == 200
     assert sorted(sandbox.numbers()) == list(range(200))
     lines = outcomes(tmp_path / "jobs.jsonl.outcomes.jsonl")
-    assert [line["line"] for line in lines if line["status"] == "sent"].sort() == list(range(1, 201)).sort()
+    assert sorted(line["line"] for line in lines if line["status"] == "sent") == list(range(1, 201))
     first = next(line for line in lines if line["id"] == "job-0")
     assert set(first) >= {"delivery_id", "queued_at", "http_status", "attempts", "error", "started_at", "latency_ms"}
     assert (tmp_path / "jobs.jsonl.outcomes.jsonl").stat().st_mode & 0o777 == 0o600

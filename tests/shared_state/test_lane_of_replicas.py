@@ -6,33 +6,27 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-import pytest
-
 from sender.engine.job_queue import JobQueue
 from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
 from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.shared_state.state_url import open_state
-from tests.engine.world import OK, World, work_off
-from tests.shared_state.replica import declare, most_in_any
+from tests.engine.world import OK, World, body_of, work_off
+from tests.support.replica import declare
+from tests.support.virtual_time import most_in_any
 
 if TYPE_CHECKING:
-    from sender.pacing.pace import Pace
-    from sender.pacing.pacer import Pacer
+    from sender.engine.pacing.pace import Pace
+    from sender.engine.pacing.pacer import Pacer
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
-    from tests.shared_state.server import RedisServer
+    from tests.support.servers import RedisServer
 
 
 def is_a_pace(pacer: SharedPacer, alone: Pacer) -> tuple[Pace, Pace]:
     """Checked by mypy."""
     return pacer, alone
-
-
-@pytest.fixture(autouse=True)
-def _no_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sender.engine.job_execution.JobExecution._detail", lambda self, **more: b"{}")
 
 
 def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]:
@@ -42,7 +36,7 @@ def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]
     pacer = state.pacer("send", 100, demand=lambda: queue.startable)
     lane = Lane("send", context, pacer, queue)
     for number in range(count):
-        key = f'"{name}-{number}"'
+        key = body_of(f"{name}-{number}").decode()
         lane.accept(Job(key, key, "c", KINDS["email"], "/v1/send/email", key.encode(), "f", number))
     return world, lane
 

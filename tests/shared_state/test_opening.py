@@ -17,7 +17,7 @@ from sender.shared_state.server_settings import examine
 from sender.shared_state.state_url import check_state_url, open_state
 
 if TYPE_CHECKING:
-    from tests.shared_state.server import RedisServer
+    from tests.support.servers import RedisServer
 
 GOOD = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
 

@@ -10,12 +10,12 @@ import pytest
 
 from sender.errors import StateLost
 from sender.shared_state.state_url import open_state
-from tests.ledger.test_ledger import claim, entry
-from tests.shared_state.test_ledger_of_replicas import PREFIX, bury
+from tests.support.ledgers import final, handed
+from tests.support.replica import PREFIX, bury
 
 if TYPE_CHECKING:
     from sender.shared_state.shared_state import SharedState
-    from tests.shared_state.server import RedisServer
+    from tests.support.servers import RedisServer
 
 KEYS = [f"k{n}" for n in range(30)]
 
@@ -38,12 +38,12 @@ class Replicas:
         if what == "claim":
             known = await ledger.find(some)
             wanted = [key for key in some if key not in known or known[key].state == "failed"]
-            refused = await ledger.hand_over([claim(key) for key in wanted])
+            refused = await ledger.hand_over([handed(key) for key in wanted])
             hand.update(key for key in wanted if key not in refused)
         elif what == "settle":
             state: Any = self.chance.choice(["sent", "rejected", "failed", "in_doubt"])
             ended = [key for key in some if key in hand]
-            await ledger.settle([entry(key, state, detail=b"{}") for key in ended])
+            await ledger.finish([final(key, state, detail=b"{}") for key in ended])
             self._note(ended, state, hand)
         elif what == "release":
             await ledger.release([key for key in some if key in hand])
@@ -52,14 +52,14 @@ class Replicas:
             await self.die(number)
         else:
             taken = [doubt.key async for doubt in ledger.doubts(earlier_runs_handed_over=True)]
-            await ledger.settle([entry(key, "in_doubt", detail=b"{}") for key in taken])
+            await ledger.finish([final(key, "in_doubt", detail=b"{}") for key in taken])
             self.doubted.update(taken)
 
     async def die(self, number: int) -> None:
         """It stands still for so long that it is taken for dead, and then comes back as another."""
         bury(self.server, self.states[number])
         with pytest.raises(StateLost):
-            await self.states[number].ledger.hand_over([claim("anything")])
+            await self.states[number].ledger.hand_over([handed("anything")])
         self.hands[number].clear()
         await self.states[number].rejoin()
 
@@ -90,7 +90,7 @@ async def test_no_job_is_in_two_hands(redis_server: RedisServer, seed: int) -> N
 
 async def same_books(server: RedisServer, state: SharedState, replicas: Replicas) -> None:
     found = await state.ledger.find(KEYS)
-    states = [standing.state for standing in found.values()]
+    states = [record.state for record in found.values()]
     assert await state.ledger.count() == {name: states.count(name) for name in set(states)}
     assert {key for key in KEYS if key in found and found[key].state == "sent"} == set(replicas.accepted)
     doubts = {doubt.key async for doubt in state.ledger.doubts()}

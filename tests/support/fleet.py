@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from sender.pacing.pace import window_of
+from sender.engine.pacing.pace import window_of
 from sender.shared_state.state_url import open_state
 from tests.support.processes import SENDER, environment, outcomes, running_sandbox
 from tests.support.servers import RedisServer, free_port

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+import redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +143,10 @@ class Server:
                 raise RuntimeError(f"{self.name} did not start: {log[-2000:]}")
             time.sleep(0.05)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def send(self, what: signal.Signals) -> None:
         assert self._process
         if self._engine:
@@ -182,12 +187,26 @@ class Server:
 class RedisServer(Server):
     name = "redis-server"
 
-    def __init__(self, folder: Path, *, aof: bool = True, password: str = "") -> None:
+    def __init__(self, folder: Path, *, aof: bool = True, fsync: str = "always", password: str = "") -> None:
         super().__init__(folder)
-        self.aof, self.password = aof, password
+        self.aof, self.fsync, self.password = aof, fsync, password
+
+    def do(self, *command: Any) -> Any:
+        with redis.Redis(port=self.port, password=self.password or None, socket_timeout=5) as client:
+            return client.execute_command(*command)
+
+    def is_ready(self) -> bool:
+        """It answers; while it reads its file it does not."""
+        with suppress(redis.exceptions.RedisError):
+            return bool(self.do("PING"))
+        return False
+
+    def stall(self, seconds: float) -> None:
+        """It accepts for so long and does not answer."""
+        self.do("CLIENT", "PAUSE", int(seconds * 1000), "ALL")
 
     def arguments(self) -> list[str]:
-        keep = ["--appendonly", "yes", "--appendfsync", "always"] if self.aof else ["--appendonly", "no"]
+        keep = ["--appendonly", "yes", "--appendfsync", self.fsync] if self.aof else ["--appendonly", "no"]
         more = ["--requirepass", self.password] if self.password else []
         return ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder), *keep, *more]
 

@@ -11,10 +11,10 @@ import pytest
 from sender.transport import Request
 from sender.transport.deadlines import Deadlines
 from sender.transport.request_heads import RequestHeads
-from tests.pacing.test_pacer import run_virtual
+from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from tests.conftest import VirtualLoop
+    from tests.support.virtual_time import VirtualLoop
 
 
 def test_a_head_names_what_follows() -> None:

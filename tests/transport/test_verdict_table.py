@@ -46,7 +46,7 @@ ACCEPTED: list[tuple[str, int, bytes, Verdict]] = [
     ("broadcast", 200, b'{"id":1.5}', Verdict("accepted_id_unknown", "accepted_id_unknown",
                                               UNKNOWN.format("an answer without id"), http_status=200)),
     ("content", 202, b"", Verdict("retry", "answer_unreadable", "the API gave an answer that is not JSON",
-                                  http_status=202)),
+                                  http_status=202, doubtful=True)),
 ]
 
 
@@ -65,10 +65,10 @@ REFUSED: list[tuple[str, int, str | None, Verdict]] = [
      refusal("retry", "rate_limited", 429, retry_after=60.0, throttled=True)),
     ("email", 503, "7", refusal("retry", "server_error", 503, retry_after=7.0)),
     ("email", 503, None, refusal("retry", "server_error", 503)),
-    ("email", 500, "7", refusal("ambiguous", "server_error", 500, retry_after=7.0)),
-    ("content", 500, "7", refusal("retry", "server_error", 500, retry_after=7.0)),
-    ("email", 501, None, refusal("ambiguous", "server_error", 501)),
-    ("email", 599, None, refusal("ambiguous", "server_error", 599)),
+    ("email", 500, "7", refusal("ambiguous", "server_error", 500, retry_after=7.0, doubtful=True)),
+    ("content", 500, "7", refusal("retry", "server_error", 500, retry_after=7.0, doubtful=True)),
+    ("email", 501, None, refusal("ambiguous", "server_error", 501, doubtful=True)),
+    ("email", 599, None, refusal("ambiguous", "server_error", 599, doubtful=True)),
     ("email", 400, None, refusal("rejected", "api_error", 400)),
     ("email", 422, None, refusal("rejected", "api_error", 422)),
     ("email", 499, None, refusal("rejected", "api_error", 499)),
@@ -153,7 +153,7 @@ def test_a_refused_kind() -> None:
 )
 def test_no_answer(kind: str, reach: Any, what: Any) -> None:
     fault = TransportFault("timeout", reach, "no answer")
-    assert judge(KINDS[kind], fault, Rules()) == Verdict(what, "timeout", "no answer")
+    assert judge(KINDS[kind], fault, Rules()) == Verdict(what, "timeout", "no answer", doubtful=reach == "written")
 
 
 def test_the_longest_retry_after_is_bounded() -> None:

@@ -16,7 +16,7 @@ from sender.jobs.job import Invalid, Job
 from sender.jobs.kinds import KINDS
 from sender.validation import Options, check
 from sender.validation.recipients import PLAIN, split_addresses
-from tests.validation.test_parsing import NOW, parse
+from tests.support.parsing import NOW, parse
 
 EMAIL = {"to": "ada@example.com", "transactional_message_id": 3, "identifiers": {"id": "42"}}
 PERSON = {"transactional_message_id": 3, "identifiers": {"email": "a@b.c"}}

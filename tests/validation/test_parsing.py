@@ -16,14 +16,7 @@ from sender.jobs.kinds import KINDS, SEND_KINDS
 from sender.jobs.payload import mend, person_of, read_payload
 from sender.jobs.payload_span import payload_bytes, take_apart
 from sender.validation.parser import Parser
-
-NOW = 1_800_000_000.0
-SEND = {"to": "ada@example.com", "transactional_message_id": 3, "identifiers": {"id": "42"}}
-
-
-def parse(data: bytes | dict[str, Any], kind: str = "email") -> Job | Invalid:
-    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return Parser(kind).parse(Line("f", 1, raw), NOW)
+from tests.support.parsing import NOW, SEND, parse
 
 
 def job(data: bytes | dict[str, Any], kind: str = "email") -> Job:

@@ -1,4 +1,4 @@
--- ARGV: run, then key, content, detail, standing the caller saw ("state run" or "") of each.
+-- ARGV: run, then key, content, detail, record the caller saw ("state run" or "") of each.
 -- Returns those refused: key, state, content, run, resendable, held.
 local run = ARGV[2]
 local refused = require_alive(run)

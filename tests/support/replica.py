@@ -1,6 +1,6 @@
 """A replica in a process of its own: takes permits and tells the instants (CLOCK_MONOTONIC, one for all processes).
 
-python -m tests.shared_state.replica URL '{"rate": 100, "seconds": 5, ...}'; says `ready`, begins at
+python -m tests.support.replica URL '{"rate": 100, "seconds": 5, ...}'; says `ready`, begins at
 a line on stdin, and prints one JSON object at its end.
 """
 
@@ -13,12 +13,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sender.pacing.pace import window_of
+from sender.engine.pacing.pace import window_of
 from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
-    from sender.pacing.permit import Permit
-    from tests.shared_state.server import RedisServer
+    from sender.engine.pacing.permit import Permit
+    from sender.shared_state.shared_state import SharedState
+    from tests.support.servers import RedisServer
+
+
+PREFIX = "sender:{default}:"
+"""Of every key that the state of an unnamed workspace has."""
 
 
 async def replicate(
@@ -81,7 +86,7 @@ def start_replicas(server: RedisServer, *each: dict[str, Any]) -> list[subproces
     """Start them on lanes that are in use, and let them begin together."""
     for lane, rate in {(one.get("lane", "send"), one.get("rate", 100)) for one in each}:
         asyncio.run(declare(server, lane, rate))
-    command = [sys.executable, "-m", "tests.shared_state.replica", server.url]
+    command = [sys.executable, "-m", "tests.support.replica", server.url]
     pipe = subprocess.PIPE
     processes = [subprocess.Popen([*command, json.dumps(one)], stdin=pipe, stdout=pipe) for one in each]
     for process in processes:
@@ -101,21 +106,17 @@ async def declare(server: RedisServer, lane: Any, rate: float) -> None:
     limit, window = window_of(rate)
     await state._connection.call("lane", lane, "declare", rate, limit, int(window * 1e6))
     await state.close()
-    server.do("HSET", f"sender:{{default}}:lane:{lane}", "floor", 0)
+    server.do("HSET", f"{PREFIX}lane:{lane}", "floor", 0)
+
+
+def bury(server: RedisServer, state: SharedState) -> None:
+    """As if its heartbeat had stopped more than 30 s ago."""
+    assert server.do("HEXISTS", PREFIX + "owners", state.ledger.run)
+    server.do("HSET", PREFIX + "owners", state.ledger.run, 1)
 
 
 def results(processes: list[subprocess.Popen[bytes]], timeout: float = 40) -> list[dict[str, Any]]:
     return [json.loads(process.communicate(timeout=timeout)[0].splitlines()[-1]) for process in processes]
-
-
-def most_in_any(window: float, stamps: list[float]) -> int:
-    stamps = sorted(stamps)
-    most = first = 0
-    for last, stamp in enumerate(stamps):
-        while stamps[first] <= stamp - window:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 if __name__ == "__main__":

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from sender.pacing.guard import CLIMB, FIRST_SPREAD, FORGET_AFTER, HASTE, LEAST_CUT, LEAST_SHARE, MOST_SPREAD, Guard
+from sender.engine.pacing.guard import (
+    CLIMB,
+    FIRST_SPREAD,
+    FORGET_AFTER,
+    HASTE,
+    LEAST_CUT,
+    LEAST_SHARE,
+    MOST_SPREAD,
+    Guard,
+)
 
 SPREADS = [0.005, 0.008, 0.0128, 0.02048, 0.032768, MOST_SPREAD]
 

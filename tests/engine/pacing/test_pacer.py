@@ -3,37 +3,15 @@ from __future__ import annotations
 import asyncio
 import random
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.pacing.guard import MOST_SPREAD, Guard
-from sender.pacing.pace import window_of
-from sender.pacing.pacer import Pacer
-from tests.conftest import VirtualLoop
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-
-def most_in_any(window: float, stamps: list[float]) -> int:
-    stamps = sorted(stamps)
-    most, first = 0, 0
-    for last, stamp in enumerate(stamps):
-        while stamps[first] <= stamp - window:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
-def run_virtual(body: Callable[[VirtualLoop], Coroutine[None, None, None]]) -> None:
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(body(loop))
-    finally:
-        loop.close()
+from sender.engine.pacing.guard import MOST_SPREAD, Guard
+from sender.engine.pacing.pace import window_of
+from sender.engine.pacing.pacer import Pacer
+from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 
 
 async def write_now(pacer: Pacer, stamps: list[float]) -> None:

@@ -19,16 +19,16 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sender.pacing.pace import WriteCounter, window_of
-from sender.pacing.permit import Permit
-from sender.pacing.waiter import Waiter
+from sender.engine.pacing.pace import WriteCounter, window_of
+from sender.engine.pacing.permit import Permit
+from sender.engine.pacing.waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.pace import Demand
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.pace import Demand
 
 SLACK: Final = 0.0015
 """Seconds by which a window's worth of slots is wider than the window: costs 0.15 % of a per-second rate."""
@@ -51,41 +51,32 @@ class Pacer(WriteCounter):
         self._written: deque[float] = deque()
         self._unwritten = 0
         self._next_slot = -math.inf
-        self._not_before = -math.inf
+        self.paused_until = -math.inf
         self._rested = True
         self.paused = False
         self._gate = asyncio.Lock()
         self._asking = 0
         """How many wait at the gate; with none there, a permit that is due is taken past it."""
         self._waiter = Waiter()
-        self._limit, self._window = window_of(rate)
+        self._limit, self.window = window_of(rate)
 
     @property
     def rate(self) -> float:
-        """See `Pace.rate`."""
-        return self._limit / self._window
-
-    @property
-    def window(self) -> float:
-        """See `Pace.window`."""
-        return self._window
+        return self._limit / self.window
 
     def set_rate(self, rate: float) -> None:
-        """See `Pace.set_rate`."""
         limit, window = window_of(rate)
-        if window > self._window and self.last_written is not None:
+        if window > self.window and self.last_written is not None:
             # Writes of a longer window are no longer known one by one: the last one stands for them.
             self.pause_until(self.last_written + window + MARGIN)
-        self._limit, self._window = limit, window
+        self._limit, self.window = limit, window
         self._next_slot = min(self._next_slot, self._loop.time() + self._step)
         self._waiter.wake()
 
     async def pause(self) -> None:
-        """See `Pace.pause`."""
         self._set_paused(True)
 
     async def resume(self) -> None:
-        """See `Pace.resume`."""
         self._set_paused(False)
 
     def _set_paused(self, paused: bool) -> None:
@@ -94,26 +85,18 @@ class Pacer(WriteCounter):
         self._waiter.wake()
 
     def rest(self) -> None:
-        """See `Pace.rest`."""
         self._rested = True
 
     def pause_until(self, instant: float) -> None:
-        """See `Pace.pause_until`."""
-        self._not_before = max(self._not_before, instant)
-
-    @property
-    def paused_until(self) -> float:
-        """See `Pace.paused_until`."""
-        return self._not_before
+        self.paused_until = max(self.paused_until, instant)
 
     def next_at(self, now: float) -> float:
-        """See `Pace.next_at`."""
         free_at = self._free_at(now)
-        return free_at if self.paused else max(free_at, self._next_slot, self._not_before)
+        return free_at if self.paused else max(free_at, self._next_slot, self.paused_until)
 
     def _free_at(self, now: float) -> float:
         """When the window has a place, whoever takes it."""
-        span = self._window + MARGIN + self._spread
+        span = self.window + MARGIN + self._spread
         while self._written and self._written[0] + span <= now:
             self._written.popleft()
         if self.paused:
@@ -124,7 +107,6 @@ class Pacer(WriteCounter):
         return math.inf if over >= len(self._written) else self._written[over] + span
 
     async def acquire(self) -> Permit:
-        """See `Pace.acquire`."""
         now = self._loop.time()
         if not self._asking and self.next_at(now) <= now:
             return self._take(now)
@@ -138,7 +120,6 @@ class Pacer(WriteCounter):
             self._asking -= 1
 
     async def acquire_urgent(self) -> Permit:
-        """See `Pace.acquire_urgent`."""
         while (at := self._free_at(now := self._loop.time())) > now:  # noqa: ASYNC110 - it waits for an instant
             await asyncio.sleep(min(at - now, LOOK_AGAIN))
         self._unwritten += 1
@@ -148,7 +129,7 @@ class Pacer(WriteCounter):
         step = self._step
         oldest = now if self._rested else now - self._catch_up * step
         self._rested = False
-        self._next_slot = max(self._next_slot, self._not_before, oldest) + step
+        self._next_slot = max(self._next_slot, self.paused_until, oldest) + step
         self._unwritten += 1
         return Permit(self._end_permit)
 
@@ -159,14 +140,14 @@ class Pacer(WriteCounter):
     @property
     def _step(self) -> float:
         share = self._guard.share if self._guard else 1.0
-        return (self._window + SLACK + self._spread) / (self._limit * share)
+        return (self.window + SLACK + self._spread) / (self._limit * share)
 
     def _end_permit(self, written: bool) -> None:
         self._unwritten -= 1
         if written:
             now = self._loop.time()
             self._written.append(now)
-            self.count_written(now, self._window)
+            self.count_written(now, self.window)
         if not written or self._waiter.until == math.inf:  # a write makes no instant that is known any earlier
             self._waiter.wake()
 

@@ -1,4 +1,4 @@
-"""The ledger in memory: the same promises but the lasting ones, for tests and rehearsals."""
+"""The ledger in memory: the same promises but the lasting ones."""
 
 from __future__ import annotations
 
@@ -35,26 +35,17 @@ class MemoryLedger:
         self._notes: dict[str, bytes] = {}
 
     async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
-        """See `Ledger.find`."""
         rows = {key: self._rows[key] for key in keys if key in self._rows}
         return {key: JobRecord(row.state, row.content, row.run, row.resendable) for key, row in rows.items()}
 
-    async def hand_over(self, claims: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
-        """See `Ledger.hand_over`."""
-        for claim in claims:
-            before = self._rows.get(claim.key)
-            self._rows[claim.key] = _Row(
-                "handed_over",
-                claim.content,
-                self.run,
-                result=before.result if before else None,
-                detail=claim.detail,
-                before=before,
-            )
+    async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
+        for one in records:
+            before = self._rows.get(one.key)
+            result = before.result if before else None
+            self._rows[one.key] = _Row("handed_over", one.content, self.run, True, result, one.detail, before)
         return {}
 
     async def release(self, keys: Sequence[str]) -> None:
-        """See `Ledger.release`."""
         for key in keys:
             row = self._rows.get(key)
             if row is None or row.state != "handed_over":
@@ -64,54 +55,44 @@ class MemoryLedger:
             elif row.run == self.run:
                 del self._rows[key]
 
-    async def settle(self, entries: Sequence[FinalRecord]) -> int:
-        """See `Ledger.settle`."""
-        for entry in entries:
-            before = self._rows.get(entry.key)
-            result = entry.result or (before.result if before else None)
-            self._rows[entry.key] = _Row(entry.state, entry.content, self.run, entry.resendable, result, entry.detail)
+    async def finish(self, records: Sequence[FinalRecord]) -> int:
+        for one in records:
+            before = self._rows.get(one.key)
+            result = one.result or (before.result if before else None)
+            self._rows[one.key] = _Row(one.state, one.content, self.run, one.resendable, result, one.detail)
             self._seq += 1
-            self._outbox[self._seq] = entry.line
+            self._outbox[self._seq] = one.line
         return self._seq
 
     async def logged(self, upto: int) -> None:
-        """See `Ledger.logged`."""
         self._outbox = {seq: line for seq, line in self._outbox.items() if seq > upto}
 
     async def unlogged(self) -> list[bytes]:
-        """See `Ledger.unlogged`."""
         return list(self._outbox.values())
 
     async def last_seq(self) -> int:
-        """Number of the newest line in the outbox; 0 when it is empty."""
         return max(self._outbox, default=0)
 
     async def doubts(self, *, earlier_runs_handed_over: bool = False) -> AsyncIterator[Doubt]:
-        """See `Ledger.doubts`."""
         state = "handed_over" if earlier_runs_handed_over else "in_doubt"
         for key, row in sorted(self._rows.items()):
             if row.state == state and (row.run < self.run or not earlier_runs_handed_over):
                 yield Doubt(key, row.content, row.state, row.detail or b"{}", row.resendable)
 
     async def known_results(self, results: Sequence[str]) -> set[str]:
-        """See `Ledger.known_results`."""
         return {row.result for row in self._rows.values() if row.result is not None} & set(results)
 
     async def count(self) -> dict[str, int]:
-        """See `Ledger.count`."""
         states = [row.state for row in self._rows.values()]
         return {state: states.count(state) for state in set(states)}
 
     async def get_note(self, name: str) -> bytes | None:
-        """See `Ledger.get_note`."""
         return self._notes.get(name)
 
     async def put_note(self, name: str, value: bytes) -> None:
-        """See `Ledger.put_note`."""
         self._notes[name] = value
 
     async def swap_note(self, name: str, expected: bytes | None, new: bytes | None) -> bool:
-        """See `Ledger.swap_note`."""
         if self._notes.get(name) != expected:
             return False
         if new is None:
@@ -120,8 +101,7 @@ class MemoryLedger:
             self._notes[name] = new
         return True
 
-    async def close(self) -> None:
-        """See `Ledger.close`."""
+    async def close(self) -> None: ...
 
     def next_run(self) -> MemoryLedger:
         """What the next run finds."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sender.engine.pacing.guard import Guard
+    from sender.engine.pacing.permit import Permit
     from sender.jobs.kinds import LaneName
-    from sender.pacing.guard import Guard
-    from sender.pacing.permit import Permit
 
 UNLIMITED: Final = 1 << 40
 

@@ -16,7 +16,7 @@ local function let_go(key, owner)
   redis.call('SREM', prefix .. 'taken:' .. owner, key)
 end
 
-local function settle(key, content, state, resendable, result, detail, line)
+local function finish(key, content, state, resendable, result, detail, line)
   local job = prefix .. 'j:' .. key
   local row = redis.call('HMGET', job, 's', 'o', 'i')
   let_go(key, run)
@@ -49,6 +49,6 @@ end
 
 forget_logged(tonumber(ARGV[4]))
 for n = 6, #ARGV, 7 do
-  settle(ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3], ARGV[n + 4], ARGV[n + 5], ARGV[n + 6])
+  finish(ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3], ARGV[n + 4], ARGV[n + 5], ARGV[n + 6])
 end
 return tonumber(redis.call('HGET', seq, 'in') or 0)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
-from sender.queues import Message, QueueError, QueueLost
-from sender.queues.broker_connection import BrokerConnection
+from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 
-    from sender.queues import RequeueCounts
     from sender.queues.address import Address
+    from sender.queues.broker_connection import BrokerConnection
+    from sender.queues.queue import Message, RequeueCounts
 
 WAIT: Final = 1.0
 """Seconds that a read waits for its first message."""
@@ -32,23 +32,24 @@ class BrokerQueue(ABC, Generic[C]):
     """A Queue, but for what is said to the broker itself."""
 
     keep_every: float | None = None
-    hold_limit: float | None = None
+    ack_timeout: float | None = None
     handles_outlive_connection: ClassVar[bool] = True
+    connection_type: ClassVar[type[BrokerConnection[Any]]]
 
-    def __init__(self, address: Address, in_hand: int, return_after: float, given_back: RequeueCounts | None) -> None:
+    def __init__(
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+    ) -> None:
         self.address = address
         self.source = address.shown
         self.return_after = return_after
-        self.given_back = given_back
+        self._requeue_counts = requeue_counts
         self._limit = in_hand
         self._wait = WAIT
-        self._held: dict[Hashable, Message] = {}
+        self._in_hand: dict[Hashable, Message] = {}
         self._done: dict[Hashable, Message] = {}
         self._flushing = asyncio.Lock()
         self._reading: asyncio.Task[list[Message]] | None = None
-        self._connection: BrokerConnection[C] = BrokerConnection(
-            address, self._connect, self._disconnect, self._is_lost
-        )
+        self._connection: BrokerConnection[C] = self.connection_type(address, self._prepare)
 
     @property
     def alive(self) -> bool:
@@ -62,7 +63,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def read(self, most: int) -> Sequence[Message]:
         """Up to `most` messages, waiting about a second for the first."""
         if self._reading is None:
-            room = min(most, self._limit - len(self._held))
+            room = min(most, self._limit - len(self._in_hand))
             if room <= 0:
                 await asyncio.sleep(FULL)
                 return []
@@ -73,23 +74,23 @@ class BrokerQueue(ABC, Generic[C]):
 
     async def ack(self, messages: Iterable[Message]) -> None:
         """Take these out of the queue, now or when the broker is back."""
-        self._done.update((self._key(message), message) for message in messages if self._holds(message))
+        self._done.update((self._key(message), message) for message in messages if self._has(message))
         try:
             await self._connection.run(self._flush)
         except QueueLost:
             self._forget_dead_handles()
 
-    async def give_back(self, messages: Iterable[Message]) -> None:
+    async def requeue(self, messages: Iterable[Message]) -> None:
         """Let other readers have these at once, uncounted."""
-        batch = [message for message in messages if self._holds(message) and self._key(message) not in self._done]
+        batch = [message for message in messages if self._has(message) and self._key(message) not in self._done]
         try:
-            await self._unless_lost(self._give_back, batch)
-        finally:  # what could not be given back returns by itself, and is new then
+            await self._unless_lost(self._requeue, batch)
+        finally:  # what could not be put back returns by itself, and is new then
             self._release(batch)
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """The time until these return to the queue begins anew."""
-        await self._unless_lost(self._keep, [message for message in messages if self._holds(message)])
+        await self._unless_lost(self._keep, [message for message in messages if self._has(message)])
 
     async def lag(self) -> int | None:
         """How many messages wait to be read, where the broker tells."""
@@ -97,7 +98,7 @@ class BrokerQueue(ABC, Generic[C]):
 
     async def left_since(self, seconds: float) -> bool:
         """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""
-        return await self._connection.run(partial(self._left_since, seconds))
+        return await self._connection.run(lambda client: self._left_since(client, seconds))
 
     async def aclose(self) -> None:
         """Finish a read that was cancelled, repeat open acknowledgements once, disconnect."""
@@ -106,16 +107,17 @@ class BrokerQueue(ABC, Generic[C]):
         if self._done:
             await self.ack(())
         if self._connection.alive:
-            await self._unless_lost(self._leave, [])
+            with suppress(QueueLost):
+                await self._connection.run(self._leave)
         await self._connection.aclose()
 
     async def _finish(self, reading: asyncio.Task[list[Message]]) -> None:
-        """What a cancelled read still gets was not started: give it back."""
+        """What a cancelled read still gets was not started: put it back."""
         if not (await asyncio.wait([reading], timeout=LEAVE_WITHIN))[0]:
             reading.cancel()
             await asyncio.wait([reading])
         if not reading.cancelled() and reading.exception() is None:
-            await self.give_back(self._collect(reading, None))
+            await self.requeue(self._collect(reading, None))
 
     async def _read_on(self, room: int) -> list[Message]:
         async def work(client: C) -> list[Message]:
@@ -147,30 +149,30 @@ class BrokerQueue(ABC, Generic[C]):
         """Those that are new; of one in hand already only the newer handle is kept."""
         new = []
         for message in messages:
-            held = self._held.setdefault(self._key(message), message)
-            if held is message:
+            known = self._in_hand.setdefault(self._key(message), message)
+            if known is message:
                 new.append(message)
             else:
-                held.handle, held.connection = message.handle, message.connection
+                known.handle, known.connection = message.handle, message.connection
         return new
 
     def _key(self, message: Message) -> Hashable:
         """What tells this message from every other in hand."""
         return message.id
 
-    def _holds(self, message: Message) -> bool:
-        return self._held.get(self._key(message)) is message
+    def _has(self, message: Message) -> bool:
+        return self._in_hand.get(self._key(message)) is message
 
     def _release(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            if self._holds(message):
-                del self._held[self._key(message)]
+            if self._has(message):
+                del self._in_hand[self._key(message)]
                 self._done.pop(self._key(message), None)
 
     def _forget_dead_handles(self) -> None:
         if not self.handles_outlive_connection:
             self._release(
-                [message for message in self._held.values() if not self._connection.is_current(message.connection)]
+                [message for message in self._in_hand.values() if not self._connection.is_current(message.connection)]
             )
 
     async def _flush(self, client: C) -> None:
@@ -180,28 +182,22 @@ class BrokerQueue(ABC, Generic[C]):
                 await self._ack(client, batch)
                 self._release(batch)
 
-    async def _unless_lost(self, act: Any, batch: list[Message]) -> None:
-        if not batch and act != self._leave:
+    async def _unless_lost(self, act: Callable[[C, list[Message]], Awaitable[None]], batch: list[Message]) -> None:
+        if not batch:
             return
         try:
             await self._connection.run(lambda client: act(client, batch))
         except QueueLost:
             self._forget_dead_handles()
 
-    async def _leave(self, client: C, batch: list[Message]) -> None:
+    async def _prepare(self, client: C) -> None:
+        """What a new connection needs before it can be read from."""
+
+    async def _check(self, client: C) -> None:
+        await self._lag(client)
+
+    async def _leave(self, client: C) -> None:
         """Say good-bye to the broker."""
-
-    @abstractmethod
-    async def _connect(self) -> C: ...
-
-    @abstractmethod
-    async def _disconnect(self, client: C) -> None: ...
-
-    @abstractmethod
-    def _is_lost(self, error: Exception) -> bool | None: ...
-
-    @abstractmethod
-    async def _check(self, client: C) -> None: ...
 
     @abstractmethod
     async def _read(self, client: C, room: int) -> list[Message]: ...
@@ -210,12 +206,12 @@ class BrokerQueue(ABC, Generic[C]):
     async def _ack(self, client: C, batch: list[Message]) -> None: ...
 
     @abstractmethod
-    async def _give_back(self, client: C, batch: list[Message]) -> None: ...
+    async def _requeue(self, client: C, batch: list[Message]) -> None: ...
 
     @abstractmethod
     async def _keep(self, client: C, batch: list[Message]) -> None: ...
 
-    async def _left_since(self, seconds: float, client: C) -> bool:  # noqa: ARG002
+    async def _left_since(self, client: C, seconds: float) -> bool:  # noqa: ARG002
         return False
 
     @abstractmethod

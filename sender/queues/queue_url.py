@@ -6,17 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sender.errors import UsageError
-from sender.queues.address import parse, shown
+from sender.queues.address import parse
 
 if TYPE_CHECKING:
-    from sender.queues import Queue, RequeueCounts
     from sender.queues.publisher import Publisher
-
-__all__ = ["is_queue", "open_publisher", "open_queue", "shown"]
+    from sender.queues.queue import Queue, RequeueCounts
 
 IN_HAND: Final = 100
 RETURN_AFTER: Final = 30.0
-_MODULES: Final = {"redis": "redis_streams", "amqp": "rabbitmq", "nats": "jetstream", "sqs": "sqs"}
+_BROKERS: Final = {
+    "redis": ("redis_streams", "RedisStreams"), "amqp": ("rabbitmq", "RabbitMq"), "nats": ("jetstream", "JetStream"),
+    "sqs": ("sqs", "Sqs"),
+}
+"""Module and first part of its classes' names."""
 _LIBRARIES: Final = ("redis", "aio_pika", "aiormq", "nats", "aiobotocore", "botocore")
 
 
@@ -26,7 +28,7 @@ def is_queue(text: str) -> bool:
 
 
 def open_queue(
-    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, given_back: RequeueCounts | None = None
+    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, requeue_counts: RequeueCounts | None = None
 ) -> Queue:
     """The queue behind `url`, not yet connected; UsageError when the URL is wrong or its client is not installed.
 
@@ -34,18 +36,19 @@ def open_queue(
     a message that nobody kept returns to the queue (RabbitMQ: when the connection ends).
     """
     address = parse(url)
-    return cast("Queue", _module(address.broker).Source(address, in_hand, return_after, given_back))
+    return cast("Queue", _class(address.broker, "Queue")(address, in_hand, return_after, requeue_counts))
 
 
 def open_publisher(url: str) -> Publisher[Any]:
     """Dead letter and outcome sink behind `url`, not yet connected; UsageError as for `open_queue`."""
     address = parse(url, writes=True)
-    return cast("Publisher[Any]", _module(address.broker).Sink(address))
+    return cast("Publisher[Any]", _class(address.broker, "Publisher")(address))
 
 
-def _module(broker: str) -> Any:
+def _class(broker: str, kind: str) -> Any:
+    module, name = _BROKERS[broker]
     try:
-        return import_module(f"sender.queues.{_MODULES[broker]}")
+        return getattr(import_module(f"sender.queues.{module}"), name + kind)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _LIBRARIES:
             raise

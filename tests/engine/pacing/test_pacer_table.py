@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.pacing.guard import Guard
-from sender.pacing.pacer import CATCH_UP, LOOK_AGAIN, MARGIN, SLACK, LocalPacers, Pacer
+from sender.engine.pacing.guard import Guard
+from sender.engine.pacing.pacer import CATCH_UP, LOOK_AGAIN, MARGIN, SLACK, LocalPacers, Pacer
 
 if TYPE_CHECKING:
-    from sender.pacing.permit import Permit
-    from tests.conftest import VirtualLoop
+    from sender.engine.pacing.permit import Permit
+    from tests.support.virtual_time import VirtualLoop
 
 START = 1000.0
 near = partial(pytest.approx, rel=0, abs=1e-6)

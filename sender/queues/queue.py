@@ -1,0 +1,162 @@
+"""The Queue: one protocol for all brokers.
+
+    read --> in hand --ack--> gone from the queue
+               |  |
+               |  keep (still working: nobody else gets it)
+               |
+               +--requeue--> visible to every reader at once, not counted as a delivery
+
+What a reader neither acknowledged, kept nor put back returns to the queue by itself: it may be read twice, never not
+at all. The ledger knows the job by its identity, so that a second reading sends nothing.
+
+**A lost broker.** `read` raises QueueLost; calling it again connects anew. `ack`, `requeue` and `keep` never raise
+QueueLost: acknowledgements are remembered and repeated until the broker took them; what could not be put back or
+kept returns by itself. Where the handle dies with its connection (RabbitMQ), late acknowledgements are dropped: the
+message is read again.
+
+**Deliveries** count how often a message was given out for work:
+
+| broker | counted by | put back without counting by |
+|---|---|---|
+| Redis Streams | the group's pending list | setting its count back |
+| RabbitMQ, quorum | `x-delivery-count` + header `x-sender-deliveries` | a confirmed copy with that header, then ack |
+| RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
+| JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
+| SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sender.errors import SenderError
+from sender.jobs.masking import mask_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sender.jobs.job import Priority
+
+TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
+
+
+class QueueError(SenderError):
+    """The broker refuses: no such queue, a wrong password, a missing right; trying again does not help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(mask_credentials(message))
+
+
+class QueueLost(QueueError):  # noqa: N818 - said as it is meant
+    """The broker cannot be reached or does not answer; the next call connects anew."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Message:
+    """One message in hand."""
+
+    source: str
+    """The queue's URL as shown to people: without credentials."""
+    id: str
+    """The broker's own message id, the same over redeliveries."""
+    data: bytes = field(repr=False)
+    """The job line; empty when the message has none."""
+    deliveries: int
+    """How often it was given out for work, this time included; without the times it was put back."""
+    handle: Any = field(repr=False)
+    """What the broker knows it by, until it is acknowledged."""
+    connection: Any = field(default=None, repr=False)
+    priority: Priority | None = None
+    """From the URL's `?priority=`, for jobs that name none."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Trace context, by lower-case name."""
+    group: str | None = None
+    """The SQS FIFO group: only one message of it is in hand at a time."""
+
+
+class Queue(Protocol):
+    """A source of messages (docs/queues-and-state.md, "Queues")."""
+
+    source: str
+    """Its URL as shown to people."""
+    alive: bool
+    """Whether the broker answered the last call."""
+    keep_every: float | None
+    """Seconds between two `keep` of a message in hand; None when the broker needs none."""
+    ack_timeout: float | None
+    """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
+
+    async def open(self) -> None:
+        """Connect and check that the queue is there: QueueError if it is not, QueueLost if nobody answers."""
+
+    async def read(self, most: int) -> Sequence[Message]:
+        """Up to `most` messages, waiting about a second for the first; empty when there is none.
+
+        Also takes over what a dead reader left. A cancelled read loses nothing: the next one returns what it got.
+        """
+
+    async def ack(self, messages: Iterable[Message]) -> None:
+        """Done: take these out of the queue. Repeating it does no harm."""
+
+    async def requeue(self, messages: Iterable[Message]) -> None:
+        """Not started: let other readers have these at once, uncounted."""
+
+    async def keep(self, messages: Iterable[Message]) -> None:
+        """Still working on these: the time until they return to the queue begins anew."""
+
+    async def lag(self) -> int | None:
+        """How many messages wait to be read, where the broker tells."""
+
+    async def left_since(self, seconds: float) -> bool:
+        """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""
+
+    async def aclose(self) -> None:
+        """Disconnect; what is still in hand returns to the queue by itself."""
+
+
+class RequeueCounts(Protocol):
+    """Remembers requeues for a broker that counts every delivery; shared by all replicas to be exact."""
+
+    async def add(self, ids: Sequence[str]) -> None:
+        """Each of these was put back once more."""
+
+    async def find(self, ids: Sequence[str]) -> Mapping[str, int]:
+        """How often each of these was put back; those that never were are left out."""
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """These are done."""
+
+
+class DeadLetter(Protocol):
+    """Where jobs go that nobody will try again."""
+
+    async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
+        """Durably keep the job line with the reason; raises QueueError when the broker has not confirmed it."""
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+
+
+class OutcomeSink(Protocol):
+    """Outcome lines to a queue or stream."""
+
+    async def append(self, lines: Sequence[bytes]) -> None:
+        """Durably append these lines in order; raises QueueError when the broker has not confirmed all of them."""
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+
+
+def trace_context(headers: Mapping[Any, Any] | None) -> dict[str, str]:
+    """The trace context among a message's headers, whatever case and type they come in."""
+    found = {}
+    for name, value in (headers or {}).items():
+        key = _text(name).lower()
+        if key in TRACE_HEADERS and isinstance(value, str | bytes):
+            found[key] = _text(value)
+    return found
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -21,10 +21,25 @@ settings.register_profile("sender", deadline=None, suppress_health_check=[Health
 settings.load_profile("sender")
 
 
+SERVER_FIXTURES = {
+    "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "broker", "fleet", "new_fleet",
+}
+SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py", "test_deployment.py"}
+"""Tests that start a broker, a browser or a foreign shell without a fixture."""
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The whole suite gets its servers at once, and in one process."""
-    if not hasattr(session.config, "workerinput") and not session.config.option.file_or_dir:
+    options = session.config.option
+    if not hasattr(session.config, "workerinput") and not options.file_or_dir and "not server" not in options.markexpr:
         install_missing()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make unit` leaves out: tests with a broker, a browser or a foreign shell."""
+    for item in items:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or item.path.name in SERVER_FILES:
+            item.add_marker("server")
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ class StreamInput:
                 fed = self._route(self._cutter.cut(chunk) if chunk else self._cutter.finish())
                 self._ended = not chunk
                 await self._hold_back(fed)
-        except (InputError, UsageError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for a line is told of it
             self._error = error
             self._ended = True
         finally:

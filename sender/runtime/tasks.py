@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sender.errors import HaltError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
 T = TypeVar("T")
 
@@ -20,6 +20,20 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.2)
+
+
+def start_told(
+    work: Coroutine[Any, Any, None], name: str, tell: Callable[[BaseException], None]
+) -> asyncio.Task[None]:
+    """Start work whose failure somebody else is told of."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+
+    def ended(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            tell(error)
+
+    task.add_done_callback(ended)
+    return task
 
 
 async def forever(work: Coroutine[Any, Any, None], name: str) -> None:

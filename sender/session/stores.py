@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sender.config.settings import Settings
-    from sender.errors import StateLost
     from sender.session.session_plan import SessionPlan
     from sender.shared_state.shared_state import SharedState
 
@@ -42,7 +41,7 @@ async def open_shared(
     stack: AsyncExitStack,
     *,
     workspace: str | None = None,
-    on_lost: Callable[[StateLost], None],
+    on_lost: Callable[[BaseException], None],
 ) -> SharedState:
     """The state behind `--state`, to be closed with the stack; UsageError when it cannot be used."""
     from sender.shared_state.state_url import open_state

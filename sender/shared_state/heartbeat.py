@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sender.errors import StateLost
 from sender.shared_state.redis_connection import Away
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sender.shared_state.redis_connection import RedisConnection
 
 BEAT: Final = 4.0
@@ -20,23 +17,18 @@ BEAT: Final = 4.0
 class Heartbeat:
     """Says for an owner, by its number, that it lives."""
 
-    def __init__(self, connection: RedisConnection, on_lost: Callable[[StateLost], None] | None) -> None:
+    def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._on_lost = on_lost
 
     async def beat(self, owner: int, *, patient: bool = False) -> None:
         """Say it once; with patience until the server hears it, else Away when it does not."""
         await self._connection.call("beat", owner, patient=patient)
 
     async def keep_beating(self, owner: int) -> None:
-        """Say it every few seconds; returns after `on_lost` when the server takes this replica for dead."""
+        """Say it every few seconds; raises StateLost when the server takes this replica for dead."""
         while True:
             await asyncio.sleep(BEAT)
             try:
                 await self.beat(owner)
             except Away:
                 await asyncio.sleep(0)
-            except StateLost as lost:
-                if self._on_lost is not None:
-                    self._on_lost(lost)
-                return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from sender.errors import OutputError, StateLost, UsageError
 from sender.ledger import Doubt, Ledger
-from sender.runtime.tasks import end
+from sender.runtime.tasks import end, start_told
 from sender.shared_state.heartbeat import Heartbeat
 from sender.shared_state.recent_records import RecentRecords
 from sender.shared_state.redis_records import STATES, batches, final_fields, job_records, rows, seen_as
@@ -38,11 +38,12 @@ class RedisLedger(Ledger):
     """Made by `sender.shared_state.state_url.open_state`."""
 
     def __init__(
-        self, connection: RedisConnection, *, keep: float, on_lost: Callable[[StateLost], None] | None = None
+        self, connection: RedisConnection, *, keep: float, on_lost: Callable[[BaseException], None] | None = None
     ) -> None:
         self._connection = connection
         self._keep = max(1, int(keep * 1000))
-        self._heartbeat = Heartbeat(connection, on_lost)
+        self._heartbeat = Heartbeat(connection)
+        self._on_lost = on_lost or (lambda _: None)
         self._logged = 0
         self._seen: dict[str, str] = {}
         """Records, rejected or in doubt, that this replica saw: while they stand it may hand their jobs over."""
@@ -64,8 +65,8 @@ class RedisLedger(Ledger):
         self._recent.clear()
         await end(self._tasks)
         self._tasks = (
-            asyncio.create_task(self._heartbeat.keep_beating(self.run), name="state: heartbeat"),
-            asyncio.create_task(self._tell_again(), name="state: after a restart"),
+            start_told(self._heartbeat.keep_beating(self.run), "state: heartbeat", self._on_lost),
+            start_told(self._tell_again(), "state: after a restart", self._on_lost),
         )
 
     async def bind_workspace(self, name: str) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Demand
-    from sender.errors import StateLost
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
 
@@ -38,7 +37,8 @@ class SharedState:
 
     @classmethod
     async def open(
-        cls, url: str, tag: str, host: str, *, keep: float, durable: bool, on_lost: Callable[[StateLost], None] | None
+        cls, url: str, tag: str, host: str, *, keep: float, durable: bool,
+        on_lost: Callable[[BaseException], None] | None,
     ) -> Self:
         """Connect, check, join."""
         connection = await RedisConnection.open(url, tag, host)

@@ -45,6 +45,7 @@ class SlotReservation:
         self._nudged = asyncio.Event()
         self._telling: set[asyncio.Task[None]] = set()
         self._asking = asyncio.create_task(self._keep_reserved(), name=f"state: slots of {lane.name}")
+        self._asking.add_done_callback(lambda _: self._on_change())
 
     @property
     def away(self) -> bool:
@@ -52,7 +53,9 @@ class SlotReservation:
         return self._lost or self._lane.away
 
     def nudge(self) -> None:
-        """Something may be wanted."""
+        """Something may be wanted; raises what ended the asking, if anything did."""
+        if self._asking.done() and not self._asking.cancelled():
+            self._asking.result()
         self._nudged.set()
 
     def take(self) -> float:

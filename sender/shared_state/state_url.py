@@ -11,7 +11,6 @@ from sender.jobs.masking import mask_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.errors import StateLost
     from sender.shared_state.shared_state import SharedState
 
 SCHEMES: Final = ("redis", "rediss", "unix")
@@ -26,7 +25,7 @@ async def open_state(
     workspace: str = "default",
     host: str,
     keep: float = KEEP,
-    on_lost: Callable[[StateLost], None] | None = None,
+    on_lost: Callable[[BaseException], None] | None = None,
 ) -> SharedState:
     """Connect, check the server's settings, and become one of the replicas of this workspace.
 

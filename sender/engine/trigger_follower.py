@@ -19,11 +19,10 @@ import structlog
 from aiolimiter import AsyncLimiter
 
 from sender.engine.api_reader import ReadingFailedError, ReadingRefusedError
+from sender.engine.trigger_errors import MOST_LINES, late_outcome, problems_in
 from sender.engine.waiting_triggers import WaitingTrigger, WaitingTriggers
-from sender.jobs.masking import mask_words, words_of
-from sender.jobs.problem import Problem
+from sender.jobs.masking import words_of
 from sender.ledger.ledger import FinalRecord
-from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
 from sender.runtime.long_step import run_step
 
@@ -33,7 +32,9 @@ if TYPE_CHECKING:
     from sender.engine.api_reader import ApiReader
     from sender.engine.job_execution import JobExecution
     from sender.engine.lane_context import RecordFn
+    from sender.jobs.problem import Problem
     from sender.ledger.ledger import Ledger
+    from sender.outcomes.outcome import Outcome
 
 POLLS: Final = 1.0
 """Requests a second at most."""
@@ -46,8 +47,6 @@ FORGOTTEN: Final = 86400.0
 """Seconds after which a trigger is not followed any more."""
 TELL_EVERY: Final = 60.0
 """Seconds between two log lines about a lane that waits."""
-MOST_LINES: Final = 20
-"""Lines of an errors endpoint that an outcome holds."""
 
 log = structlog.get_logger()
 
@@ -159,16 +158,7 @@ class TriggerFollower:
             document = await self._reader.read(f"{_path(broadcast, trigger)}/errors", limit=MOST_LINES)
         except ReadingRefusedError:
             return ()
-        told = document.get("errors")
-        lines = [line for line in told if isinstance(line, str)] if isinstance(told, list) else []
-        if words is None and lines:
-            return (
-                Problem("broadcast_error", None, "see the errors endpoint of the trigger; its lines may be personal"),
-            )
-        problems = [Problem("broadcast_error", None, mask_words(line, words or b"")) for line in lines[:MOST_LINES]]
-        if document.get("next") not in (None, "", 0, "0"):
-            problems.append(Problem("broadcast_error", None, "there are more; see the errors endpoint of the trigger"))
-        return tuple(problems)
+        return problems_in(document, words)
 
     async def _wait_a_while(self) -> None:
         """Ask for one trigger after the other until there is room; the time alone makes room where none waits."""
@@ -230,10 +220,9 @@ class TriggerFollower:
 
     async def _end(self, one: WaitingTrigger) -> None:
         """It is processed: tell its errors, unless another replica has done so; raises ReadingFailedError."""
-        facts = dict(one.facts)
-        words = b64decode(facts.pop("words")) if "words" in facts else None
         problems: tuple[Problem, ...] = ()
         if one.trigger is not None:
+            words = b64decode(one.facts["words"]) if "words" in one.facts else None
             try:
                 problems = await self.errors_of(one.broadcast, one.trigger, words)
             except ReadingFailedError as error:
@@ -241,12 +230,7 @@ class TriggerFollower:
                     raise
         self._waiting.remove(one.key)
         if one.key in await self._save() and problems:
-            meta = facts.pop("meta", None)
-            outcome = Outcome(
-                facts.pop("id"), "broadcast", "sent", facts.pop("source"), facts.pop("line"), problems=problems,
-                result=(("trigger_id", one.trigger),), finished_at=self._clock.wall(),
-                meta=None if meta is None else meta.encode(), **facts,
-            )
+            outcome = late_outcome(one, problems, self._clock.wall())
             self._record(FinishedJob(outcome, FinalRecord(one.key, one.content, "sent", outcome.to_line()), later=True))
 
     async def _forget(self, one: WaitingTrigger) -> None:

@@ -117,7 +117,7 @@ class Intake:
         if record is not None and in_hand is None and (record.owned_elsewhere or record.state == "handed_over"):
             self.elsewhere.append(job)
             return
-        run = 0 if job.key in self._session.carried else self._session.ledger.run
+        run = 0 if job.key in self._session.orphans else self._session.ledger.run
         admission = admit(job, in_hand, record, run=run, retry=self._retry)
         if admission == "start":
             self._counter.take_one()

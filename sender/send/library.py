@@ -139,7 +139,7 @@ class SendSession(Listener):
         while True:
             await asyncio.sleep(LOOK_AGAIN)
             if any(intake.elsewhere for intake in self._intakes):
-                session.carried |= await session.doubts.adopt_orphans()
+                session.orphans |= await session.doubts.adopt_orphans()
                 for intake in self._intakes:
                     await intake.look_again()
 

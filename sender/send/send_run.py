@@ -177,7 +177,7 @@ class SendRun(Listener):
         """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
         until = self._loop.time() + OTHERS_WAIT
         while self._elsewhere() and not (session.ended or self._tally.full) and self._loop.time() < until:
-            session.carried |= await session.doubts.adopt_orphans()
+            session.orphans |= await session.doubts.adopt_orphans()
             for intake in self._intakes:
                 await intake.look_again()
             await session.drain()

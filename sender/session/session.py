@@ -53,7 +53,7 @@ class Session:
         self.recorder = Recorder(ledger, log, self, gather=gather, observer=workspace.observer)
         self.identities = Identities(ledger)
         self.doubts = Doubts(workspace, ledger, self.recorder, settings)
-        self.carried: set[str] = set()
+        self.orphans: set[str] = set()
         """Keys of the jobs that earlier runs left handed over; they are in doubt from now on."""
         self.halted: HaltError | None = None
         self._settings = settings
@@ -69,7 +69,7 @@ class Session:
         self._supervisor.on_failure(self.halt)
         await self.recorder.replay()
         self._supervisor.start(self.recorder.run(), "recorder")
-        self.carried = await self.doubts.open()
+        self.orphans = await self.doubts.open()
         self.workspace.reader.readable = seen.readable
 
     def supervise(self, work: Coroutine[None, None, None], name: str, *, ends: bool = False) -> asyncio.Task[None]:

@@ -191,7 +191,7 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     identities = Identities(ledger)
     job = Job("a", "a", "c", KINDS["email"], "/v1/send/email", b"{}", "f", 1)
     lane: Any = SimpleNamespace(name="send")
-    session: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append, carried=set())
+    session: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append, orphans=set())
     intake = Intake(Mock(), lane, session, Mock(), Tally(books))
     identities.hold(job.key, job.content)
     with await identities.look_up(["other"]):

@@ -399,6 +399,23 @@ def test_another_senders_delivery_is_not_adopted(sandbox: Sandbox, tmp_path: Pat
     assert len(x["shown"]) == 2
 
 
+@pytest.mark.parametrize("theirs", ["sent", "in_doubt"])
+def test_another_ledgers_delivery_is_not_adopted(sandbox: Sandbox, tmp_path: Path, theirs: str) -> None:
+    """A job of another ledger was sent, or may have been, and the job in doubt of this one got its delivery."""
+    refuse_darkly(sandbox, tmp_path, twins("x"))
+    write_jobs(tmp_path / "other.jsonl", twins("other"))
+    if theirs == "in_doubt":
+        fault(sandbox, "reset_after", count=1)
+    done = sender("send", "other.jsonl", "--base-url", sandbox.url, *QUICK, "--no-reconcile", cwd=tmp_path)
+    assert json.loads(done.stdout)[theirs] == 1, done.stderr
+    status, found = reconcile(sandbox, tmp_path, "--reconcile-lag", "8")
+    (x,) = found["jobs"]
+    assert (status, x["status"]) == (1, "in_doubt")
+    assert x.get("rivals") == (["other"] if theirs == "in_doubt" else None)
+    done = sender("reconcile", "other.jsonl", "--base-url", sandbox.url, "--reconcile-lag", "1", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["in_doubt"] == (1 if theirs == "in_doubt" else 0)
+
+
 SET_CLOCK = (
     "import os, time\n"
     "real = time.time\n"

@@ -195,7 +195,7 @@ class Lane:
 
     def _queue_open(self) -> bool:
         """Whether the API takes another trigger into its queue; always so in the other lanes."""
-        return self._triggers is None or self._triggers.open
+        return self._triggers is None or self._triggers.has_room(len(self._pool))
 
     def _attempt_ended(self, attempt: InFlightAttempt, error: BaseException | None) -> None:
         if not attempt.begun:

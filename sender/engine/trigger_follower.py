@@ -77,11 +77,15 @@ class TriggerFollower:
 
     @property
     def open(self) -> bool:
-        """Whether another trigger may be started; without the right to read nobody can tell, and it may."""
+        """Whether another trigger may be started, if none is under way."""
+        return self.has_room(0)
+
+    def has_room(self, under_way: int) -> bool:
+        """Whether one more may be started beside these; without the right to read nobody can tell, and it may."""
         if not self._reader.readable:
             return True
         keep_back = sum(not one.processed and self._age(one) < LONGEST for one in self._waiting)
-        return keep_back < self._limit and self._loop.time() >= self._full_until
+        return keep_back + under_way < self._limit and self._loop.time() >= self._full_until
 
     @property
     def waiting(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,14 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.jobs.masking import mask_words, words_of
 from sender.transport import TransportFault
+from tests.engine.world import OK, World, give, make_lane, work_off
 from tests.support.listing_api import Api
 from tests.support.memory_ledger import MemoryLedger
-from tests.support.virtual_time import run_virtual
+from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from sender.outcomes.recorder import FinishedJob
+    from tests.support.virtual_time import VirtualLoop
 
 BODY = b'{"ids":["cust-17","ada"],"data":{"note":"Dear Ada Lovelace"}}'
 
@@ -385,3 +388,18 @@ def test_two_that_are_noted_at_once_are_both_kept() -> None:
         assert len(json.loads(await ledger.get_note(NOTE) or b"")) == 2
 
     run_virtual(whole)
+
+
+def test_triggers_under_way_count_as_well() -> None:
+    """A sixth was started while the answer to the fifth was out, and the API's queue was full."""
+    world = World(lambda number, now: (5.0, OK))
+
+    async def body(loop: VirtualLoop) -> None:
+        lane = make_lane(world, 10)
+        lane._triggers = SimpleNamespace(has_room=lambda under_way: under_way < 2)  # type: ignore[assignment]
+        give(lane, 6)
+        await work_off(lane)
+
+    run_virtual(body)
+    assert world.statuses() == {"sent": 6}
+    assert most_in_any(5.0, world.written) == 2

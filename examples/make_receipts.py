@@ -83,7 +83,7 @@ def wrong(chance: random.Random) -> list[str]:
     torn = json.dumps(receipt(chance, 900_008), ensure_ascii=False)[:120]
     twice = receipt(random.Random(1), 1)
     lines = [json.dumps(job, ensure_ascii=False) for job in
-             (too_many, no_person, two_persons, bad_file, misspelt, local_number, text_flag, twice)]  # fmt: skip
+             (too_many, no_person, two_persons, bad_file, misspelt, local_number, text_flag, twice)]
     return [*lines, torn]
 
 

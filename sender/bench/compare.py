@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sender.bench.text import FIGURES, ms, table
+from sender.bench.bench_text import FIGURES, ms, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

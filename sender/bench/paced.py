@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sender.bench.request_templates import generated, run_token
 from sender.bench.scenarios import IDLE
-from sender.bench.templates import generated, run_token
 from sender.engine.pacing.guard import Guard
 from sender.engine.pacing.pacer import Pacer
 from sender.errors import HaltError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sender.bench.request_templates import Template
     from sender.bench.schedule import Schedule
-    from sender.bench.templates import Template
     from sender.config.api_key import ApiKey
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from sender.bench.plan import BenchPlan
+from sender.bench.request_templates import generated, read_templates, run_token
 from sender.bench.schedule import Schedule
-from sender.bench.templates import generated, read_templates, run_token
 from sender.config.api_key import ApiKey
 from sender.errors import UsageError
 from sender.inputs.inputs import open_inputs
@@ -20,8 +20,8 @@ from sender.validation import Options
 from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
-    from sender.bench.options import BenchOptions
-    from sender.bench.templates import Template
+    from sender.bench.bench_options import BenchOptions
+    from sender.bench.request_templates import Template
     from sender.config.settings import Settings
 
 VENDOR: Final = "customer.io"

@@ -20,7 +20,7 @@ from sender.transport.base_url import check_base_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sender.bench.options import BenchOptions
+    from sender.bench.bench_options import BenchOptions
     from sender.bench.scenarios import Scenario
     from sender.config.settings import Settings
 

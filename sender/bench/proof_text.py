@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sender.bench.text import table
+from sender.bench.bench_text import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

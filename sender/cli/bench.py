@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender.bench.options import OWN, BenchOptions, own_options, read_options
+from sender.bench.bench_options import OWN, BenchOptions, own_options, read_options
 from sender.cli.arguments import add_settings
 from sender.config.load import load
 from sender.errors import HaltError, UsageError
@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
 def _measure(settings: Settings, options: BenchOptions) -> int:
     from datetime import UTC, datetime
 
+    from sender.bench.bench_result import make_result, save
+    from sender.bench.bench_text import told
+    from sender.bench.measuring import measure
     from sender.bench.planning import make_plan
-    from sender.bench.result import make_result, save
-    from sender.bench.session import measure
-    from sender.bench.text import told
     from sender.bench.threshold import with_default
 
     plan = make_plan(settings, options)
@@ -106,8 +106,8 @@ def _judged(result: Mapping[str, Any], thresholds: Sequence[Threshold], *, reach
 def _compare(action: list[str], options: BenchOptions, *, as_json: bool) -> int:
     from pathlib import Path
 
+    from sender.bench.bench_result import read_result
     from sender.bench.compare import rows, told
-    from sender.bench.result import read_result
 
     if action[0] != "compare" or len(action) != 3:
         raise UsageError("name nothing, or `compare` and two saved results: sender bench compare A B")

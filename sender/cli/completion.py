@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _whole_parser(file: Mapping[str, object]) -> argparse.ArgumentParser:
     """All commands in one parser, each value marked with what completes it."""
+    from sender.cli.argument_parser import make_parser
     from sender.cli.commands import COMMANDS
-    from sender.cli.parser import make_parser
 
     whole = argparse.ArgumentParser(prog="sender")
     whole.add_argument("-V", "--version", action="version", version=__version__, help="print the version")

@@ -51,7 +51,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(_no_command(name))
     _turn_sigterm_into_interrupt()
-    from sender.cli.parser import make_parser  # not before: the overview needs none
+    from sender.cli.argument_parser import make_parser  # not before: the overview needs none
 
     command, parser = make_parser(name)
     _refuse_key(rest)

@@ -73,7 +73,7 @@ def _outputs(args: argparse.Namespace, paths: list[Path], *, as_text: bool) -> d
 
 
 def _text(sections: list[Section]) -> str:
-    from sender.report.text import text
+    from sender.report.text_page import text
 
     return text(sections)
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sender.errors import UsageError
-from sender.sandbox.options import KINDS, Options, amount, milliseconds, port_number, whole
+from sender.sandbox.sandbox_options import KINDS, Options, amount, milliseconds, port_number, whole
 
 if TYPE_CHECKING:
     import argparse

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sender.runtime.arrivals import after_arrivals
+from sender.runtime.after_arrivals import after_arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

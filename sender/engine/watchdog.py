@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sender.runtime.arrivals import STOOD_STILL
+from sender.runtime.after_arrivals import STOOD_STILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

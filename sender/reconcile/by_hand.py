@@ -18,7 +18,7 @@ from sender.jobs.problem import Problem
 from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.outcomes.recorder import FinishedJob, Recorder
-from sender.reconcile.result import Changed, check_ledger, tell
+from sender.reconcile.reconcile_result import Changed, check_ledger, tell
 from sender.runtime.supervisor import Supervisor
 from sender.session.stores import open_shared
 

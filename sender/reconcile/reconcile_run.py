@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sender.reconcile.result import Changed, check_ledger, tell
+from sender.reconcile.reconcile_result import Changed, check_ledger, tell
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.session.front_end import Listener
 from sender.session.opening import open_session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sender.bench.result import read_result
+from sender.bench.bench_result import read_result
 from sender.report.bench_section import bench_section
 from sender.report.reading import is_bench, read_outcomes
 from sender.report.run_section import run_section

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def running(**options: Any) -> AsyncIterator[Server]:
     """A stand-in within this process, on a free port unless `port` is given; the keywords are those of Options."""
-    from sender.sandbox.options import Options
+    from sender.sandbox.sandbox_options import Options
     from sender.sandbox.server import Server
 
     server = Server(Options(**options))

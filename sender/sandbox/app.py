@@ -17,7 +17,7 @@ from sender.sandbox.spoil import api_error, replaced, retry_after_value
 from sender.sandbox.world import World
 
 if TYPE_CHECKING:
-    from sender.sandbox.options import Options
+    from sender.sandbox.sandbox_options import Options
 
 DownMode = Literal["refuse", "502", "hang"]
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sender.sandbox.exchange import Request, head_bytes, proxy_page
-from sender.sandbox.parser import Parser, Refused
+from sender.sandbox.request_parser import Parser, Refused
 from sender.sandbox.transport import READ_BODY, READ_HEAD, StampedTransport
 from sender.sandbox.wire_faults import WIRE_FAULTS, Outgoing
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sender.sandbox import broadcasts, lists, mailings, sends, templates, workspace
+from sender.sandbox import broadcasts, lists, mailings, send_endpoints, templates, workspaces
 from sender.sandbox.exchange import Answer, Request
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Route:
 
 
 _SENDS: Final = {
-    f"/v1/send/{kind}": Route("send", kind, sends.send, (kind,))
+    f"/v1/send/{kind}": Route("send", kind, send_endpoints.send, (kind,))
     for kind in ("email", "sms", "whatsapp", "push", "in_app", "inbox_message")
 }
 
@@ -58,7 +58,7 @@ _READS: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/messages", lists.messages),
     ("/v1/messages/{}", lists.message),
     ("/v1/customers/{}/messages", lists.customer_messages),
-    ("/v1/workspaces", workspace.workspaces),
+    ("/v1/workspaces", workspaces.workspaces),
 )
 
 _WRITES: Final[tuple[tuple[str, str, str, str, Handler], ...]] = (
@@ -78,7 +78,7 @@ _TABLE: Final = (
     *((method, _pattern(path), lane, kind, handler) for method, path, lane, kind, handler in _WRITES),
     *(("GET", _pattern(path), "app", "", handler) for path, handler in _READS),
 )
-_IP_ADDRESSES = Route("app", "", workspace.ip_addresses, needs_key=False)
+_IP_ADDRESSES = Route("app", "", workspaces.ip_addresses, needs_key=False)
 
 
 def find(method: str, path: str) -> Route | None:

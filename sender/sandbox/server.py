@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sender.sandbox.exchange import Request
     from sender.sandbox.faults import Fault
-    from sender.sandbox.options import Options
+    from sender.sandbox.sandbox_options import Options
 
 
 class Server:

@@ -13,7 +13,7 @@ from sender.sandbox.triggers import Triggers
 if TYPE_CHECKING:
     from random import Random
 
-    from sender.sandbox.options import Options
+    from sender.sandbox.sandbox_options import Options
     from sender.sandbox.writes import Write
 
 END_OF_IDS: Final = 1000

@@ -9,7 +9,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from sender.runtime.arrivals import after_arrivals
+from sender.runtime.after_arrivals import after_arrivals
 
 Task = asyncio.Task[Any]
 

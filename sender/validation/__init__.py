@@ -6,6 +6,6 @@ See docs/api.md, "Rules of the checks". Nothing is changed: a payload is sent as
 from __future__ import annotations
 
 from sender.validation.check import check
-from sender.validation.options import Options
+from sender.validation.check_options import Options
 
 __all__ = ["Options", "check"]

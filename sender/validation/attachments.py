@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 MOST_DECODED: Final = 2 * 2**20
 LARGE_ENCODED: Final = 2_000_000

@@ -10,7 +10,7 @@ from sender.jobs.nearest import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 NODES: Final = ("and", "or", "not", "segment", "attribute")
 SCALARS: Final = (str, int, float, bool)

@@ -16,8 +16,8 @@ from sender.validation.sizes import compact_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.validation.options import Options
-    from sender.validation.report import Report
+    from sender.validation.check_options import Options
+    from sender.validation.findings import Report
 
 MOST_BODY: Final = 25 * 2**20
 LARGE_BODY: Final = 25_000_000

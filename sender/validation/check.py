@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sender.validation.broadcast import check_broadcast
+from sender.validation.check_options import DEFAULT
 from sender.validation.email import check_email
+from sender.validation.findings import Report
 from sender.validation.newsletter import check_content, check_newsletter_schedule, check_newsletter_send
-from sender.validation.options import DEFAULT
-from sender.validation.report import Report
 from sender.validation.sends import check_in_app, check_inbox, check_push, check_sms, check_whatsapp
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sender.jobs.kinds import Kind
     from sender.jobs.problem import Findings
-    from sender.validation.options import Options
+    from sender.validation.check_options import Options
 
 CHECKS: Final[dict[str, Callable[[Mapping[str, Any], bytes, Report, float, Options], None]]] = {
     "email": check_email,

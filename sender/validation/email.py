@@ -17,8 +17,8 @@ from sender.validation.texts import check_texts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.validation.options import Options
-    from sender.validation.report import Report
+    from sender.validation.check_options import Options
+    from sender.validation.findings import Report
 
 TEXTS: Final = frozenset((*ADDRESSES, *CONTENT_TEXTS))
 ONE_LINE: Final = frozenset((*ADDRESSES, "subject"))

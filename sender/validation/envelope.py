@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from sender.jobs.job import Line, Priority
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 MARKS: Final = ENVELOPE - {"payload"}
 """Keys that no payload of a send kind has: they tell an envelope without a payload from a bare payload."""

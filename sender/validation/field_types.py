@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from sender.validation.fields import Shape, Types
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 NAMES: Final[dict[type, str]] = {
     str: "a text", int: "an integer", float: "a number", bool: "true or false", dict: "an object", list: "an array",

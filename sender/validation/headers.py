@@ -13,7 +13,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 RESERVED: Final = frozenset({
     "subject", "to", "from", "cc", "bcc", "reply-to", "mime-version", "content-type", "content-transfer-encoding",

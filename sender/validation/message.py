@@ -12,7 +12,7 @@ from sender.validation.times import LATEST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 MOST_AHEAD: Final = 90 * 86400
 CLOCK_SKEW: Final = 5

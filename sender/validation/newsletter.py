@@ -18,9 +18,9 @@ from sender.validation.times import check_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sender.validation.check_options import Options
     from sender.validation.fields import Shape
-    from sender.validation.options import Options
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 PERIODS: Final = (60, 3600, 86400)
 MOST_UNKNOWN: Final = 100

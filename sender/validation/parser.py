@@ -12,12 +12,12 @@ from sender.jobs.kinds import KINDS
 from sender.jobs.payload import mend, read_exactly
 from sender.jobs.problem import Problem
 from sender.validation.check import CHECKS
+from sender.validation.check_options import DEFAULT, Options
 from sender.validation.envelope import Envelope, Opener, read_id
 from sender.validation.field_types import is_ours
+from sender.validation.findings import Report
 from sender.validation.line import BOM, TOO_DEEP, Document, read_line
-from sender.validation.options import DEFAULT, Options
 from sender.validation.repeated_keys import may_repeat_keys, repeated_keys
-from sender.validation.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Container

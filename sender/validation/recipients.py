@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 MOST: Final = 15
 FIELDS: Final = ("to", "cc", "bcc")

@@ -15,9 +15,9 @@ from sender.validation.times import check_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sender.validation.check_options import Options
     from sender.validation.fields import Shape
-    from sender.validation.options import Options
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 SENDER_ID: Final = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 &._-]{1,11}")
 """A short code, or a name of letters and digits."""

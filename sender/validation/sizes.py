@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 MOST_BODY: Final = 2**20
 LARGE_BODY: Final = 1_000_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 _PAIRS: Final = (("{{", "}}"), ("{%", "%}"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sender.validation.report import Report
+    from sender.validation.findings import Report
 
 LATEST: Final = 10**11
 """Seconds in the year 5138; the same number of milliseconds was in 1973."""

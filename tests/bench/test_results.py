@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender.bench.bench_options import read_options
+from sender.bench.bench_result import curve, figures, read_result
 from sender.bench.compare import rows, told
-from sender.bench.options import read_options
 from sender.bench.planning import refuse_vendor
-from sender.bench.result import curve, figures, read_result
-from sender.bench.templates import generated, read_templates
+from sender.bench.request_templates import generated, read_templates
 from sender.bench.threshold import parse_threshold, with_default
 from sender.errors import UsageError
 from sender.jobs.job import Job, Line

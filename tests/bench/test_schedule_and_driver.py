@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sender.bench.clock import LoopAlarm, clock, make_alarm
 from sender.bench.driver import Driver
 from sender.bench.plan import BenchPlan
+from sender.bench.request_templates import generated
 from sender.bench.schedule import Schedule
-from sender.bench.templates import generated
 from sender.config.api_key import ApiKey
 from sender.jobs.kinds import KINDS
 from sender.transport import Reply, TransportFault

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sender.cli import main as cli
+from sender.cli.argument_parser import make_parser
 from sender.cli.commands import COMMANDS
-from sender.cli.parser import make_parser
 from sender.config.settings import SETTINGS, options_of
 from sender.errors import HaltError, OutputError, UsageError
 from tests.support.processes import SENDER, email, environment, sender, start_sender, write_jobs

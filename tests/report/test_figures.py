@@ -20,7 +20,7 @@ from sender.report.outcome_figures import OutcomeFigures
 from sender.report.page import page
 from sender.report.reading import read_outcomes
 from sender.report.run_section import run_section
-from sender.report.text import text
+from sender.report.text_page import text
 from sender.report.timeline import MOST_STEPS, Timeline
 from tests.report.logs import EVIL, START, a_run, error, line, stamp, write
 from tests.support.bench_results import result

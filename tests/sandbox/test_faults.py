@@ -322,7 +322,7 @@ def test_specs() -> None:
     "spec",
     ["nonsense=1", "hang=x", "hang=2", "hang=1:count=0", "hang=1:skip=-1", "hang=1:lane=fast", "latency=1:seconds=nan",
      "hang=1:accepted=maybe", "status_999=1", "hang=1:what=ever", "status=1:status=99", "hang=1:retry_after=é"],
-)  # fmt: skip
+)
 def test_bad_specs_say_what_is_wrong(spec: str) -> None:
     with pytest.raises(FaultError):
         parse_spec(spec)

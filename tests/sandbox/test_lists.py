@@ -10,7 +10,7 @@ FIELDS = {
     "id", "deduplicate_id", "type", "recipient", "subject", "customer_id", "customer_identifiers", "created", "metrics",
     "failure_message", "forgotten", "msg_template_id", "campaign_id", "newsletter_id", "broadcast_id", "action_id",
     "content_id", "transactional_message_id",
-}  # fmt: skip
+}
 
 
 async def send(client: Client, path: str = "email", **more: object) -> str:
@@ -92,7 +92,7 @@ async def test_filters() -> None:
     "query",
     ["limit=0", "limit=1001", "limit=x", "start=x", "type=fax", "metric=loved", "state=odd", "start_ts=-1",
      "start_ts=0&end_ts=99999999"],
-)  # fmt: skip
+)
 async def test_bad_queries(query: str) -> None:
     async with sandbox() as (_, client):
         seen = await client.call("GET", f"/v1/messages?{query}")
@@ -151,5 +151,5 @@ async def test_unknown_templates_and_other_reads() -> None:
         assert (await client.call("GET", "/v1/transactional/name/messages")).status == 404
         assert set((await client.call("GET", "/v1/workspaces")).json["workspaces"][0]) == {
             "id", "name", "messages_sent", "billable_messages_sent", "people", "objects", "object_types",
-        }  # fmt: skip
+        }
         assert (await client.call("GET", "/v1/info/ip_addresses", key=None)).json["ip_addresses"]

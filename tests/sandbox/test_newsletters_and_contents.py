@@ -22,7 +22,7 @@ async def test_a_newsletter_is_sent_once_and_shows_it_after_the_lag() -> None:
         assert set(sent.json["newsletter"]) == {
             "id", "deduplicate_id", "type", "content_ids", "name", "sent_at", "created", "updated",
             "recipient_segment_ids", "tags", "subscription_topic_id",
-        }  # fmt: skip
+        }
         assert abs(sent.json["newsletter"]["sent_at"] - time.time()) < 5
         again = await client.call("POST", SEND, {})
         assert (again.status, again.json) == (400, {"errors": [{"detail": "newsletter has already been sent"}]})
@@ -164,7 +164,7 @@ async def test_templates() -> None:
         assert set(listed[0]) == {
             "id", "name", "description", "send_to_unsubscribed", "link_tracking", "open_tracking", "hide_message_body",
             "queue_drafts", "created_at", "updated_at",
-        }  # fmt: skip
+        }
         assert (await client.call("GET", "/v1/transactional/999")).json["message"]["id"] == 999
         for path in ("1000", "1000/contents", "3/content/1000", "3/content/x", "1000/language/de"):
             assert (await client.call("GET", f"/v1/transactional/{path}")).status == 404

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.sandbox.parser import MAX_BODY, MAX_HEAD, Parser, Refused
+from sender.sandbox.request_parser import MAX_BODY, MAX_HEAD, Parser, Refused
 
 HEAD = b"POST /v1/send/email?a=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\n3\r\ncde\r\n0\r\nTrailer: t\r\n\r\n"

@@ -225,7 +225,7 @@ async def test_wrong_keys(method: str, path: str, shape: str, text: str, key: st
     ("method", "path"),
     [("GET", "/v1/send/email"), ("POST", "/v1/send/fax"), ("POST", "/v1/workspaces"), ("PUT", "/v1/newsletters/1/send"),
      ("GET", "/"), ("POST", "/v2/send/email"), ("DELETE", "/v1/messages"), ("GET", "/v1/transactional/1/2/3/4")],
-)  # fmt: skip
+)
 async def test_a_wrong_path_or_method_is_an_html_page(method: str, path: str) -> None:
     async with sandbox() as (server, client):
         seen = await client.call(method, path)
@@ -246,7 +246,7 @@ async def test_no_read_scope() -> None:
     ("kind", "method", "path"),
     [("broadcast", "POST", "/v1/campaigns/1/triggers"), ("content", "PUT", "/v1/transactional/1/content/1"),
      ("newsletter_send", "POST", "/v1/newsletters/1/send")],
-)  # fmt: skip
+)
 async def test_forbidden_kinds_outside_of_sends(kind: str, method: str, path: str) -> None:
     async with sandbox(forbid=frozenset({kind})) as (_, client):
         seen = await client.call(method, path, {"body": "x"})

@@ -211,7 +211,7 @@ def test_nothing_personal_in_logs_outcomes_and_errors(sandbox: Sandbox, tmp_path
         "faults", fault="status", status=400, count=1, body='{"meta":{"error":"bad address very.private@example.com"}}'
     )
     write_jobs(tmp_path / "jobs.jsonl", jobs)
-    _, summary, stderr = send(sandbox, tmp_path, "jobs.jsonl", "--log-level", "debug")
+    _, summary, stderr = send(sandbox, tmp_path, "jobs.jsonl", "--log-level", "debug", "--no-preflight")
     assert summary["rejected"] == 3
     assert "answer" not in outcomes(tmp_path / "jobs.jsonl.outcomes.jsonl")[-1]
     written = (tmp_path / "jobs.jsonl.outcomes.jsonl").read_bytes() + stderr + json.dumps(summary).encode()
@@ -433,7 +433,7 @@ def test_a_slow_lane_holds_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
         sandbox.post("reset")
         process = start_sender(
             "send", *arguments, "--base-url", sandbox.url, "--rate", "1000", "--json", "--no-progress",
-            "--outcomes", f"out{len(arguments)}.jsonl", cwd=tmp_path,
+            "--outcomes", f"out{len(arguments)}.jsonl", "--send-again", cwd=tmp_path,
         )
         assert process.stdin is not None
         if stdin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sender.bench.result import SCHEMA
+from sender.bench.bench_result import SCHEMA
 
 LATENCY = {"p50": 10.0, "p90": 20.0, "p99": 40.0, "p99.9": 80.0, "max": 100.0, "mean": 12.0}
 

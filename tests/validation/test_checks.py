@@ -73,7 +73,7 @@ def b64(size: int) -> str:
         ("newsletter_schedule", {"scheduled_at": int(NOW) + 60, "timezone": "Europe/Berlin"}),
         ("content", {"body": "<p>x</p>", "reply_to_id": None}),
     ],
-)  # fmt: skip
+)
 def test_fine(kind: str, payload: dict[str, Any]) -> None:
     assert found(kind, payload) == (set(), set())
 
@@ -173,7 +173,7 @@ def test_fine(kind: str, payload: dict[str, Any]) -> None:
         ("content", {}, "empty_field"),
         ("content", {"from_id": "3"}, "wrong_type"),
     ],
-)  # fmt: skip
+)
 def test_refused(kind: str, payload: dict[str, Any], code: str) -> None:
     problems, _ = found(kind, payload)
     assert code in problems
@@ -251,7 +251,7 @@ def test_refused(kind: str, payload: dict[str, Any], code: str) -> None:
         ("broadcast", {"data_file_url": "http://example.com/x"}, "plain_http"),
         ("content", {"body": "x", "name": "y"}, "ignored_field"),
     ],
-)  # fmt: skip
+)
 def test_warned(kind: str, payload: dict[str, Any], code: str) -> None:
     problems, warnings = found(kind, payload)
     assert problems == set()

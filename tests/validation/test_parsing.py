@@ -251,7 +251,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 OBJECTS = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), JSON, max_size=4)
 
 
@@ -261,7 +261,7 @@ def test_parse_never_raises(data: bytes) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["payload", "id", "kind", "x"]), OBJECTS | st.text(max_size=5)), max_size=5),
-       OBJECTS, st.booleans(), st.sampled_from(["", " ", "\t", " \r\n"]), st.booleans())  # fmt: skip
+       OBJECTS, st.booleans(), st.sampled_from(["", " ", "\t", " \r\n"]), st.booleans())
 def test_payload_bytes_are_exactly_the_last_payloads(
     members: list[tuple[str, Any]], payload: dict[str, Any], last: bool, space: str, escape: bool
 ) -> None:
@@ -288,7 +288,7 @@ def test_payload_bytes_are_exactly_the_last_payloads(
         b'{"payload":{},"payload":{}}',
         b'{"a":{"payload":{}}}', b'{"payload":1} {"payload":{}}', b"}", b"", b'{"payload":{"a":}}',
     ],
-)  # fmt: skip
+)
 def test_what_is_not_plainly_a_last_payload_is_not_taken_apart(line: bytes) -> None:
     assert take_apart(line) is None
 
@@ -307,7 +307,7 @@ def test_writing_it_otherwise_does_not_change_who_it_is(payload: dict[str, Any])
 def test_equal_numbers_are_equal_and_others_are_not() -> None:
     def key(number: str) -> str:
         return job(b'{"transactional_message_id":3,"identifiers":{"id":"1"},"to":"a@b","message_data":{"n":%s}}'
-                   % number.encode()).key  # fmt: skip
+                   % number.encode()).key
 
     assert key("1") == key("1.0") == key("1e0") == key("10e-1") == key("1.000000000000000000000")
     assert key("0") == key("-0.0")
@@ -359,7 +359,7 @@ def test_golden_identities() -> None:
 def test_no_message_repeats_the_payload(payload: dict[str, Any]) -> None:
     marked = {f"zq{key}": value for key, value in payload.items()}
     marked |= {"to": "zqsecret", "identifiers": {"zqsecret": "zqsecret"}, "attachments": {"zqsecret": "zq secret"},
-               "headers": {"zq secret": "zqsecretß"}}  # fmt: skip
+               "headers": {"zq secret": "zqsecretß"}}
     found = parse({"id": "a", "payload": marked})
     assert isinstance(found, Invalid)
     for problem in (*found.problems, *found.warnings):

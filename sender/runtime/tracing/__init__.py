@@ -4,7 +4,7 @@ Off unless the standard `OTEL_…` environment asks for it; then the extra `trac
 its kind, its lane, statuses and codes: no id, address or text of it, and no header is added to its request.
 """
 
-from sender.runtime.tracing.opening import open_tracer, wanted
+from sender.runtime.tracing.open_tracer import open_tracer, wanted
 from sender.runtime.tracing.tracer import NOBODY, JobSpan, NullTracer, Tracer
 
 __all__ = ["NOBODY", "JobSpan", "NullTracer", "Tracer", "open_tracer", "wanted"]

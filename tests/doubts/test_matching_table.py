@@ -22,15 +22,23 @@ CLOCK: Any = SimpleNamespace(wall=lambda: NOW + 500, ahead_then=lambda marks: ma
 ADOPTED, MAYBE, NOT = "adopted", "maybe", "not"
 
 
-def verdict(job: dict[str, Any], shown: dict[str, Any], **numbers: int) -> str:
-    """How the only delivery in the list is seen."""
+def doubtful(key: str = "a", content: str = "c", **more: Any) -> DoubtfulJob:
     known = {
-        "id": "a", "kind": "email", "path": "/v1/send/email", "transactional_message_id": 3, "identifiers": {"id": "7"},
+        "id": key, "kind": "email", "path": "/v1/send/email", "transactional_message_id": 3, "identifiers": {"id": "7"},
         "to": "ada@example.com", "since": NOW, "until": NOW + 1, "ahead": 0.0,
     }
-    one = DoubtfulJob.of(Doubt("a", "c", "in_doubt", orjson.dumps(known | job), True), CLOCK)
-    seen = {"type": "email", "template": 3, "recipient": "ada@example.com", "subject": "s", "created": NOW} | shown
-    found = match([(one, [ListedDelivery("d", **seen)])], Attempts([one]), Rules(numbers, LAG))["a"]
+    return DoubtfulJob.of(Doubt(key, content, "in_doubt", orjson.dumps(known | more), True), CLOCK)
+
+
+def delivery(name: str = "d", **more: Any) -> ListedDelivery:
+    known = {"type": "email", "template": 3, "recipient": "ada@example.com", "subject": "s", "created": NOW}
+    return ListedDelivery(name, **(known | more))
+
+
+def verdict(job: dict[str, Any], shown: dict[str, Any], **numbers: int) -> str:
+    """How the only delivery in the list is seen."""
+    one = doubtful(**job)
+    found = match([(one, [delivery(**shown)])], Attempts([one]), Rules(numbers, LAG))["a"]
     if found.adopted:
         return ADOPTED
     return MAYBE if found.candidates else NOT
@@ -108,6 +116,74 @@ def test_recipients(kind: str, wanted: Any, shown: str, same: bool) -> None:
 )
 def test_subjects(wanted: Any, shown: str | None, same: bool) -> None:
     assert verdict({"subject": wanted}, {"subject": shown}) == (ADOPTED if same else MAYBE)
+
+
+ADA = (("id", "7"), ("email", "ada@example.com"))
+
+
+@pytest.mark.parametrize(
+    ("other", "people", "rival"),
+    [
+        ({}, ADA, True),
+        ({"identifiers": {"email": "ada@example.com"}}, ADA, True),
+        ({"identifiers": {"id": "8"}}, ADA, False),
+        ({"identifiers": {"email": "bob@example.com"}}, ADA, False),
+        ({"identifiers": {"cio_id": "c"}}, ADA, True),
+        ({"identifiers": {}}, ADA, True),
+        ({"identifiers": {"id": "8"}}, (), True),
+        ({"transactional_message_id": 4}, ADA, False),
+        ({"to": "bob@example.com"}, ADA, False),
+        ({"since": NOW - 4000, "until": NOW - 3000}, ADA, False),
+        ({"since": NOW - 4000, "until": NOW - 3000, "ahead": None}, ADA, True),
+        ({"ahead": None, "transactional_message_id": 4}, ADA, False),
+    ],
+)
+def test_another_job_of_the_person_that_may_have_made_it(other: dict[str, Any], people: Any, rival: bool) -> None:
+    """A person who is named in another way, or by nobody, may be the same one."""
+    one, another = doubtful(), doubtful("b", **other)
+    found = match([(one, [delivery(people=people)])], Attempts([one, another]), Rules({}, LAG))["a"]
+    assert [job.key for job in found.rivals] == (["b"] if rival else [])
+    assert found.adopted == (None if rival else delivery(people=people))
+    assert len(found.candidates) == 1
+
+
+def test_what_the_lists_together_tell_of_a_person() -> None:
+    """One list is the person's by id, the other one's entry tells the email too."""
+    by_id, by_email = doubtful(), doubtful("b", identifiers={"email": "bob@example.com"}, to=None)
+    lists = [(by_id, [delivery(people=ADA[:1])]), (by_email, [delivery(people=ADA[1:])])]
+    found = match(lists, Attempts([by_id, by_email]), Rules({}, LAG))
+    assert found["a"].adopted == delivery(people=ADA)
+    assert found["b"].rivals == (by_id,)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "created", "expected"),
+    [
+        ({}, NOW - 3500, ADOPTED),
+        ({"content": "edited"}, NOW - 3500, MAYBE),
+        ({"key": "b"}, NOW - 3500, NOT),
+        ({}, NOW, ADOPTED),
+        ({}, NOW - 6000, NOT),
+    ],
+)
+def test_an_earlier_attempt_of_the_job_may_have_made_it(earlier: dict[str, Any], created: float, expected: str) -> None:
+    """Its recipient and subject are known no more; those of the same content are this job's."""
+    one = doubtful()
+    before = doubtful(**{"since": NOW - 4000, "until": NOW - 3400} | earlier).anonymous()
+    found = match([(one, [delivery(created=created)])], Attempts([one, before]), Rules({}, LAG))["a"]
+    assert found == (
+        delivery(created=created) if expected == ADOPTED else None,
+        () if expected == NOT else (delivery(created=created),),
+        (),
+    )
+
+
+def test_an_earlier_attempt_is_for_the_recipient_of_this_one() -> None:
+    one = doubtful()
+    before = doubtful(since=NOW - 4000, until=NOW - 3400).anonymous()
+    other = delivery(created=NOW - 3500, recipient="bob@example.com")
+    found = match([(one, [other])], Attempts([one, before]), Rules({}, LAG))["a"]
+    assert (found.adopted, found.candidates) == (None, (other,))
 
 
 WHOLE = {"id": "d", "created": 5, "type": "email", "transactional_message_id": 3, "recipient": "r", "subject": "s"}

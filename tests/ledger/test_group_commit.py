@@ -137,6 +137,18 @@ async def test_what_was_asked_before_a_failure_was_known_fails_too(tmp_path: Pat
     await book.commits.close()
 
 
+async def test_a_connection_that_is_gone_altogether_is_told_too(tmp_path: Path) -> None:
+    book = Notebook(tmp_path)
+
+    def lose(db: sqlite3.Connection) -> None:
+        db.close()
+        raise sqlite3.OperationalError("gone")
+
+    with pytest.raises(OutputError, match="gone"):
+        await asyncio.wait_for(book.commits.write(lose), 10)
+    await book.commits.close()
+
+
 async def test_a_failure_that_has_its_own_sentence_keeps_it(tmp_path: Path) -> None:
     book = Notebook(tmp_path)
 

@@ -138,7 +138,7 @@ def test_while_paused_it_looks_again(virtual: VirtualLoop) -> None:
         waiting = asyncio.create_task(written(pacer))
         await asyncio.sleep(7.3)
         await pacer.resume()
-        assert not pacer.paused
+        assert pacer.paused is False
         assert await waiting == [START + 7.3], "it is woken, and does not sleep until it would look again"
 
     virtual.run_until_complete(body())

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,10 +66,10 @@ def test_a_stopped_process_reads_its_answers(tmp_path: Path) -> None:
     """SIGSTOP for longer than the timeout: 41 jobs whose answers lay in the sockets ended in doubt."""
     write_jobs(tmp_path / "jobs.jsonl", (email(number) for number in range(120)))
     with running_sandbox("--rate-send", "100000", "--latency", "1500") as sandbox:
-        process = start(sandbox, tmp_path, "jobs.jsonl", "--timeout", "3")
+        process = start(sandbox, tmp_path, "jobs.jsonl", "--timeout", "7")
         until(lambda: sandbox.lanes["send"]["arrived"] >= 41)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(4)
+        time.sleep(8)
         process.send_signal(signal.SIGCONT)
         summary, err = end(process)
     assert (summary["sent"], summary["in_doubt"]) == (120, 0), err
@@ -187,12 +186,11 @@ def test_a_full_disk_while_retries_are_due(sandbox: Sandbox, tmp_path: Path, siz
     sandbox.post("faults", fault="status_503", retry_after="1", probability=0.5)
     program = (sys.executable, "-c", LIMITED, str(size))
     process = start(sandbox, tmp_path, "jobs.jsonl", "--rate", "200", program=program)
-    stopping = threading.Timer(4, lambda: [process.send_signal(signal.SIGINT) for _ in range(signals)])
-    stopping.start()
-    try:
-        summary, err = end(process, 40)
-    finally:
-        stopping.cancel()
+    until(lambda: sandbox.lanes["send"]["arrived"] >= 100 or process.poll() is not None)
+    time.sleep(1)
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+    summary, err = end(process, 40)
     assert process.returncode == 3
     assert "cannot be written" in err or signals
     ledger = tmp_path / "jobs.jsonl.outcomes.jsonl.ledger"

@@ -97,7 +97,7 @@ def test_a_poison_message_ends_as_a_dead_letter_and_a_finished_one_is_acknowledg
 
 def test_an_expired_job_that_was_sent_in_time_stays_sent_when_its_message_comes_again(fleet: Fleet) -> None:
     """Its outcome line would be `invalid` otherwise, and its line a dead letter, though it was accepted."""
-    line = email(1, expires_at=int(time.time()) + 4)
+    line = email(1, expires_at=int(time.time()) + 12)
     (message,) = fleet.put(line)
     consumer = fleet.start(shared=False)
     fleet.until_sent(1)

@@ -29,7 +29,7 @@ from sender.send.intake import Intake
 from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
-from sender.session.other_memories import OtherMemories, find_memories
+from sender.session.other_memories import GuardedFeed, OtherMemories, find_memories
 from sender.session.stores import host_of, shown_memory
 from sender.validation import Options
 from sender.validation.parser import Parser
@@ -90,6 +90,7 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: list[Intake] = []
+        self._guards: list[GuardedFeed] = []
         self._late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
         self._line_count = LineCount(inputs.files)
@@ -155,6 +156,7 @@ class SendRun(Listener):
             feed: Feed = self._inputs.feed(name, parser.lane_of)
             if others is not None:
                 feed = others.guard(feed)
+                self._guards.append(feed)
             retry = frozenset(self._settings.retry)
             intake = Intake(feed, lane, session, parser, self._tally, retry=retry, templates=templates)
             self._intakes.append(intake)
@@ -229,7 +231,7 @@ class SendRun(Listener):
 
     def _finish(self, session: Session) -> RunEnd:
         books, recorder = self._books, session.recorder
-        unread = 0 if self._tally.full else self._inputs.unread
+        unread = sum(guard.refused for guard in self._guards) + (0 if self._tally.full else self._inputs.unread)
         books.read += unread
         books.not_started += unread
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 import structlog
+from anyio import move_on_after
 
 from sender.engine.preflight import TemplateCheck
 from sender.errors import HaltError, InputError, UsageError
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from sender.send.send_plan import SendPlan
     from sender.session.session import Session
 
+COUNT_WITHIN: Final = 3.0
+"""Seconds that a stopped run takes to count lines that it never read."""
 OTHERS_EVERY: Final = 1.0
 OTHERS_WAIT: Final = 60.0
 """Seconds that a run waits at its end for jobs that another replica holds; a dead one is known after 30."""
@@ -110,6 +113,9 @@ class SendRun(Listener):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
+            if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
+                with move_on_after(COUNT_WITHIN):
+                    await self._line_count.complete()
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:

@@ -89,6 +89,11 @@ class Stage:
         return subprocess.Popen([*whole, *command], cwd=self.cwd, env=self.environment, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
+    def usual_faults(self) -> None:
+        """Some sends are reset after they were accepted, and nothing else goes wrong at the server."""
+        self.sandbox.heal()
+        self.sandbox.post("faults", fault="reset_after", probability=0.02)
+
     def send_as_stranger(self, person: str) -> None:
         """A message that no ledger knows: somebody else uses the same key and template."""
         payload = email(0)["payload"] | {"identifiers": {"id": person}, "message_data": {"n": "stranger"}}
@@ -109,9 +114,12 @@ def kill(stage: Stage) -> bool:
 def full_disk(stage: Stage) -> bool:
     """Log and ledger may grow by some kilobytes more; retries are due meanwhile."""
     size = max((file.stat().st_size for file in stage.cwd.iterdir()), default=0)
-    stage.sandbox.post("faults", fault="status_500", probability=0.2, count=100)
+    stage.sandbox.post("faults", fault="status_500", probability=0.2)
     run = stage.start(stage.command(), FULL_DISK, str(size + stage.chance.randrange(1, 50_000)))
-    return _halted(run)
+    try:
+        return _halted(run)
+    finally:
+        stage.usual_faults()
 
 
 def read_only_log(stage: Stage) -> bool:

@@ -138,10 +138,9 @@ def torture(kills: int, seed: int, *, count: int = 1200, most_in_a_round: int = 
     with running_sandbox("--rate-send", "0", "--rate-app", "0", "--visibility-lag", "1") as sandbox:
         while tally.kills < kills:
             sandbox.post("reset")
-            sandbox.heal()
-            sandbox.post("faults", fault="reset_after", probability=0.02)
             with tempfile.TemporaryDirectory() as folder:
                 stage = Stage(sandbox, Path(folder), chance)
+                stage.usual_faults()
                 play_round(stage, count, min(most_in_a_round, kills - tally.kills), tally)
             sys.stderr.write(f"{tally.kills} attacks, {tally.jobs} jobs, {'good' if tally.good else 'BAD'}\n")
     return tally

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sender.runtime.supervisor import Supervisor
 
 BATCH: Final = 100
+LETTER_WITHIN: Final = 2.0
+"""Seconds for a dead letter; what takes longer is parked, so that it takes memory, but no place of other messages."""
 
 log = structlog.get_logger()
 
@@ -32,6 +34,8 @@ class Acknowledger:
         self._dead_letters = dead_letters
         self._supervisor = supervisor
         self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
+        self.late_letters = 0
+        """Dead letters that their queue has not taken within `LETTER_WITHIN`."""
 
     def ack(self, message: UnackedMessage) -> None:
         """The job is done."""
@@ -67,7 +71,18 @@ class Acknowledger:
         self._in_flight.closed(fresh)
 
     async def _write(self, dead_letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
-        await dead_letters.write(message.message, reason)
+        writing = asyncio.ensure_future(dead_letters.write(message.message, reason))
+        try:
+            if not (await asyncio.wait([writing], timeout=LETTER_WITHIN))[0]:
+                message.parked = True
+                self.late_letters += 1
+                try:
+                    await asyncio.wait([writing])
+                finally:
+                    self.late_letters -= 1
+            await writing
+        finally:
+            writing.cancel()
         self._acks.put_nowait(message)
 
 

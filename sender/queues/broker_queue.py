@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
+from sender.jobs.job import MOST_LINE
 from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ TRANSFER: Final = 20.0
 """Seconds more for a read, which may carry many megabytes."""
 LEAVE_WITHIN: Final = 3.0
 """Seconds that closing waits for a read that was cancelled."""
+READ_BYTES: Final = 16 * 2**20
+"""Bytes after which a read takes no further message."""
+HEAD: Final = 1024
+"""Bytes that are kept of a message that is larger than any job."""
 FULL: Final = 0.05
 """Seconds that a read waits when all places in hand are taken."""
 
@@ -33,6 +38,7 @@ class BrokerQueue(ABC, Generic[C]):
 
     keep_every: float | None = None
     ack_timeout: float | None = None
+    counts_returns: bool = False
     handles_outlive_connection: ClassVar[bool] = True
     connection_type: ClassVar[type[BrokerConnection[Any]]]
 
@@ -45,6 +51,8 @@ class BrokerQueue(ABC, Generic[C]):
         self._requeue_counts = requeue_counts
         self._limit = in_hand
         self._wait = WAIT
+        self._read_bytes = READ_BYTES
+        self._largest = MOST_LINE
         self._in_hand: dict[Hashable, Message] = {}
         self._done: dict[Hashable, Message] = {}
         self._flushing = asyncio.Lock()

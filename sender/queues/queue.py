@@ -73,6 +73,8 @@ class Message:
     """Trace context, by lower-case name."""
     group: str | None = None
     """The SQS FIFO group: only one message of it is in hand at a time."""
+    unread: int = 0
+    """Its size in bytes where it is larger than any job: `data` is its beginning then, and the rest was not kept."""
 
 
 class Queue(Protocol):
@@ -86,6 +88,8 @@ class Queue(Protocol):
     """Seconds between two `keep` of a message in hand; None when the broker needs none."""
     ack_timeout: float | None
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
+    counts_returns: bool
+    """Whether the broker itself counts a message that is put back, and may drop it for that."""
 
     async def open(self) -> None:
         """Connect and check that the queue is there: QueueError if it is not, QueueLost if nobody answers."""
@@ -93,6 +97,7 @@ class Queue(Protocol):
     async def read(self, most: int) -> Sequence[Message]:
         """Up to `most` messages, waiting about a second for the first; empty when there is none.
 
+        They are fewer where they are large: no more than `READ_BYTES` and one message are held by a read.
         Also takes over what a dead reader left. A cancelled read loses nothing: the next one returns what it got.
         """
 
@@ -106,7 +111,7 @@ class Queue(Protocol):
         """Still working on these: the time until they return to the queue begins anew."""
 
     async def lag(self) -> int | None:
-        """How many messages wait to be read, where the broker tells."""
+        """How many messages have no end yet, where the broker tells: those that wait, and those in a reader's hand."""
 
     async def left_since(self, seconds: float) -> bool:
         """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""

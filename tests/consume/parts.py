@@ -34,6 +34,7 @@ def job(number: int, rest: bytes = REST) -> Job:
 class FakeQueue:
     keep_every: float | None = 0.01
     ack_timeout: float | None = None
+    counts_returns = False
 
     def __init__(self, source: str = "queue://one", messages: Iterable[Message] = ()) -> None:
         self.source = source

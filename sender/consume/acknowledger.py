@@ -23,6 +23,9 @@ BATCH: Final = 100
 LETTER_WITHIN: Final = 2.0
 """Seconds for a dead letter; what takes longer is parked, so that it takes memory, but no place of other messages."""
 
+MANY: Final = 20
+"""Letters that wait and are refused, after which something is wrong with the dead letter, and not with one of them."""
+
 log = structlog.get_logger()
 
 
@@ -36,6 +39,15 @@ class Acknowledger:
         self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
         self.late_letters = 0
         """Dead letters that their queue has not taken within `LETTER_WITHIN`."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why messages cannot go to the dead letter; None while they can, or only a few are refused."""
+        if self._dead_letters is None or not self.late_letters:
+            return None
+        if self._dead_letters.away:
+            return f"the dead letter does not answer; letters that wait: {self.late_letters}"
+        return None if self.late_letters < MANY else f"the dead letter refuses {self.late_letters} letters; see the log"
 
     def ack(self, message: UnackedMessage) -> None:
         """The job is done."""

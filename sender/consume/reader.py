@@ -42,6 +42,8 @@ LOOK_AGAIN: Final = 0.05
 TRY_AGAIN: Final = 1.0
 """Seconds after which a message is tried again that waits beside: another replica may be at work on its job."""
 LAG_EVERY: Final = 5.0
+MOST_READ: Final = 16 * 2**20
+"""Bytes that are read at once."""
 KEPT_AT_ONCE: Final = 500
 SLOW_LANE: Final = "trigger"
 """Ten seconds a job, where the others take tens or hundreds a second."""
@@ -151,6 +153,7 @@ class Reader:
         if size >= self._memory and not self._full:
             log.info("the memory is full of messages; nothing more is read until some have ended", bytes=size)
         self._full = size >= self._memory
+        self.queue.read_bytes = min(MOST_READ, max(0, self._memory - size) // 2)
         return 0 if self._full else self._policy.most(places, self._loop.time())
 
     async def _put_beside(self, messages: Sequence[UnackedMessage], *, works: bool) -> None:

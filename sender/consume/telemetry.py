@@ -44,6 +44,7 @@ class Telemetry(NamedTuple):
         for name, one in consumers.items():
             conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
             conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
+            conditions.watch(f"dead letter of {name or 'default'}", partial(getattr, one.acknowledger, "trouble"))
         if self.metrics is None:
             return
         for name, one in consumers.items():

@@ -23,8 +23,6 @@ TRANSFER: Final = 20.0
 """Seconds more for a read, which may carry many megabytes."""
 LEAVE_WITHIN: Final = 3.0
 """Seconds that closing waits for a read that was cancelled."""
-READ_BYTES: Final = 16 * 2**20
-"""Bytes after which a read takes no further message."""
 HEAD: Final = 1024
 """Bytes that are kept of a message that is larger than any job."""
 FULL: Final = 0.05
@@ -51,7 +49,7 @@ class BrokerQueue(ABC, Generic[C]):
         self._requeue_counts = requeue_counts
         self._limit = in_hand
         self._wait = WAIT
-        self._read_bytes = READ_BYTES
+        self.read_bytes = MOST_LINE
         self._largest = MOST_LINE
         self._in_hand: dict[Hashable, Message] = {}
         self._done: dict[Hashable, Message] = {}

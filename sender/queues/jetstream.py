@@ -168,8 +168,8 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
 
     async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
-        found = await self._fetch(client, room, self._read_bytes, self._wait)
-        while found and len(found) < room and (left := self._read_bytes - sum(len(one.data) for one in found)) > 0:
+        found = await self._fetch(client, room, self.read_bytes, self._wait)
+        while found and len(found) < room and (left := self.read_bytes - sum(len(one.data) for one in found)) > 0:
             more = await self._fetch(client, room - len(found), left, AT_ONCE)
             if not more:
                 break

@@ -90,6 +90,8 @@ class Queue(Protocol):
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
     counts_returns: bool
     """Whether the broker itself counts a message that is put back, and may drop it for that."""
+    read_bytes: int
+    """Bytes after which a read takes no further message; the reader sets it as memory allows."""
 
     async def open(self) -> None:
         """Connect and check that the queue is there: QueueError if it is not, QueueLost if nobody answers."""
@@ -97,7 +99,7 @@ class Queue(Protocol):
     async def read(self, most: int) -> Sequence[Message]:
         """Up to `most` messages, waiting about a second for the first; empty when there is none.
 
-        They are fewer where they are large: no more than `READ_BYTES` and one message are held by a read.
+        They are fewer where they are large: a read holds no more than `read_bytes` and one message.
         Also takes over what a dead reader left. A cancelled read loses nothing: the next one returns what it got.
         """
 

@@ -161,7 +161,7 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
     async def _read(self, client: RabbitMqClient, room: int) -> list[Message]:
         """What was dropped for want of room stays in the queue."""
         got: list[Message] = []
-        taken = client.pushed.take(room, self._wait, room=self._read_bytes, largest=self._largest, head=HEAD)
+        taken = client.pushed.take(room, self._wait, room=self.read_bytes, largest=self._largest, head=HEAD)
         for found, size, dropped in await taken:
             if dropped and size <= self._largest:
                 await found.nack(requeue=True)

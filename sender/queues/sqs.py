@@ -102,8 +102,8 @@ class SqsQueue(BrokerQueue[SqsClient]):
         self._seconds = max(1, round(return_after))
 
     async def _read(self, client: SqsClient, room: int) -> list[Message]:
-        found = await self._receive(client, min(room, self._read_bytes // LARGEST), wait=self._wait)
-        while found and len(found) < room and (left := self._read_bytes - sum(len(one["Body"]) for one in found)) > 0:
+        found = await self._receive(client, min(room, self.read_bytes // LARGEST), wait=self._wait)
+        while found and len(found) < room and (left := self.read_bytes - sum(len(one["Body"]) for one in found)) > 0:
             more = await self._receive(client, min(room - len(found), left // LARGEST), wait=0)
             if not more:
                 break
@@ -113,7 +113,7 @@ class SqsQueue(BrokerQueue[SqsClient]):
         return [self._message(one, counts.get(one["MessageId"], 0)) for one in found]
 
     async def _receive(self, client: SqsClient, most: int, *, wait: float) -> list[dict[str, Any]]:
-        """One long poll for one message at least; of a FIFO queue for one, since a batch may hold several of a group."""
+        """One long poll, for one message at least; of a FIFO queue for one, since a batch may hold two of a group."""
         reply = await client.client.receive_message(
             QueueUrl=client.queue_url, MaxNumberOfMessages=1 if client.fifo else max(1, min(BATCH, most)),
             WaitTimeSeconds=ceil(wait), VisibilityTimeout=self._seconds,

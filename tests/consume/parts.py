@@ -35,6 +35,7 @@ class FakeQueue:
     keep_every: float | None = 0.01
     ack_timeout: float | None = None
     counts_returns = False
+    read_bytes = 0
 
     def __init__(self, source: str = "queue://one", messages: Iterable[Message] = ()) -> None:
         self.source = source

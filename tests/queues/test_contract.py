@@ -154,7 +154,7 @@ async def test_a_read_holds_no_more_bytes_than_it_may_and_one_message(broker: Br
     bodies = [b'{"id": "%d", "x": "%s"}' % (number, b"x" * 100_000) for number in range(12)]
     await broker.put(*bodies, **groups)
     queue: Any = broker.queue(return_after=30.0)
-    queue._read_bytes = 250_000
+    queue.read_bytes = 250_000
     seen: set[bytes] = set()
     ends = time.monotonic() + 30
     while len(seen) < 12 and time.monotonic() < ends:

@@ -54,7 +54,9 @@ class Telemetry(NamedTuple):
         for reader in readers:
             self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
         self.metrics.conditions = conditions.met
-        self.metrics.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
+        self.metrics.in_hand = lambda: (
+            sum(1 for one in consumers.values() for _ in one.in_flight) + sum(len(one.beside) for one in readers)
+        )
         if states:
             self.metrics.state = lambda: all(one.reachable for one in states)
 

@@ -21,8 +21,6 @@ QUIET: Final = 0.01
 """Seconds without a further message after which those that have come are enough."""
 FIRST_WINDOW: Final = 4
 MOST_AT_ONCE: Final = 200
-LARGE: Final = 256 * 1024
-"""Bytes of a message after which the next ones are asked for one by one, or a few."""
 
 
 class PushedMessage(NamedTuple):
@@ -67,7 +65,8 @@ class PushedMessages:
         while not self._arrived.empty():
             got.append(self._arrived.get_nowait())
         found = [_pushed(one) for one in got]
-        self._resize(max((one.size for one in found), default=0), room)
+        if found:
+            self._resize(max(one.size for one in found), room)
         return found
 
     async def _gather(self, window: int, wait: float) -> list[DeliveredMessage]:
@@ -81,9 +80,8 @@ class PushedMessages:
         return got
 
     def _resize(self, size: int, room: int) -> None:
-        """Ask for few where messages are large, and for ever more where they are not."""
-        few = max(1, room // size) if size > LARGE else MOST_AT_ONCE
-        self._window = min(few, self._window * 2, MOST_AT_ONCE)
+        """Ask for no more than have room, to judge by the largest of the last ones; and for more step by step."""
+        self._window = min(max(1, room // max(1, size)), self._window * 2, MOST_AT_ONCE)
 
     async def _read_content(self, frame: Any, header: ContentHeader) -> DeliveredMessage:
         """In the library's place: the body's frames one after another, kept or dropped."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
+    from sender.jobs.kinds import LaneName
     from sender.queues import Message, Queue
 
 State = Literal["waiting", "running", "recorded", "requeued"]
@@ -133,6 +134,12 @@ class InFlight:
             return one.queue.ack_timeout is not None and now - one.since > one.queue.ack_timeout
 
         return [key for key, record in self._jobs.items() if any(map(late, record.messages))]
+
+    def park(self, lane: LaneName, number: int) -> None:
+        """The latest jobs of this lane will not start soon."""
+        waiting = [one for _, one in self._latest() if not one.left and one.job.kind.lane == lane]
+        for message in (message for one in waiting[:number] for message in one.messages):
+            message.parked = True
 
     def returns_freely(self, key: str) -> bool:
         """Whether no broker counts it against the messages of this job when they are given back."""

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sender.engine.lane import Lane
     from sender.engine.workspace import Workspace
     from sender.jobs.job import Priority
@@ -35,9 +37,18 @@ class LaneCapacity:
         others, most = lane.waiting - sum(ranks), self._most_waiting(lane)
         return max(0, most - ranks[PRIORITIES.index(priority)] - others), most
 
+    def excess(self) -> Iterator[tuple[LaneName, int]]:
+        """Lanes that were blocked with more jobs than they may keep places for, and how many more."""
+        for name, lane in self._workspace.lanes.items():
+            number = lane.waiting - self._most_waiting(lane) if _is_blocked(lane) else 0
+            if number > 0:
+                yield name, number
+
     def _most_waiting(self, lane: Lane) -> int:
         """A lane that is blocked leaves half of the messages in hand to the others."""
         most = min(MOST_WAITING, max(LEAST_WAITING, round(lane.pacer.rate * SOON)))
-        now = asyncio.get_running_loop().time()
-        blocked = lane.breaker.state != "closed" or lane.pacer.paused_until > now + PAUSE
-        return min(most, max(1, self._prefetch // 2)) if blocked else most
+        return min(most, max(1, self._prefetch // 2)) if _is_blocked(lane) else most
+
+
+def _is_blocked(lane: Lane) -> bool:
+    return lane.breaker.state != "closed" or lane.pacer.paused_until > asyncio.get_running_loop().time() + PAUSE

@@ -186,8 +186,10 @@ class WorkspaceConsumer(Listener):
             log.warning("outcomes could not be recorded; their jobs are in doubt for the next replica")
 
     async def _shed(self) -> None:
-        """Let other replicas have what this one cannot start without its memory, where that costs a message nothing."""
+        """Park what will not start soon; without its memory let other replicas have it, where that costs nothing."""
         while True:
             await asyncio.sleep(SHED_EVERY)
+            for lane, number in self._capacity.excess():
+                self.in_flight.park(lane, number)
             if self.memory.away:
                 self.requeue([key for key in self.in_flight.unstarted() if self.in_flight.returns_freely(key)])

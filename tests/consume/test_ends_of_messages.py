@@ -226,6 +226,7 @@ def test_what_is_parked_behind_an_open_breaker_stays_in_hand(fleet: Fleet) -> No
     fleet.put(*[email(n) for n in range(300)])
     fleet.sandbox.post("faults", fault="status_503", body="api", retry_after="none")
     consumer = fleet.start("--prefetch", "50", "--max-deliveries", "1", shared=False)
+    fleet.until(lambda: consumer.ready)
     fleet.until(lambda: len(fleet.pending()) > 60)
     idle = [one["time_since_delivered"] for one in fleet.pending()]
     assert max(idle) < 10**6, "none was given back: that would make it idle for ever"

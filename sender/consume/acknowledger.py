@@ -107,11 +107,14 @@ async def ack(messages: Iterable[UnackedMessage]) -> None:
             log.warning("messages could not be acknowledged; they will come again, and be known", error=str(error))
 
 
-async def requeue(messages: Iterable[UnackedMessage]) -> None:
-    """Let other readers have these; what a broker refuses to take returns by itself, and is logged."""
+async def requeue(messages: Iterable[UnackedMessage], delay: float = 0.0) -> None:
+    """Let other readers have these, after `delay` seconds where the broker knows a delay.
+
+    What a broker refuses to take returns by itself, and is logged.
+    """
     for queue, batch in by_queue(messages).items():
         try:
-            await queue.requeue(batch)
+            await queue.requeue(batch, delay)
         except QueueError as error:
             log.warning(
                 "messages could not be given back; they return by themselves", messages=len(batch), error=str(error)

@@ -39,11 +39,14 @@ MOST_WAIT: Final = 5.0
 FULL_WAIT: Final = 0.5
 """Seconds without reading after nothing of a whole batch could be taken on: nobody gains by passing it around."""
 LOOK_AGAIN: Final = 0.05
+BACK_AFTER: Final = 2.0
+"""Seconds after which others get what cannot be taken on here, where the broker knows a delay."""
 TRY_AGAIN: Final = 1.0
 """Seconds after which a message is tried again that waits beside: another replica may be at work on its job."""
 LAG_EVERY: Final = 5.0
 MOST_READ: Final = 16 * 2**20
 """Bytes that are read at once."""
+TELL_EVERY: Final = 60.0
 KEPT_AT_ONCE: Final = 500
 SLOW_LANE: Final = "trigger"
 """Ten seconds a job, where the others take tens or hundreds a second."""
@@ -69,7 +72,7 @@ class Reader:
         self._condition = f"queue {queue.source}"
         self._policy = PrefetchPolicy(prefetch)
         self._memory = memory
-        self._full = False
+        self._told_at = float("-inf")
         self._lanes: set[LaneName] = set()
         self._tried_at = float("-inf")
         self._compared = False
@@ -150,11 +153,12 @@ class Reader:
         loads = [consumer.in_flight.load_of(self.queue) for consumer in self._consumers.values()]
         places = sum(places for places, _ in loads)
         size = sum(size for _, size in loads) + sum(one.size for one in self.beside)
-        if size >= self._memory and not self._full:
+        full = size >= self._memory
+        if full and self._loop.time() - self._told_at >= TELL_EVERY:
+            self._told_at = self._loop.time()
             log.info("the memory is full of messages; nothing more is read until some have ended", bytes=size)
-        self._full = size >= self._memory
         self.queue.read_bytes = min(MOST_READ, max(0, self._memory - size) // 2)
-        return 0 if self._full else self._policy.most(places, self._loop.time())
+        return 0 if full else self._policy.most(places, self._loop.time())
 
     async def _put_beside(self, messages: Sequence[UnackedMessage], *, works: bool) -> None:
         """Try these again soon; but those of a workspace that does not work here go back, if that costs them nothing.
@@ -164,7 +168,7 @@ class Reader:
         late = self._loop.time() - (self.queue.ack_timeout or float("inf"))
         back = [one for one in messages if one.since < late or not (works or self.queue.counts_returns)]
         self.beside += [one for one in messages if one not in back]
-        await requeue(back)
+        await requeue(back, BACK_AFTER)
 
     def _take_beside(self) -> list[UnackedMessage]:
         taken, self.beside = self.beside, []

@@ -86,11 +86,11 @@ class BrokerQueue(ABC, Generic[C]):
         except QueueLost:
             self._forget_dead_handles()
 
-    async def requeue(self, messages: Iterable[Message]) -> None:
-        """Let other readers have these at once, uncounted."""
+    async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
+        """Let other readers have these, uncounted; after `delay` seconds where the broker knows a delay."""
         batch = [message for message in messages if self._has(message) and self._key(message) not in self._done]
         try:
-            await self._unless_lost(self._requeue, batch)
+            await self._unless_lost(lambda client, batch: self._requeue(client, batch, delay), batch)
         finally:  # what could not be put back returns by itself, and is new then
             self._release(batch)
 
@@ -212,7 +212,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def _ack(self, client: C, batch: list[Message]) -> None: ...
 
     @abstractmethod
-    async def _requeue(self, client: C, batch: list[Message]) -> None: ...
+    async def _requeue(self, client: C, batch: list[Message], delay: float) -> None: ...
 
     @abstractmethod
     async def _keep(self, client: C, batch: list[Message]) -> None: ...

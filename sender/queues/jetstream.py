@@ -217,9 +217,9 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         with suppress(nats.errors.NoRespondersError):  # the consumer was deleted, and the message with it
             await client.client.request(message.handle.reply, b"+ACK", timeout=PATIENCE)
 
-    async def _requeue(self, client: JetStreamClient, batch: list[Message]) -> None:
+    async def _requeue(self, client: JetStreamClient, batch: list[Message], delay: float) -> None:
         await self._counts(client).add([self._sequence(one.handle) for one in batch])
-        await self._say(client, batch, b"-NAK")
+        await self._say(client, batch, b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK")
 
     async def _keep(self, client: JetStreamClient, batch: list[Message]) -> None:
         await self._say(client, batch, b"+WPI")

@@ -106,8 +106,8 @@ class Queue(Protocol):
     async def ack(self, messages: Iterable[Message]) -> None:
         """Done: take these out of the queue. Repeating it does no harm."""
 
-    async def requeue(self, messages: Iterable[Message]) -> None:
-        """Not started: let other readers have these at once, uncounted."""
+    async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
+        """Not started: let other readers have these, uncounted; after `delay` seconds if the broker knows a delay."""
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """Still working on these: the time until they return to the queue begins anew."""

@@ -204,7 +204,8 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
             if message.connection is client:
                 await message.handle.ack()
 
-    async def _requeue(self, client: RabbitMqClient, batch: list[Message]) -> None:
+    async def _requeue(self, client: RabbitMqClient, batch: list[Message], delay: float) -> None:  # noqa: ARG002
+        """RabbitMQ knows no delay."""
         for message in batch:
             if message.connection is not client:
                 continue

@@ -155,8 +155,10 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
         await client.xack(self._stream, self._group, *(message.handle for message in batch))
 
-    async def _requeue(self, client: client.Redis, batch: list[Message]) -> None:
-        await self._set_pending(client, batch, idle=LONG_IDLE, uncount=True)
+    async def _requeue(self, client: client.Redis, batch: list[Message], delay: float) -> None:
+        """An entry is taken over when it has been idle for `return_after`."""
+        idle = max(0, int((self.return_after - delay) * 1000)) if delay else LONG_IDLE
+        await self._set_pending(client, batch, idle=idle, uncount=True)
 
     async def _keep(self, client: client.Redis, batch: list[Message]) -> None:
         await self._set_pending(client, batch, idle=0, uncount=False)

@@ -135,10 +135,11 @@ class SqsQueue(BrokerQueue[SqsClient]):
         if self._requeue_counts:
             await self._requeue_counts.forget([message.id for message in batch])
 
-    async def _requeue(self, client: SqsClient, batch: list[Message]) -> None:
+    async def _requeue(self, client: SqsClient, batch: list[Message], delay: float) -> None:
         if self._requeue_counts:
             await self._requeue_counts.add([message.id for message in batch])
-        await self._in_tens(client.client.change_message_visibility_batch, client, batch, VisibilityTimeout=0)
+        call = client.client.change_message_visibility_batch
+        await self._in_tens(call, client, batch, VisibilityTimeout=ceil(delay))
 
     async def _keep(self, client: SqsClient, batch: list[Message]) -> None:
         call = client.client.change_message_visibility_batch

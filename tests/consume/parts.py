@@ -58,7 +58,7 @@ class FakeQueue:
             raise self.trouble
         self.acked += [message.id for message in messages]
 
-    async def requeue(self, messages: Iterable[Message]) -> None:
+    async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
         if self.trouble:
             raise self.trouble
         self.back += [message.id for message in messages]

@@ -11,7 +11,7 @@ import pytest
 from sender.jobs.job import MOST_LINE
 from sender.queues import QueueError, QueueLost
 from sender.queues.queue_url import open_publisher, open_queue
-from tests.queues.brokers import KINDS, Sqs, SqsFifo
+from tests.queues.brokers import KINDS, Rabbit, Sqs, SqsFifo
 from tests.support.messages import die, drain, lines, read, stays_empty
 from tests.support.servers import free_port
 
@@ -84,6 +84,22 @@ async def test_requeue_is_at_once_and_not_counted(broker: Broker) -> None:
         await reader.ack(found)  # given away: no longer ours to acknowledge
     assert len(ids) == 1
     assert len(await drain(second, 1)) == 1
+
+
+async def test_a_requeue_with_a_delay(broker: Broker) -> None:
+    """Not counted either, and not at once where the broker knows a delay."""
+    shared = _Remembered()
+    more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
+    await broker.put(*lines(1))
+    first, second = (broker.queue(return_after=10.0, **more) for _ in range(2))
+    found = await read(first, 1)
+    start = time.monotonic()
+    await first.requeue(found, 2.0)
+    (again,) = await read(second, 1)
+    assert again.deliveries == 1
+    if not isinstance(broker, Rabbit):
+        assert time.monotonic() - start > 1.4
+    await second.ack([again])
 
 
 async def test_deliveries_and_requeues_together(broker: Broker) -> None:

@@ -92,6 +92,8 @@ class RabbitMqClient(NamedTuple):
 
     async def _is_blocked(self) -> bool:
         transport: Any = self.connection.transport
+        if transport is None:  # it is closed: whoever uses it is told
+            return False
         try:
             async with asyncio.timeout(0):
                 await transport.connection.ready()  # at once, unless RabbitMQ has said `connection.blocked`

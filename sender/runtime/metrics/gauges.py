@@ -86,7 +86,7 @@ class Gauges(Collector):
     def _surroundings(self) -> Iterable[Metric]:
         watching = self._watching
         lags = {(name,): lag for name, ask in watching.queues.items() if (lag := ask()) is not None}
-        yield _gauge("queue_lag_jobs", "Jobs in the queue that no replica has taken yet, as the broker tells.",
+        yield _gauge("queue_lag_jobs", "Jobs in the queue without an end, those in hand among them, as the broker tells.",
                      ("queue",), lags)
         yield _gauge("messages_in_hand", "Messages taken from queues and neither acknowledged nor given back.", (),
                      {} if watching.in_hand is None else {(): watching.in_hand()})

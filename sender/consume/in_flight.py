@@ -107,17 +107,19 @@ class InFlight:
         """Number of messages of this queue."""
         return sum(one.queue is queue for one in self)
 
-    def load_of(self, queue: Queue) -> tuple[int, int]:
-        """(places, bytes): messages of this queue that are not parked, and the memory that those of all queues take."""
-        places = size = 0
-        for one in self:
-            size += one.size
-            places += one.queue is queue and not one.parked
-        return places, size
+    def places_of(self, queue: Queue) -> int:
+        """Number of messages of this queue that are not parked."""
+        return sum(one.queue is queue and not one.parked for one in self)
 
-    def parked(self) -> list[UnackedMessage]:
-        """Those that wait for a full lane, or for the dead letter."""
-        return [one for one in self if one.parked]
+    @property
+    def parked(self) -> int:
+        """Messages that wait for a full lane, or for the dead letter."""
+        return sum(one.parked for one in self)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that all messages take."""
+        return sum(one.size for one in self)
 
     def keys(self) -> list[str]:
         """Identities with messages that wait for an end, and messages that are no job."""

@@ -150,9 +150,9 @@ class Reader:
 
     def _most(self) -> int:
         """Messages to read now; 0 while there is no place for one, or no memory."""
-        loads = [consumer.in_flight.load_of(self.queue) for consumer in self._consumers.values()]
-        places = sum(places for places, _ in loads)
-        size = sum(size for _, size in loads) + sum(one.size for one in self.beside)
+        in_flight = [consumer.in_flight for consumer in self._consumers.values()]
+        places = sum(one.places_of(self.queue) for one in in_flight)
+        size = sum(one.size for one in in_flight) + sum(one.size for one in self.beside)
         full = size >= self._memory
         if full and self._loop.time() - self._told_at >= TELL_EVERY:
             self._told_at = self._loop.time()

@@ -59,6 +59,8 @@ class Telemetry(NamedTuple):
         )
         if states:
             self.metrics.state = lambda: all(one.reachable for one in states)
+        all_in_flight = [one.in_flight for one in consumers.values()]
+        self.metrics.parked = lambda: (sum(one.parked for one in all_in_flight), sum(one.size for one in all_in_flight))
 
 
 def _halted(consumer: WorkspaceConsumer) -> str | None:

@@ -171,6 +171,8 @@ def test_a_hundred_letters_that_are_refused_hold_up_no_other_message_and_are_tol
     metrics = consumer.get("/metrics")[1].decode().splitlines()
     (in_hand,) = [line for line in metrics if line.startswith("sender_messages_in_hand ")]
     assert float(in_hand.split()[-1]) >= 100
+    (parked,) = [line for line in metrics if line.startswith("sender_messages_parked ")]
+    assert float(parked.split()[-1]) >= 20
     with fleet.client as client:
         client.delete("dead")
     fleet.until(lambda: fleet.open == 0 and consumer.ready)

@@ -232,6 +232,6 @@ async def test_parked_messages_take_memory_and_no_place() -> None:
     for held in workspace.in_flight:
         held.parked = True
     await until(lambda: len(workspace.taken) == 40)
-    assert workspace.in_flight.load_of(queue)[0] == 20  # type: ignore[arg-type]
+    assert workspace.in_flight.places_of(queue) == 20  # type: ignore[arg-type]
     reader.stop()
     await running

@@ -42,10 +42,13 @@ class Dispatcher:
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
         """Returns the messages to be requeued; raises HaltError when the ledger cannot be read."""
+        earlier = self._memory.earlier
         keys = [job.key for job, _ in arrived]
+        keys += [key for job, message in arrived for key in earlier.of(job, message)]
         with self._in_flight.look_up(keys):
             found = await self._session.ledger.find(keys)
-            return [message for job, message in arrived if not self._take_on(job, message, found.get(job.key))]
+            known = [(earlier.known_as(job, message, found), message) for job, message in arrived]
+            return [message for job, message in known if not self._take_on(job, message, found.get(job.key))]
 
     def refuse(self, message: UnackedMessage, outcome: Outcome) -> None:
         """Record why a message is no job; then it goes to the dead letter."""
@@ -55,6 +58,7 @@ class Dispatcher:
 
     def _take_on(self, job: Job, message: UnackedMessage, record: JobRecord | None) -> bool:
         """Whether the message has a place or an end; if not, it is requeued."""
+        message.line = job.line
         joined = self._in_flight.join(job, message)
         if joined == "conflict":
             self._refuse_conflict(job, message)

@@ -19,6 +19,7 @@ SCHEMES: Final = {
 _READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
 _WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
 _MORE: Final = {"redis": (), "amqp": (), "nats": (), "sqs": ("endpoint",)}
+_MORE_TO_READ: Final = ("priority", "name")
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
     "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
@@ -71,7 +72,7 @@ def parse(url: str, *, writes: bool = False) -> Address:
     parts = _split(url)
     broker = SCHEMES[parts.scheme]
     needed = (_WRITE if writes else _READ)[broker]
-    parameters = _parameters(parts, needed, (*_MORE[broker], *(() if writes else ("priority",))), broker)
+    parameters = _parameters(parts, needed, (*_MORE[broker], *(() if writes else _MORE_TO_READ)), broker)
     _check(parts, parameters, broker)
     plain = parts._replace(query="", fragment="").geturl()
     secrets = {text for text in (parts.password, unquote(parts.password or "")) if text}

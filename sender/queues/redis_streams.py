@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
 
 CLAIM_EVERY: Final = 0.5
 """Seconds between two looks for what others left."""
@@ -81,9 +81,10 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
     connection_type = RedisStreamsConnection
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self.keep_every = return_after / 3
         self._stream, self._group = address.parameters["stream"], address.parameters["group"]
         self._name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -100,6 +101,17 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+
+    async def _origin(self, client: client.Redis) -> str | None:
+        """A word beside the stream, which is kept and replicated with it; None where we may not write one."""
+        key = f"{self._stream}:sender-origin"
+        try:
+            if (found := await client.get(key)) is None:
+                await client.set(key, secrets.token_hex(8), nx=True)
+                found = await client.get(key)
+        except ResponseError:
+            return None
+        return found.hex() if isinstance(found, bytes) else None
 
     async def _read(self, client: client.Redis, room: int) -> list[Message]:
         clock = asyncio.get_running_loop().time
@@ -147,8 +159,9 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
     def _message(self, entry: tuple[bytes, dict[bytes, bytes]], deliveries: int) -> Message:
         key, fields = entry
         return Message(
-            source=self.source, id=key.decode(), data=fields.get(b"job", b""), deliveries=deliveries, handle=key,
-            priority=self.address.priority, headers=trace_context(fields),
+            source=self.source, id=key.decode(), identity=self._identity(key.decode(), fields),
+            data=fields.get(b"job", b""), deliveries=deliveries, handle=key, priority=self.address.priority,
+            headers=trace_context(fields),
         )
 
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
@@ -205,6 +218,6 @@ class RedisStreamsPublisher(Publisher["client.Redis"]):
     async def _publish(self, client: client.Redis, lines: list[OutgoingLine]) -> None:
         pipe = client.pipeline(transaction=False)
         for one in lines:
-            fields: dict[Any, Any] = {one.field: one.line}
+            fields: dict[Any, Any] = {one.field: one.line, **one.headers}
             pipe.xadd(self.address.parameters["stream"], fields | ({"reason": one.reason} if one.reason else {}))
         await pipe.execute()

@@ -19,7 +19,8 @@ SCHEMES: Final = {
 _READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
 _WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
 _MORE: Final = {"redis": (), "amqp": (), "nats": (), "sqs": ("endpoint",)}
-_MORE_TO_READ: Final = ("priority", "name")
+_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": ()}
+_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": ()}
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
     "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
@@ -72,7 +73,8 @@ def parse(url: str, *, writes: bool = False) -> Address:
     parts = _split(url)
     broker = SCHEMES[parts.scheme]
     needed = (_WRITE if writes else _READ)[broker]
-    parameters = _parameters(parts, needed, (*_MORE[broker], *(() if writes else _MORE_TO_READ)), broker)
+    own = _MORE_TO_WRITE[broker] if writes else ("priority", "name", *_MORE_TO_READ[broker])
+    parameters = _parameters(parts, needed, (*_MORE[broker], *own), broker)
     _check(parts, parameters, broker)
     plain = parts._replace(query="", fragment="").geturl()
     secrets = {text for text in (parts.password, unquote(parts.password or "")) if text}
@@ -122,6 +124,11 @@ def _check(parts: SplitResult, parameters: dict[str, str], broker: str) -> None:
         raise UsageError(f"{parts.scheme}://{parts.hostname}: a URL of a queue has no #; encode it as %23")
     if parameters.get("priority", "normal") not in PRIORITIES:
         raise UsageError(f"{parts.scheme}://{parts.hostname}: priority is one of {', '.join(PRIORITIES)}")
+    if parameters.get("trim", "acked") not in ("acked", "never"):
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: trim is acked or never")
+    most = parameters.get("maxlen", "1")
+    if not (most.isascii() and most.isdigit() and int(most[:18]) > 0 and len(most) < 18):
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: maxlen is a number of entries, above 0")
     database = parts.path.strip("/")
     if broker == "redis" and database and not (database.isascii() and database.isdigit()):
         raise UsageError(f"redis://{parts.hostname}: the database is a number, like /0")

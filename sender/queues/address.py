@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from sender.errors import UsageError
 from sender.jobs.masking import MASK
 from sender.jobs.nearest import nearest
+from sender.queues.seeds import SEVERAL, split_seeds, wrong_seeds, wrong_ways
 
 if TYPE_CHECKING:
     from sender.jobs.job import Priority
@@ -18,7 +19,11 @@ SCHEMES: Final = {
 }
 _READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
 _WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
-_MORE: Final = {"redis": (), "amqp": (), "nats": (), "sqs": ("endpoint",)}
+_TLS: Final = ("ca", "cert", "key")
+_MORE: Final = {
+    "redis": ("sentinel", "sentinel_password_file", "cluster", *_TLS), "amqp": _TLS, "nats": ("creds", "nkey", *_TLS),
+    "sqs": ("endpoint",),
+}
 _MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": ()}
 _MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": ()}
 _LOOKS: Final = {
@@ -43,6 +48,8 @@ class Address:
     path: str
     """Decoded, without the leading slash."""
     parameters: dict[str, str]
+    seeds: tuple[str, ...] = ()
+    """All hosts of the URL, as they stand there; `url` has the first."""
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -70,18 +77,30 @@ def shown(url: str) -> str:
 
 def parse(url: str, *, writes: bool = False) -> Address:
     """The address behind a queue's URL; UsageError says what is wrong with it, without repeating a secret."""
-    parts = _split(url)
+    single, seeds = split_seeds(url)
+    parts = _split(single)
     broker = SCHEMES[parts.scheme]
     needed = (_WRITE if writes else _READ)[broker]
     own = _MORE_TO_WRITE[broker] if writes else ("priority", "name", *_MORE_TO_READ[broker])
     parameters = _parameters(parts, needed, (*_MORE[broker], *own), broker)
     _check(parts, parameters, broker)
+    _check_ways(parts, parameters, seeds, broker)
     plain = parts._replace(query="", fragment="").geturl()
     secrets = {text for text in (parts.password, unquote(parts.password or "")) if text}
     return Address(
         broker=broker, url=plain, shown=shown(url), host=parts.hostname or "", path=unquote(parts.path.lstrip("/")),
-        parameters=parameters, secrets=tuple(sorted(secrets, key=len, reverse=True)),
+        parameters=parameters, seeds=seeds, secrets=tuple(sorted(secrets, key=len, reverse=True)),
     )
+
+
+def _check_ways(parts: SplitResult, parameters: dict[str, str], seeds: tuple[str, ...], broker: str) -> None:
+    """Several hosts, Sentinel and Cluster, certificates."""
+    name = f"{parts.scheme}://{parts.hostname}"
+    if problem := wrong_seeds(seeds) or wrong_ways(parts.scheme, parameters):
+        raise UsageError(f"{name}: {problem}")
+    several = broker in ("amqp", "nats") or "sentinel" in parameters or "cluster" in parameters
+    if len(seeds) > 1 and not several:
+        raise UsageError(f"{name}: several hosts are for {SEVERAL}")
 
 
 def _split(url: str) -> SplitResult:

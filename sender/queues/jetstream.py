@@ -22,6 +22,7 @@ from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, QueueLost, trace_context
+from sender.queues.seeds import tls_context, with_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,9 +65,13 @@ class JetStreamConnection(BrokerConnection[JetStreamClient]):
         async def quiet(_: Exception) -> None:
             """What goes wrong is raised by the call that it breaks."""
 
+        address = self.address
+        known: dict[str, Any] = {"user_credentials": address.parameters.get("creds")}
+        known |= {"nkeys_seed": address.parameters.get("nkey"), "tls": tls_context(address.parameters)}
         client = await nats.connect(
-            self.address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
-            max_reconnect_attempts=1, reconnect_time_wait=0,
+            [with_seed(address.url, seed) for seed in address.seeds], allow_reconnect=False,
+            connect_timeout=int(PATIENCE), error_cb=quiet, max_reconnect_attempts=1, reconnect_time_wait=0,
+            **{name: value for name, value in known.items() if value is not None},
         )
         return JetStreamClient(client, client.jetstream(timeout=PATIENCE))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aio_pika
@@ -34,6 +35,7 @@ from sender.queues.broker_queue import BrokerQueue
 from sender.queues.message_identity import CONTENT, HEADER, carried, to_header
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
+from sender.queues.seeds import tls_context, with_seed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -76,7 +78,7 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
     """It never reconnects by itself: handles die with it, and that has to be known."""
 
     async def _connect(self) -> RabbitMqClient:
-        connection = await aio_pika.connect(self.address.url)
+        connection = await self._connect_any()
         try:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             queue = await channel.get_queue(self.address.parameters["queue"], ensure=True)
@@ -84,6 +86,15 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
             await connection.close()
             raise
         return RabbitMqClient(connection, channel, queue, _cluster_of(connection))
+
+    async def _connect_any(self) -> AbstractConnection:
+        """To the first host that takes the connection."""
+        context = tls_context(self.address.parameters)
+        *others, last = self.address.seeds
+        for seed in others:
+            with suppress(OSError, AMQPError):
+                return await aio_pika.connect(with_seed(self.address.url, seed), ssl_context=context)
+        return await aio_pika.connect(with_seed(self.address.url, last), ssl_context=context)
 
     async def _disconnect(self, client: RabbitMqClient) -> None:
         await client.connection.close()

@@ -13,10 +13,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import redis.asyncio as client
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -34,11 +31,14 @@ from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
+from sender.queues.redis_server import RedisServer
 from sender.queues.stream_upkeep import StreamUpkeep
 from sender.queues.stuck_entries import StuckEntries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import redis.asyncio as client
 
     from sender.queues.address import Address
     from sender.queues.queue import QueueOrigins, RequeueCounts
@@ -67,10 +67,9 @@ class RedisStreamsConnection(BrokerConnection["client.Redis"]):
     """The library's pool, without tries of its own."""
 
     async def _connect(self) -> client.Redis:
-        return client.Redis.from_url(
-            self.address.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-        )
+        stream = self.address.parameters["stream"]
+        server = RedisServer(self.address.url, self.address.seeds, self.address.parameters)
+        return server.open(stream, protocol=2, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
 
     async def _disconnect(self, client: client.Redis) -> None:
         await client.aclose()
@@ -119,7 +118,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
 
     async def _origin(self, client: client.Redis) -> str | None:
         """A word beside the stream, which is kept and replicated with it; None where we may not write one."""
-        key = f"{self._stream}:sender-origin"
+        key = f"{self._stream}:sender-origin" if "{" in self._stream else f"{{{self._stream}}}:sender-origin"
         try:
             if (found := await client.get(key)) is None:
                 await client.set(key, secrets.token_hex(8), nx=True)

@@ -129,10 +129,9 @@ async def test_what_a_dead_reader_held_before_the_clock_was_set_back_is_taken_ov
     await read(reader, 2)
     await die(reader)
     async with broker.client() as client:
-        await client.execute_command(
-            "XCLAIM", broker.name, "senders", "dead", 0, *[one["message_id"] for one in await client.xpending_range(
-                broker.name, "senders", "-", "+", 9)], "TIME", 1234567890123, "JUSTID",
-        )
+        held: Any = await client.xpending_range(broker.name, "senders", "-", "+", 9)
+        ids = [one["message_id"] for one in held]
+        await client.xclaim(broker.name, "senders", "dead", 0, ids, time=1234567890123, justid=True)
         payload = await client.dump(broker.name)
         assert payload is not None
         future = int((await client.time())[0]) * 1000 + 3_600_000

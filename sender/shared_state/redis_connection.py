@@ -64,10 +64,9 @@ class RedisConnection:
         self._wait_aof = False
         self._sources = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._digests: dict[str, str] = {}
+        limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
         server = RedisServer.of(plain, dict(parse_qsl(query)))
-        self._redis: Any = server.open(
-            self._meta, protocol=2, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, redis_connect_func=self._greet
-        )
+        self._redis: Any = server.open(self._meta, protocol=2, redis_connect_func=self._greet, **limits)
 
     @classmethod
     async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:

@@ -94,7 +94,7 @@ async def test_a_fleet_goes_on_with_the_state_of_the_version_before(fleet: Fleet
     first, _ = fleet.put(job, {**job, "payload": {**job["payload"], "to": "b@example.com"}})
     state = await open_state(fleet.state_url, host=fleet.sandbox.url.partition("//")[2])
     key = key_of_id(None, f"{fleet.url()}\n{first.decode()}")
-    await state.ledger.finish([FinalRecord(key, "", "sent", b"{}\n")])
+    await state.ledger.finish([FinalRecord(key, "", "sent", b'{"id": "earlier", "status": "sent"}\n')])
     await state.close()
     consumer = fleet.start("--log-level", "outcome")
     fleet.until(lambda: fleet.open == 0)

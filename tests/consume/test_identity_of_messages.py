@@ -33,7 +33,7 @@ def test_another_host_group_and_parameter_are_the_same_queue(fleet: Fleet) -> No
 
 def test_a_twin_has_its_own_outcome_whatever_became_of_the_first(fleet: Fleet) -> None:
     """It was acknowledged with no line, log or count."""
-    fleet.sandbox.post("faults", fault="latency", seconds=0.5)
+    fleet.sandbox.post("faults", fault="latency", seconds=0.5, path="/v1/send/email")
     fleet.sandbox.post("faults", fault="status_422", path="/v1/send/sms")
     sms = {"id": "s", "kind": "sms", "payload": {"to": "+15551234567", "transactional_message_id": 4,
                                                  "identifiers": {"id": "42"}}}

@@ -139,8 +139,9 @@ async def test_a_failover_by_sentinel_is_followed(start: Callable[..., Any]) -> 
 
 async def test_an_acl_user_with_the_documented_rights_is_enough(start: Callable[..., Any]) -> None:
     server = start()
-    server.do("ACL", "SETUSER", "sender", "on", ">s3cret", "~sender:*", "~jobs", "~{jobs}:sender-origin", "-@all",
-              "+@read", "+@write", "+@stream", "+@scripting", "+@connection", "+time", "+info", "+config|get", "+waitaof")
+    rights = "+@read +@write +@stream +@scripting +@connection +time +info +config|get +waitaof"
+    keys = "~sender:* ~jobs ~{jobs}:sender-origin"
+    server.do("ACL", "SETUSER", "sender", "on", ">s3cret", "-@all", *keys.split(), *rights.split())
     server.do("CONFIG", "SET", "requirepass", "other")
     await use("", f"sender:s3cret@127.0.0.1:{server.port}")
 

@@ -56,6 +56,8 @@ def wrong_ways(scheme: str, options: Mapping[str, str]) -> str | None:
         return "cluster is yes, or left out"
     if "sentinel_password_file" in options and "sentinel" not in options:
         return "sentinel_password_file goes with sentinel=MASTER"
+    if "creds" in options and "nkey" in options:
+        return "it is creds or nkey, not both"
     if ("cert" in options) != ("key" in options):
         return "cert and key go together"
     if any(name in options for name in ("ca", "cert")) and scheme not in ENCRYPTED:

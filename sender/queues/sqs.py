@@ -4,7 +4,8 @@ A message in hand is invisible to others for `return_after` seconds, and for as 
 Of a FIFO group one message is in hand at a time: messages are received one by one, and SQS holds back the rest of a
 group that has one in flight. SQS counts every receive; requeues are subtracted by what `RequeueCounts` remembers,
 which a redrive policy of the queue's own does not know: its maxReceiveCount should be generous.
-Credentials come as for every AWS tool: environment, profile, role of the pod or machine.
+Credentials come as for every AWS tool: environment, profile, role of the pod or machine. Those that expire or are taken
+back are read anew with a new connection.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ ACK_TIMEOUT: Final = 11.5 * 3600
 """Seconds; SQS lets a message be invisible for 12 hours in all."""
 _REFUSALS: Final = re.compile(
     "NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient"
-    "|ExpiredToken|InvalidAddress|TooLong|InvalidMessageContents"
+    "|InvalidAddress|TooLong|InvalidMessageContents"
 )
+_CREDENTIALS: Final = re.compile("AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient")
+"""What is said of credentials that were taken back; the next connection reads them anew."""
 _NOT_TEXT: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -81,10 +84,17 @@ class SqsConnection(BrokerConnection[SqsClient]):
 
     def _is_lost(self, error: Exception) -> bool | None:
         if isinstance(error, ClientError):
-            return not _REFUSALS.search(str(error.response.get("Error", {}).get("Code", "")))
+            return not _REFUSALS.search(_code_of(error))
         if isinstance(error, QueueError | NoCredentialsError | PartialCredentialsError):
             return False
         return True if isinstance(error, BotoCoreError | OSError) else None
+
+    def _is_outdated(self, error: Exception) -> bool:
+        return isinstance(error, ClientError) and bool(_CREDENTIALS.search(_code_of(error)))
+
+
+def _code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 class SqsQueue(BrokerQueue[SqsClient]):

@@ -30,7 +30,7 @@ FORMAT: Final = 2
 FOR_EVER: Final = 100 * 365 * 86400.0
 MOST: Final = 32
 """URLs that are remembered."""
-_NEW_PARAMETERS: Final = re.compile(r"(?<=[?&])(name|trim)=[^&]*(&|$)")
+_NEW_PARAMETERS: Final = re.compile(r"(?<=[?&])(name|trim|sentinel\w*|cluster|ca|cert|key|creds|nkey)=[^&]*(&|$)")
 """Format 1 did not have these."""
 
 log = structlog.get_logger()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender.errors import UsageError
 from sender.jobs.identity import key_of_message
 from sender.queues.address import parse
 from sender.queues.message_identity import CONTENT, HEADER, carried, identity_of, queue_name, shown_id, to_header
@@ -126,5 +127,5 @@ async def test_another_way_to_the_same_queue_finds_the_same_identity(broker: Bro
 
 
 def test_publishers_have_no_name() -> None:
-    with pytest.raises(Exception, match="no parameter name"):
+    with pytest.raises(UsageError, match="no parameter name"):
         open_publisher("redis://h/0?stream=dead&name=eu")

@@ -83,7 +83,7 @@ class Sentinels:
     async def locate(self) -> tuple[str, int]:
         """Where the master is, by the first Sentinel that says it; that one is asked first from then on."""
         for seed in list(self._seeds):
-            answer = await _ask(seed, self._options, "SENTINEL GET-MASTER-ADDR-BY-NAME", self._master)
+            answer = await _ask(seed, self._options, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
             if answer:
                 self._seeds.remove(seed)
                 self._seeds.insert(0, seed)
@@ -103,7 +103,7 @@ class ClusterNodes:
     async def locate(self) -> tuple[str, int]:
         """Where the slot's master is, by the first node that says it; seeds that have moved on are not needed."""
         for seed in dict.fromkeys([*self._known, *self._seeds]):
-            slots: Any = await _ask(seed, self._options, "CLUSTER SLOTS")
+            slots: Any = await _ask(seed, self._options, "CLUSTER", "SLOTS")
             masters = [(first, last, _node(master, seed)) for first, last, master, *_ in slots or ()]
             for first, last, master in masters:
                 if first <= self._slot <= last:

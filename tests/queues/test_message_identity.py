@@ -13,7 +13,7 @@ from sender.jobs.identity import key_of_message
 from sender.queues.address import parse
 from sender.queues.message_identity import CONTENT, HEADER, carried, identity_of, queue_name, shown_id, to_header
 from sender.queues.queue_url import open_publisher, open_queue
-from tests.queues.brokers import KINDS
+from tests.queues.brokers import KINDS, Sqs
 from tests.support.messages import drain, lines, read
 
 if TYPE_CHECKING:
@@ -110,6 +110,26 @@ async def test_a_letter_and_what_is_made_of_it_keep_the_identity(broker: Broker)
     broker._open.append(reader)
     found = {letter.data: letter.identity for letter in await drain(reader, 2)}
     assert found == {message.data: message.identity, b"{}": None}
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbit-quorum", "jetstream", "sqs"], indirect=True)
+async def test_every_reader_finds_the_same_server_and_claims_it(broker: Broker) -> None:
+    claimed: list[tuple[str, str]] = []
+
+    class Origins:
+        async def claim(self, name: str, origin: str, *, instead_of: str | None = None) -> None:
+            claimed.append((name, origin))
+
+    readers = [broker.queue(origins=Origins()) for _ in range(2)]
+    for reader in readers:
+        await reader.read(1)
+        await reader.read(1)
+    if isinstance(broker, Sqs):
+        assert claimed == [], "its ids are unique everywhere"
+    else:
+        assert len(claimed) == 2, "once in a while, and not with every read"
+        assert len(set(claimed)) == 1
+        assert all(claimed[0])
 
 
 @pytest.mark.parametrize("broker", ["redis", "rabbit-classic", "jetstream", "sqs"], indirect=True)

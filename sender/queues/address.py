@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from sender.errors import UsageError
 from sender.jobs.masking import MASK
 from sender.jobs.nearest import nearest
-from sender.queues.seeds import SEVERAL, split_seeds, wrong_seeds, wrong_ways
+from sender.queues.server_access import SEVERAL, split_hosts, wrong_hosts, wrong_ways
 
 if TYPE_CHECKING:
     from sender.jobs.job import Priority
@@ -48,7 +48,7 @@ class Address:
     path: str
     """Decoded, without the leading slash."""
     parameters: dict[str, str]
-    seeds: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     """All hosts of the URL, as they stand there; `url` has the first."""
     secrets: tuple[str, ...] = ()
 
@@ -77,29 +77,29 @@ def shown(url: str) -> str:
 
 def parse(url: str, *, writes: bool = False) -> Address:
     """The address behind a queue's URL; UsageError says what is wrong with it, without repeating a secret."""
-    single, seeds = split_seeds(url)
+    single, hosts = split_hosts(url)
     parts = _split(single)
     broker = SCHEMES[parts.scheme]
     needed = (_WRITE if writes else _READ)[broker]
     own = _MORE_TO_WRITE[broker] if writes else ("priority", "name", *_MORE_TO_READ[broker])
     parameters = _parameters(parts, needed, (*_MORE[broker], *own), broker)
     _check(parts, parameters, broker)
-    _check_ways(parts, parameters, seeds, broker)
+    _check_ways(parts, parameters, hosts, broker)
     plain = parts._replace(query="", fragment="").geturl()
     secrets = {text for text in (parts.password, unquote(parts.password or "")) if text}
     return Address(
         broker=broker, url=plain, shown=shown(url), host=parts.hostname or "", path=unquote(parts.path.lstrip("/")),
-        parameters=parameters, seeds=seeds, secrets=tuple(sorted(secrets, key=len, reverse=True)),
+        parameters=parameters, hosts=hosts, secrets=tuple(sorted(secrets, key=len, reverse=True)),
     )
 
 
-def _check_ways(parts: SplitResult, parameters: dict[str, str], seeds: tuple[str, ...], broker: str) -> None:
+def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str, ...], broker: str) -> None:
     """Several hosts, Sentinel and Cluster, certificates."""
     name = f"{parts.scheme}://{parts.hostname}"
-    if problem := wrong_seeds(seeds) or wrong_ways(parts.scheme, parameters):
+    if problem := wrong_hosts(hosts) or wrong_ways(parts.scheme, parameters):
         raise UsageError(f"{name}: {problem}")
     several = broker in ("amqp", "nats") or "sentinel" in parameters or "cluster" in parameters
-    if len(seeds) > 1 and not several:
+    if len(hosts) > 1 and not several:
         raise UsageError(f"{name}: several hosts are for {SEVERAL}")
 
 

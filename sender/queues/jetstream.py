@@ -13,21 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import nats
 import nats.errors
 import nats.js.errors
+from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig
 
 from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, QueueLost, trace_context
-from sender.queues.seeds import tls_context, with_seed
+from sender.queues.server_access import tls_context, with_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
@@ -68,11 +67,16 @@ class JetStreamConnection(BrokerConnection[JetStreamClient]):
         address = self.address
         known: dict[str, Any] = {"user_credentials": address.parameters.get("creds")}
         known |= {"nkeys_seed": address.parameters.get("nkey"), "tls": tls_context(address.parameters)}
-        client = await nats.connect(
-            [with_seed(address.url, seed) for seed in address.seeds], allow_reconnect=False,
-            connect_timeout=int(PATIENCE), error_cb=quiet, max_reconnect_attempts=1, reconnect_time_wait=0,
-            **{name: value for name, value in known.items() if value is not None},
-        )
+        client = Client()
+        try:
+            await client.connect(
+                [with_host(address.url, host) for host in address.hosts], allow_reconnect=False,
+                connect_timeout=int(PATIENCE), error_cb=quiet, max_reconnect_attempts=1, reconnect_time_wait=0,
+                **{name: value for name, value in known.items() if value is not None},
+            )
+        except BaseException:
+            await client.close()
+            raise
         return JetStreamClient(client, client.jetstream(timeout=PATIENCE))
 
     async def _disconnect(self, client: JetStreamClient) -> None:

@@ -35,7 +35,7 @@ from sender.queues.broker_queue import BrokerQueue
 from sender.queues.message_identity import CONTENT, HEADER, carried, to_header
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
-from sender.queues.seeds import tls_context, with_seed
+from sender.queues.server_access import tls_context, with_host
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -90,11 +90,11 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
     async def _connect_any(self) -> AbstractConnection:
         """To the first host that takes the connection."""
         context = tls_context(self.address.parameters)
-        *others, last = self.address.seeds
-        for seed in others:
+        *others, last = self.address.hosts
+        for host in others:
             with suppress(OSError, AMQPError):
-                return await aio_pika.connect(with_seed(self.address.url, seed), ssl_context=context)
-        return await aio_pika.connect(with_seed(self.address.url, last), ssl_context=context)
+                return await aio_pika.connect(with_host(self.address.url, host), ssl_context=context)
+        return await aio_pika.connect(with_host(self.address.url, last), ssl_context=context)
 
     async def _disconnect(self, client: RabbitMqClient) -> None:
         await client.connection.close()

@@ -17,7 +17,7 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
-from sender.queues.seeds import host_and_port, split_seeds
+from sender.queues.server_access import host_and_port, split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,14 +33,14 @@ class RedisServer(NamedTuple):
 
     url: str
     """With credentials and database, of one host."""
-    seeds: tuple[str, ...]
+    hosts: tuple[str, ...]
     options: Mapping[str, str]
     """`sentinel`, `cluster`, `ca`, `cert`, `key`, `sentinel_password_file`."""
 
     @classmethod
     def of(cls, url: str, options: Mapping[str, str]) -> RedisServer:
         """From a URL without options, of one host or several."""
-        return cls(*split_seeds(url), options)
+        return cls(*split_hosts(url), options)
 
     def open(self, key: str, **more: Any) -> client.Redis:
         """A client, not yet connected, for whatever is in the slot of this key; it tries nothing twice by itself."""
@@ -59,9 +59,9 @@ class RedisServer(NamedTuple):
 
     def _locator(self, key: str, found: Mapping[str, Any]) -> Locate | None:
         if "sentinel" in self.options:
-            return Sentinels(self.seeds, self.options["sentinel"], self._sentinel_options(found)).locate
+            return Sentinels(self.hosts, self.options["sentinel"], self._sentinel_options(found)).locate
         if "cluster" in self.options:
-            return ClusterNodes(self.seeds, key, {name: found[name] for name in found if name != "db"}).locate
+            return ClusterNodes(self.hosts, key, {name: found[name] for name in found if name != "db"}).locate
         return None
 
     def _sentinel_options(self, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,18 +75,18 @@ class RedisServer(NamedTuple):
 class Sentinels:
     """Know which server is the master."""
 
-    def __init__(self, seeds: tuple[str, ...], master: str, options: Mapping[str, Any]) -> None:
-        self._seeds = [host_and_port(seed, SENTINEL_PORT) for seed in seeds]
+    def __init__(self, hosts: tuple[str, ...], master: str, options: Mapping[str, Any]) -> None:
+        self._hosts = [host_and_port(host, SENTINEL_PORT) for host in hosts]
         self._master = master
         self._options = options
 
     async def locate(self) -> tuple[str, int]:
         """Where the master is, by the first Sentinel that says it; that one is asked first from then on."""
-        for seed in list(self._seeds):
-            answer = await _ask(seed, self._options, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
+        for where in list(self._hosts):
+            answer = await _ask(where, self._options, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
             if answer:
-                self._seeds.remove(seed)
-                self._seeds.insert(0, seed)
+                self._hosts.remove(where)
+                self._hosts.insert(0, where)
                 return answer[0].decode(), int(answer[1])
         raise RedisConnectionError(f"no Sentinel names a master {self._master}")
 
@@ -94,17 +94,17 @@ class Sentinels:
 class ClusterNodes:
     """Know which of them has a slot."""
 
-    def __init__(self, seeds: tuple[str, ...], key: str, options: Mapping[str, Any]) -> None:
-        self._seeds = [host_and_port(seed, PORT) for seed in seeds]
-        self._known = list(self._seeds)
+    def __init__(self, hosts: tuple[str, ...], key: str, options: Mapping[str, Any]) -> None:
+        self._hosts = [host_and_port(host, PORT) for host in hosts]
+        self._known = list(self._hosts)
         self._slot = key_slot(key.encode())
         self._options = options
 
     async def locate(self) -> tuple[str, int]:
-        """Where the slot's master is, by the first node that says it; seeds that have moved on are not needed."""
-        for seed in dict.fromkeys([*self._known, *self._seeds]):
-            slots: Any = await _ask(seed, self._options, "CLUSTER", "SLOTS")
-            masters = [(first, last, _node(master, seed)) for first, last, master, *_ in slots or ()]
+        """Where the slot's master is, by the first node that says it; hosts that have moved on are not needed."""
+        for where in dict.fromkeys([*self._known, *self._hosts]):
+            slots: Any = await _ask(where, self._options, "CLUSTER", "SLOTS")
+            masters = [(first, last, _node(master, where)) for first, last, master, *_ in slots or ()]
             for first, last, master in masters:
                 if first <= self._slot <= last:
                     self._known = [node for *_, node in masters]

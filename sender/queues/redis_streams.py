@@ -68,7 +68,7 @@ class RedisStreamsConnection(BrokerConnection["client.Redis"]):
 
     async def _connect(self) -> client.Redis:
         stream = self.address.parameters["stream"]
-        server = RedisServer(self.address.url, self.address.seeds, self.address.parameters)
+        server = RedisServer(self.address.url, self.address.hosts, self.address.parameters)
         return server.open(stream, protocol=2, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
 
     async def _disconnect(self, client: client.Redis) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from sender.errors import UsageError
 from sender.jobs.masking import mask_credentials
-from sender.queues.seeds import split_seeds, wrong_seeds, wrong_ways
+from sender.queues.server_access import split_hosts, wrong_hosts, wrong_ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ async def open_state(
 
 def check_state_url(url: str) -> tuple[str, bool]:
     """(the URL without options of ours, whether to wait for the disk); UsageError never repeats a password."""
-    single, seeds = split_seeds(url)
+    single, hosts = split_hosts(url)
     try:
         parts = urlsplit(single)
         _ = parts.port
@@ -66,9 +66,9 @@ def check_state_url(url: str) -> tuple[str, bool]:
     if options.get("durable", "waitaof") != "waitaof":
         raise UsageError(f"--state {shown}: durable must be waitaof")
     several = "sentinel" in options or "cluster" in options
-    problem = wrong_seeds(seeds) if parts.scheme != "unix" else None
+    problem = wrong_hosts(hosts) if parts.scheme != "unix" else None
     if problem := problem or wrong_ways(parts.scheme, options):
         raise UsageError(f"--state {shown}: {problem}")
-    if len(seeds) > 1 and not several:
+    if len(hosts) > 1 and not several:
         raise UsageError(f"--state {shown}: several hosts need sentinel=MASTER or cluster=yes")
     return url.partition("?")[0], "durable" in options

@@ -186,4 +186,4 @@ def test_four_processes_on_a_real_server_whose_clock_runs_otherwise(redis_server
     figures = results(start_replicas(redis_server, *[{"seconds": 6, "slew": slew}] * 4))
     stamps = sorted(stamp for one in figures for stamp in one["stamps"])
     assert most_in_any(1.0, stamps) <= 100
-    assert len(stamps) / (stamps[-1] - stamps[0]) > 60, "not a part each, whatever the machine has to do beside"
+    assert len(stamps) > 6 * 40, "the lane never stood, whatever the machine has to do beside"

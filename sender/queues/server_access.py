@@ -14,36 +14,36 @@ SEVERAL: Final = "amqp://, nats://, and redis:// with sentinel=MASTER or cluster
 ENCRYPTED: Final = ("rediss", "amqps", "tls")
 
 
-def split_seeds(url: str) -> tuple[str, tuple[str, ...]]:
+def split_hosts(url: str) -> tuple[str, tuple[str, ...]]:
     """(the URL with its first host alone, all hosts as they stand there); a URL of one host stays as it is."""
     scheme, colons, rest = url.partition("://")
     ends = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
-    user, at, hosts = rest[:ends].rpartition("@")
-    seeds = tuple(hosts.split(","))
-    return f"{scheme}{colons}{user}{at}{seeds[0]}{rest[ends:]}", seeds
+    user, at, listed = rest[:ends].rpartition("@")
+    hosts = tuple(listed.split(","))
+    return f"{scheme}{colons}{user}{at}{hosts[0]}{rest[ends:]}", hosts
 
 
-def with_seed(url: str, seed: str) -> str:
+def with_host(url: str, host: str) -> str:
     """The URL of one host, with this one in its place."""
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}{at}{seed}").geturl()
+    return parts._replace(netloc=f"{user}{at}{host}").geturl()
 
 
-def host_and_port(seed: str, port: int) -> tuple[str, int]:
-    """Of one seed, with the port that holds where it names none; ValueError for a port that is none."""
-    parts = urlsplit(f"//{seed}")
+def host_and_port(host: str, port: int) -> tuple[str, int]:
+    """Of one host, with the port that holds where it names none; ValueError for a port that is none."""
+    parts = urlsplit(f"//{host}")
     return parts.hostname or "", parts.port or port
 
 
-def wrong_seeds(seeds: tuple[str, ...]) -> str | None:
+def wrong_hosts(hosts: tuple[str, ...]) -> str | None:
     """What is wrong with one of them, without repeating it."""
-    for seed in seeds:
+    for host in hosts:
         try:
-            host, _ = host_and_port(seed, 1)
+            name, _ = host_and_port(host, 1)
         except ValueError:
             return "a port is no number"
-        if not host:
+        if not name:
             return "a host is missing"
     return None
 

@@ -38,7 +38,8 @@ class DeadLetters:
         while True:
             try:
                 async with self._writing:
-                    await self._queue.put(message.data, {**reason, "queue": message.source, "message": message.id})
+                    about = {**reason, "queue": message.source, "message": message.id}
+                    await self._queue.put(message.data, about, message.identity)
             except QueueError as error:
                 self._tell(error)
                 await asyncio.sleep(wait)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sender.consume.memory import LOST_HORIZON
 from sender.engine.admission import admit
 from sender.engine.job_execution import JobExecution
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from sender.runtime.tracing import Tracer
     from sender.session.session import Session
 
+log = structlog.get_logger()
+
 
 class Dispatcher:
     """Takes messages whose jobs are of its workspace."""
@@ -39,13 +43,17 @@ class Dispatcher:
         self._capacity = capacity
         self._tracer = tracer
         self._max_deliveries = max_deliveries
+        self._told_unidentified = False
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
         """Returns the messages to be tried again later; raises HaltError when the ledger cannot be read."""
+        earlier = self._memory.earlier
         keys = [job.key for job, _ in arrived]
+        keys += [key for job, message in arrived for key in earlier.of(job, message)]
         with self._in_flight.look_up(keys):
             found = await self._session.ledger.find(keys)
-            return [message for job, message in arrived if not self._take_on(job, message, found.get(job.key))]
+            known = [(earlier.known_as(job, message, found), message) for job, message in arrived]
+            return [message for job, message in known if not self._take_on(job, message, found.get(job.key))]
 
     def refuse(self, message: UnackedMessage, outcome: Outcome) -> None:
         """Record why a message is no job; then it goes to the dead letter."""
@@ -55,6 +63,8 @@ class Dispatcher:
 
     def _take_on(self, job: Job, message: UnackedMessage, record: JobRecord | None) -> bool:
         """Whether the message has a place or an end; if not, another replica is at work on its job."""
+        self._tell_unidentified(job, message)
+        message.line = job.line
         joined = self._in_flight.join(job, message)
         if joined == "conflict":
             self._refuse_conflict(job, message)
@@ -71,6 +81,18 @@ class Dispatcher:
         else:
             self._completer.known(job, message, record)
         return True
+
+    def _tell_unidentified(self, job: Job, message: UnackedMessage) -> None:
+        """Once in words, and counted: equal messages are one job where they have no id."""
+        if job.id != job.key or message.message.identity is not None or message.line:
+            return  # one that is tried again has its line
+        self._session.workspace.observer.observe_unidentified()
+        if not self._told_unidentified:
+            log.warning(
+                "messages come without an id: they are known by their content, and two that are equal are sent once; "
+                "give jobs an id, or messages a message_id", queue=message.message.source,
+            )
+        self._told_unidentified = True
 
     def _start(self, job: Job, message: UnackedMessage) -> None:
         """Have its lane start a job of which nothing is known, unless something speaks against it.

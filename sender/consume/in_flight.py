@@ -18,10 +18,10 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
@@ -48,6 +48,10 @@ class UnackedMessage:
     """What its broker was told of it: one of the two, once."""
     parked: bool = False
     """Whether it waits for something slow, a full lane or the dead letter: it takes memory, but no place of others."""
+    line: int = 0
+    """Its number as a line of input, for its outcome where it is a duplicate."""
+    reason: Mapping[str, Any] | None = None
+    """Why it goes to the dead letter though nothing was requested for it: its job ended so before."""
     size: int = field(init=False)
     """Bytes of memory that it takes."""
 

@@ -6,6 +6,8 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from sender.queues.message_identity import HEADER, to_header
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,6 +25,13 @@ class OutgoingLine(NamedTuple):
     """`job` or `outcome`."""
     reason: str | None = None
     """JSON in ASCII, on one line."""
+    identity: str | None = None
+    """For the header `x-sender-id`: who the message was that this is a copy of."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a copy carries beside its line."""
+        return {} if self.identity is None else {HEADER: self.identity}
 
 
 class Publisher(ABC, Generic[C]):
@@ -44,9 +53,9 @@ class Publisher(ABC, Generic[C]):
         """Connect and check that the target is there: QueueError if it is not, QueueLost if nobody answers."""
         await self._connection.run(self._check)
 
-    async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
-        """Durably keep a job line with the reason why nobody will try it again."""
-        await self._put([OutgoingLine(line, "job", json.dumps(reason))])
+    async def put(self, line: bytes, reason: Mapping[str, object], identity: str | None = None) -> None:
+        """Durably keep a job line with the reason why nobody will try it again, and who its message was."""
+        await self._put([OutgoingLine(line, "job", json.dumps(reason), to_header(identity))])
 
     async def append(self, lines: Sequence[bytes]) -> None:
         """Durably append outcome lines in order; after an error some may stand there already."""

@@ -71,6 +71,8 @@ class Message:
     """From the URL's `?priority=`, for jobs that name none."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Trace context, by lower-case name."""
+    identity: str | None = None
+    """Who it is, on whatever way it was read (`sender.queues.message_identity`); None: it is known by its content."""
     group: str | None = None
     """The SQS FIFO group: only one message of it is in hand at a time."""
     unread: int = 0
@@ -135,11 +137,22 @@ class RequeueCounts(Protocol):
         """These are done."""
 
 
+class QueueOrigins(Protocol):
+    """Remembers which server a queue's name stands for, so that two of them are not taken for one."""
+
+    async def claim(self, name: str, origin: str, *, instead_of: str | None = None) -> None:
+        """This queue is on this server; QueueError when another server's queue is in use under the same name.
+
+        `instead_of` is what this reader found behind the same URL before: a server that was made anew is no second one.
+        """
+
+
 class DeadLetter(Protocol):
     """Where jobs go that nobody will try again."""
 
-    async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
-        """Durably keep the job line with the reason; raises QueueError when the broker has not confirmed it."""
+    async def put(self, line: bytes, reason: Mapping[str, object], identity: str | None = None) -> None:
+        """Durably keep the job line with the reason and its message's identity; raises QueueError when the broker has
+        not confirmed it."""
 
     async def aclose(self) -> None:
         """Disconnect."""

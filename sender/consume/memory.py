@@ -44,6 +44,7 @@ class Memory:
         self.state = state
         self._began = began
         """Loop time at which it began, where that is known."""
+        self._compared: set[Queue] = set()
         self._lost_at: float | None = None
         """Unix time at which some replica saw that it had been lost."""
 
@@ -69,12 +70,18 @@ class Memory:
         await self.ledger.put_note(NOTE, repr(self._lost_at).encode())
 
     async def compare(self, queue: Queue) -> None:
-        """A memory that is younger than what the queue gave out knows nothing of it: it was lost, or is another."""
-        if self._began is None:
+        """Once, before the first read: a memory that is younger than what the queue gave out knows nothing of it, since
+        it was lost, or is another."""
+        if queue in self._compared:
             return
-        if await queue.left_since(asyncio.get_running_loop().time() - self._began + SLACK):
+        if self._began is not None and await queue.left_since(asyncio.get_running_loop().time() - self._began + SLACK):
             with suppress(HaltError):
                 await self.note_loss()
+        self._compared.add(queue)
+
+    def has_compared(self, queue: Queue) -> bool:
+        """Whether messages of this queue may be judged by it."""
+        return queue in self._compared
 
 
 async def open_memory(

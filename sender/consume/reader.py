@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sender.consume.message_parser import MessageParser
-    from sender.consume.workspace_consumer import WorkspaceConsumer
+    from sender.consume.workspace_task import WorkspaceTask
     from sender.jobs.job import Job
     from sender.queues import Message, Queue
     from sender.runtime.conditions import Conditions
@@ -42,7 +42,7 @@ class Reader:
     """Reads until `stop`; `keep` and `watch_lag` run beside."""
 
     def __init__(
-        self, queue: Queue, consumers: Mapping[str | None, WorkspaceConsumer], parser: MessageParser, prefetch: int,
+        self, queue: Queue, consumers: Mapping[str | None, WorkspaceTask], parser: MessageParser, prefetch: int,
         conditions: Conditions,
     ) -> None:
         self.queue = queue
@@ -53,7 +53,6 @@ class Reader:
         self._conditions = conditions
         self._condition = f"queue {queue.source}"
         self._policy = PrefetchPolicy(prefetch)
-        self._compared = False
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         conditions.miss(self._condition, "not yet read")
@@ -119,11 +118,9 @@ class Reader:
             await self._rest(FULL_WAIT)
 
     async def _compare_memories(self) -> None:
-        """Once, before the first read: what was given out before they began is not in them."""
-        if not self._compared:
-            for consumer in self._consumers.values():
-                await consumer.memory.compare(self.queue)
-            self._compared = True
+        """Before the first read for each of them: what was given out before they began is not in them."""
+        for consumer in self._consumers.values():
+            await consumer.compare(self.queue)
 
     async def _take_on(self, messages: Sequence[Message]) -> list[UnackedMessage]:
         """To the workspaces with them; returns what has to be requeued."""

@@ -121,7 +121,7 @@ class SendRun(Listener):
             await session.workspace.warm()
         session.start()
         session.supervise(self._line_count.run(), "line count", ends=True)
-        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.get), others)
+        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.look), others)
         if others is not None:
             others.close()
         await session.drain()

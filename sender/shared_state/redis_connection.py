@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from sender.errors import OutputError, StateLost, UsageError
+from sender.errors import OutputError, StateAway, StateLost, UsageError
 from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class RedisConnection:
 
     @classmethod
     async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:
-        """Connect and find or found the epoch; UsageError when the server cannot be used."""
+        """Connect and find or found the epoch; UsageError when the server cannot be used, StateAway when it is away."""
         connection = cls(url, workspace_tag, host)
         try:
             await connection._enter()
@@ -86,7 +86,9 @@ class RedisConnection:
             ) from None
         except (redis_errors.RedisError, OSError) as error:
             await connection.close()
-            raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
+            text = connection.told(error)
+            kind = StateAway if _is_away(error, text) else UsageError
+            raise kind(f"--state {connection.shown} cannot be used: {text}") from None
         except BaseException:
             await connection.close()
             raise
@@ -216,6 +218,13 @@ class RedisConnection:
     async def _rest(self, pause: float) -> float:
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that replicas do not come back as one
         return min(MOST_PAUSE, pause * 2)
+
+
+def _is_away(error: Exception, text: str) -> bool:
+    """Whether it is nobody's mistake, and passes."""
+    passing = (redis_errors.ReadOnlyError, redis_errors.OutOfMemoryError)  # their texts begin otherwise
+    gone = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+    return isinstance(error, gone + passing) or text.startswith(PASSING)
 
 
 async def _server_of(connection: Any) -> str:

@@ -87,6 +87,11 @@ class SharedLane:
             return None
         return Grant(*map(float, answer))
 
+    async def held(self) -> bool:
+        """Whether an operator paused the lane; Away without an answer."""
+        *_, held, _ = await self._connection.call("lane", self.name, "look", patient=False)
+        return bool(held == b"1")
+
     async def tell(self, *what: object) -> None:
         """Change the lane for all replicas; waits until the server answers."""
         await self._connection.call("lane", self.name, *what)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from sender.errors import UsageError
+from sender.errors import StateAway
 from sender.shared_state.redis_connection import RedisConnection
 from sender.shared_state.redis_ledger import RedisLedger
 from sender.shared_state.server_settings import ASKED, examine
@@ -120,7 +120,7 @@ async def _ask(connection: RedisConnection, *command: str) -> Any:
     except ResponseError:
         return None
     except (RedisError, OSError) as error:
-        raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
+        raise StateAway(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
 
 
 async def _settings(connection: RedisConnection) -> dict[str, str] | None:

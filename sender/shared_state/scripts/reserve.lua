@@ -1,5 +1,5 @@
 -- ARGV: run, lane, jobs wanted of high, normal, low, microseconds by which the window is widened, share of the limit,
--- lead (how soon a slot can be reached), owed (by how much writes came late), urgent (1: one slot in spite of a pause).
+-- lead (how soon a slot can be reached), owed (by how much writes came late), urgent (1: one slot in spite of every pause).
 -- Returns now, slots granted, the first, the step between them, when to ask again, paused until, held, limit, window.
 --
 -- Slots follow each other on one line; `limit` of them take the widened window. A replica gets a run of them, as long
@@ -67,7 +67,7 @@ local function grant(class, want)
 end
 
 if urgent then
-  granted = h.held == '1' and 0 or 1
+  granted = 1
 elseif batch == 1 and replicas > 1 and h.winner == run and first > now + BEHIND then
   again = first - BEHIND
 elseif h.held ~= '1' then

@@ -45,7 +45,7 @@ class Dispatcher:
         keys = [job.key for job, _ in arrived]
         with self._in_flight.look_up(keys):
             found = await self._session.ledger.find(keys)
-            if self._session.ended:  # meanwhile: nothing that is submitted now would start
+            if self._session.ended or not self._memory.settled:  # meanwhile: nothing may be started now
                 return [message for _, message in arrived]
             return [message for job, message in arrived if not self._take_on(job, message, found.get(job.key))]
 

@@ -94,8 +94,8 @@ class WorkspaceConsumer(Listener):
 
     @property
     def works(self) -> bool:
-        """Whether it takes jobs on: not halted, not stopping, and its memory answers."""
-        return not self.ending.is_set() and not self.memory.away
+        """Whether it takes jobs on: not halted, not stopping, and its memory answers and says all that is known."""
+        return not self.ending.is_set() and not self.memory.away and self.memory.settled
 
     @property
     def state_lost(self) -> bool:
@@ -154,6 +154,7 @@ class WorkspaceConsumer(Listener):
         if self.works:
             try:
                 with fail_after(FIND_WITHIN):
+                    await self.memory.catch_up()
                     return await self._dispatcher.take_on(arrived)
             except TimeoutError:
                 log.debug("the ledger does not answer in time; the messages are requeued", messages=len(arrived))

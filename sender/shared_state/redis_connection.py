@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 
 from sender.errors import OutputError, StateAway, StateLost, UsageError
 from sender.jobs.masking import mask_credentials
+from sender.shared_state.replication import Replication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,12 @@ class RedisConnection:
         self._meta = f"sender:{{{workspace_tag}}}:meta"
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._wait_aof = False
+        self._wait: tuple[Any, ...] = ()
+        """The command that waits until what was written lasts."""
+        self._server = ""
+        """Run id of the server that was met last."""
+        self.replication: Replication | None = None
+        """How the server's history stood when it was last asked."""
         self._sources = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._digests: dict[str, str] = {}
         self._redis: Any = Redis.from_url(
@@ -115,7 +121,7 @@ class RedisConnection:
         pause = FIRST_PAUSE
         while True:
             try:
-                answer = await self._run(script, arguments, lasting=lasting and self._wait_aof)
+                answer = await self._run(script, arguments, lasting=lasting and bool(self._wait))
             except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
                 self._missed(error)
             except redis_errors.ResponseError as error:
@@ -131,9 +137,19 @@ class RedisConnection:
         """A plain command, once."""
         return await self._redis.execute_command(*arguments)
 
-    def wait_for_disk(self) -> None:
-        """From now on what has to last is waited for with WAITAOF (Redis 7.2)."""
-        self._wait_aof = True
+    def wait_for(self, durable: str) -> None:
+        """From now on what has to last is waited for: `waitaof` until it is on the server's disk (Redis 7.2), `wait`
+        until one of its replicas has it."""
+        within = int(TIMEOUT * 900)
+        self._wait = {"waitaof": ("WAITAOF", 1, 0, within), "wait": ("WAIT", 1, within)}.get(durable, ())
+
+    async def look_at_history(self) -> Replication | None:
+        """Ask how the server's history stands, and keep it; None where it does not tell."""
+        try:
+            self.replication = Replication.of(await self.command("INFO", "replication"))
+        except (redis_errors.RedisError, OSError, KeyError, ValueError):
+            return None
+        return self.replication
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -162,6 +178,8 @@ class RedisConnection:
         server = await _server_of(connection)
         await connection.send_command("EVAL", self._sources["enter"], 1, self._meta, server, *self._entry())
         *_, other = await connection.read_response()
+        other = other or self._server not in ("", server)  # the first of the replicas to come is told by the state
+        self._server = server
         if other:
             self.restarted.set()
             log.warning("the state is on another server, or it was restarted: all lanes wait", state=self.shown)
@@ -180,10 +198,11 @@ class RedisConnection:
             return await self._redis.execute_command(*command)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.execute_command(*command)
-        pipeline.execute_command("WAITAOF", 1, 0, int(TIMEOUT * 900))
-        answer, (synced, _) = await pipeline.execute()
-        if not synced:
-            raise redis_errors.TimeoutError("the append-only file was not synced in time")
+        pipeline.execute_command(*self._wait)
+        answer, kept = await pipeline.execute()
+        if not (kept[0] if isinstance(kept, list | tuple) else kept):
+            where = "the append-only file was not synced" if self._wait[0] == "WAITAOF" else "no replica had it"
+            raise redis_errors.TimeoutError(f"{where} in time")
         return answer
 
     async def _load(self, script: str) -> str:

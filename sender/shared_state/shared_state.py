@@ -37,16 +37,15 @@ class SharedState:
 
     @classmethod
     async def open(
-        cls, url: str, tag: str, host: str, *, keep: float, durable: bool,
+        cls, url: str, tag: str, host: str, *, keep: float, durable: str,
         on_lost: Callable[[BaseException], None] | None,
     ) -> Self:
         """Connect, check, join."""
         connection = await RedisConnection.open(url, tag, host)
         try:
             version = (await _ask(connection, "INFO", "server") or {}).get("redis_version", "7.0")
-            finding = examine(version, await _settings(connection), wait_aof=durable, shown=connection.shown)
-            if durable:
-                connection.wait_for_disk()
+            finding = examine(version, await _settings(connection), durable=durable, shown=connection.shown)
+            connection.wait_for(durable)
             ledger = RedisLedger(connection, keep=keep, on_lost=on_lost)
             await ledger.join()
         except BaseException:
@@ -100,6 +99,11 @@ class SharedState:
         made = SharedPacer(shared, guard=guard, demand=demand, priority=priority)
         self._pacers.append(made)
         return made
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that a restarted server may have forgotten was said again, as far as anybody can."""
+        return self.ledger.settled
 
     async def rejoin(self) -> None:
         """After StateLost: take the epoch as it is now, as a new owner; waits while the server is away."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 OPTIONS: Final = ("durable",)
+DURABLE: Final = ("waitaof", "wait")
 KEEP: Final = 30 * 86400.0
 """Seconds after which a finished identity is forgotten."""
 
@@ -30,8 +31,8 @@ async def open_state(
     """Connect, check the server's settings, and become one of the replicas of this workspace.
 
     `workspace` names the keys (and so the cluster slot), `host` is the API's; `keep` is in seconds. With
-    `?durable=waitaof` every hand-over and end waits for the server's disk (Redis 7.2 or later). UsageError tells, with
-    credentials masked, why a state cannot be used.
+    `?durable=waitaof` every hand-over and end waits for the server's disk (Redis 7.2 or later), with `?durable=wait`
+    for one of its replicas. UsageError tells, with credentials masked, why a state cannot be used.
     """
     plain, durable = check_state_url(url)
     if keep <= 0:
@@ -43,8 +44,8 @@ async def open_state(
     return await SharedState.open(plain, quote(workspace, safe=""), host, keep=keep, durable=durable, on_lost=on_lost)
 
 
-def check_state_url(url: str) -> tuple[str, bool]:
-    """(the URL without options of ours, whether to wait for the disk); UsageError never repeats a password."""
+def check_state_url(url: str) -> tuple[str, str]:
+    """(the URL without options of ours, what to wait for, of DURABLE or empty); UsageError never repeats a password."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -58,7 +59,7 @@ def check_state_url(url: str) -> tuple[str, bool]:
         raise UsageError(f"--state {shown}: what follows the host must be the number of a database, like /0")
     for name, value in options.items():
         if name not in OPTIONS:
-            raise UsageError(f"--state {shown}: there is no option of that name; it knows durable=waitaof")
-        if value != "waitaof":
-            raise UsageError(f"--state {shown}: durable must be waitaof")
-    return url.partition("?")[0], "durable" in options
+            raise UsageError(f"--state {shown}: there is no option of that name; it knows durable=waitaof and wait")
+        if value not in DURABLE:
+            raise UsageError(f"--state {shown}: durable must be waitaof or wait")
+    return url.partition("?")[0], options.get("durable", "")

@@ -29,13 +29,16 @@ class KindGate:
         self._same: dict[str, tuple[int, set[str]]] = {}
         self._trials: set[str] = set()
         """Closed kinds of which one job may be tried."""
+        self._tried: set[str] = set()
+        """Closed kinds of which one was."""
 
     def accepted(self, kind: str) -> None:
-        """A job of this kind was accepted; one that was closed is open again."""
+        """A job of this kind was accepted; a closed one of which a job was let through is open again."""
         self._same.pop(kind, None)
-        if self.closed.pop(kind, None) is not None:
-            self._closed_by.pop(kind, None)
+        if kind in self._tried:
+            self._tried.discard(kind)
             self._trials.discard(kind)
+            del self.closed[kind], self._closed_by[kind]
             if self._on_open is not None:
                 self._on_open(kind)
 
@@ -55,6 +58,7 @@ class KindGate:
         if kind not in self._trials:
             return False
         self._trials.discard(kind)
+        self._tried.add(kind)
         return True
 
     def refused(self, kind: str, status: int, person: str, said: str) -> None:

@@ -153,9 +153,9 @@ class SharedPacer(WriteCounter):
             finally:
                 self._acquiring = False
 
-    async def acquire_urgent(self) -> Permit:
-        """See `Pace.acquire_urgent`: a slot of its own, which the server gives in spite of every pause."""
-        slot = await self._reservation.reserve_urgent()
+    async def acquire_urgent(self, *, though_paused: bool = False) -> Permit:
+        """See `Pace.acquire_urgent`: a slot of its own, which the server gives in spite of a pause."""
+        slot = await self._reservation.reserve_urgent(though_paused=though_paused)
         await asyncio.sleep(max(0.0, slot - self._loop.time()))
         return self._use(slot)
 

@@ -94,6 +94,9 @@ class Pacer(WriteCounter):
         free_at = self._free_at(now)
         return now + LOOK_AGAIN if self.paused else max(free_at, self._next_slot, self.paused_until)
 
+    def _urgent_at(self, now: float, though_paused: bool) -> float:
+        return now + LOOK_AGAIN if self.paused and not though_paused else self._free_at(now)
+
     def _free_at(self, now: float) -> float:
         """When the window has a place, whoever takes it, paused or not."""
         span = self.window + MARGIN + self._spread
@@ -120,8 +123,8 @@ class Pacer(WriteCounter):
     async def look(self) -> None:
         """See `Pace.look`: nobody else pauses a run that is alone."""
 
-    async def acquire_urgent(self) -> Permit:
-        while (at := self._free_at(now := self._loop.time())) > now:  # noqa: ASYNC110 - it waits for an instant
+    async def acquire_urgent(self, *, though_paused: bool = False) -> Permit:
+        while (at := self._urgent_at(now := self._loop.time(), though_paused)) > now:  # noqa: ASYNC110 - for an instant
             await asyncio.sleep(min(at - now, LOOK_AGAIN))
         self._unwritten += 1
         return Permit(self._end_permit)

@@ -158,7 +158,7 @@ class InFlight:
     def start(self, execution: JobExecution, message: UnackedMessage | None = None) -> None:
         """A job begins to wait, with its first message or with those it has."""
         record = self._jobs.pop(execution.job.key, None) or InFlightJob()
-        record.execution = execution
+        record.execution, record.left = execution, False
         if message is not None:
             record.messages.append(message)
         self._jobs[execution.job.key] = record
@@ -167,6 +167,11 @@ class InFlight:
         """A message that waits for the record of an end, or for a job in doubt to be resolved."""
         self.closed([message])
         self._jobs.setdefault(key, InFlightJob()).messages.append(message)
+
+    def left_executions(self) -> list[JobExecution]:
+        """Jobs that their lanes let go of without an end, and whose messages wait, the earliest first."""
+        left = (one for one in self._jobs.values() if one.left and one.messages)
+        return [one.execution for one in left if one.execution is not None]
 
     def drop_executions(self) -> None:
         """Their lanes are no more: nothing of them starts, and their messages wait for the record of an end."""

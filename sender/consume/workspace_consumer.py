@@ -230,8 +230,17 @@ class WorkspaceConsumer(Listener):
             await asyncio.sleep(TRY_KIND_EVERY)
             self.session.workspace.try_closed_kinds()
 
+    def _submit_again(self) -> None:
+        """What its lane let go of since its kind was refused, where the kind, or one job of it, may be tried now."""
+        shut = self.session.workspace.shut_kinds
+        for execution in self.in_flight.left_executions():
+            if execution.job.kind.name not in shut and self.works:
+                self.in_flight.start(execution)
+                self.session.submit(execution)
+
     async def _shed(self) -> None:
         """Requeue in time what will not start soon."""
         while True:
             await asyncio.sleep(SHED_EVERY)
+            self._submit_again()
             self.requeue(self.in_flight.unstarted() if self.memory.away else self._capacity.not_soon())

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 WORKING: Final = "working"
 """The condition that a consumer neither starts nor drains."""
-REQUEUE_WITHIN: Final = 3.0
-"""Seconds for the last acknowledgements, and again for the last requeues."""
+CLOSE_WITHIN: Final = 6.0
+"""Seconds for the last acknowledgements, dead letters and requeues."""
 LET_GO_WITHIN: Final = 3.0
 """Seconds in which what is let go of has to end; then it is cut off."""
 
@@ -127,20 +127,13 @@ class Consumer:
             await end(late)
 
     async def _finish(self) -> None:
-        """Acknowledge what is done, requeue what was not started; the rest returns by itself, counted."""
-        with move_on_after(REQUEUE_WITHIN) as closing:
+        """Until the brokers know what is done, and what goes back; the rest returns by itself, counted."""
+        with move_on_after(CLOSE_WITHIN) as closing:
             for one in self._workspaces:
                 await one.in_flight.wait_closed()
         if closing.cancelled_caught:
-            log.warning("a broker does not answer; what was done will come again, and be known")
-        left = {one.acknowledger: one.take_rest() for one in self._workspaces}
-        number = sum(map(len, left.values()))
-        with move_on_after(REQUEUE_WITHIN) as requeueing:
-            for acknowledger, messages in left.items():
-                await acknowledger.tell(messages, "requeue")
-        if requeueing.cancelled_caught:
-            log.warning("messages could not be given back in time; they return by themselves", messages=number)
-        log.info("drained", given_back=number)
+            log.warning("a broker does not answer; what it was not told comes again, and what was done is known then")
+        log.info("drained")
 
     def _stop_for(self, error: BaseException) -> None:
         if isinstance(error, UsageError):

@@ -162,11 +162,6 @@ class WorkspaceTask:
         else:
             self.acknowledger.requeue(self.in_flight.requeue(keys))
 
-    def take_rest(self) -> list[UnackedMessage]:
-        """At the end: the messages of which surely nothing was sent. The others return by themselves, and are counted:
-        if the memory were lost, nobody else would know that they may have been sent."""
-        return self.in_flight.requeue(self.in_flight.unsent())
-
     async def _run_once(self) -> SenderError | None:
         """From an opening to its end; returns what ended it, None after `stop`."""
         current = None

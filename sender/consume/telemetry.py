@@ -48,7 +48,6 @@ class Telemetry(NamedTuple):
             return
         for reader in readers:
             self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        self.metrics.conditions = conditions.met
         self.metrics.in_hand = lambda: sum(1 for one in workspaces for _ in one.in_flight)
         if any(one.shares for one in workspaces):
             self.metrics.state = lambda: not any(map(_state_away, workspaces))
@@ -90,6 +89,7 @@ async def open_telemetry(settings: Settings, conditions: Conditions, stack: Asyn
         from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 
         metrics = ReplicaMetrics()
+        metrics.conditions = conditions.met
         server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
         stack.push_async_callback(server.aclose)
     tracer = open_tracer()

@@ -47,6 +47,7 @@ FIND_WITHIN: Final = 5.0
 SHED_EVERY: Final = 1.0
 TRY_KIND_EVERY: Final = 60.0
 """Seconds after which one job of a kind that the API does not take is tried again."""
+GIVE_BACK_WITHIN: Final = 3.0
 RECORD_WITHIN: Final = 5.0
 """Seconds that the end waits for outcomes to be recorded."""
 
@@ -144,6 +145,7 @@ class WorkspaceConsumer(Listener):
             await lane.drained()
         if not self.state_lost:
             await self._record_rest()
+        await self._give_back()
 
     def places(self, lane: LaneName, priority: Priority) -> tuple[int, int]:
         """(free, all) places for waiting jobs."""
@@ -224,6 +226,11 @@ class WorkspaceConsumer(Listener):
             await self.session.doubts.save()
         if recording.cancelled_caught:
             log.warning("outcomes could not be recorded; their jobs are in doubt for the next replica")
+
+    async def _give_back(self) -> None:
+        """What surely was not sent, while the memory that may count it is open."""
+        with move_on_after(GIVE_BACK_WITHIN):
+            await self.acknowledger.tell(self._take_back(self.in_flight.unsent()), "requeue")
 
     async def _try_kinds(self) -> None:
         while True:

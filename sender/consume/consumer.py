@@ -74,7 +74,7 @@ class Consumer:
         await self._finish()
         if self._wrong is not None:
             raise self._wrong
-        return 0 if self._clean else 3
+        return 0 if self._clean and all(one.clean for one in self._workspaces) else 3
 
     def drain(self, *, now: bool) -> None:
         """Stop reading and end; or let go of everything at once."""

@@ -66,6 +66,8 @@ class WorkspaceTask:
         """Why it does not work; None while it does."""
         self.state_away: str | None = None
         """Why the shared state could not be joined; None once it was."""
+        self.clean = True
+        """Whether all ends of the latest opening are recorded, and none of it broke while it drained."""
         self.notes = OpenNotes(opening)
         """Of whatever memory is open."""
         self._config = config
@@ -90,11 +92,12 @@ class WorkspaceTask:
         """Until `stop`, and then until the requests under way have ended and their ends are durable; UsageError for
         what no waiting mends."""
         while not self._stopping.is_set():
+            self._again.clear()
             error = await self._run_once()
-            if error is None:
+            self.clean = not self._left and (error is None or not self._stopping.is_set())
+            if error is None or self._stopping.is_set():
                 return
             self._tell(error)
-            self._again.clear()
             with move_on_after(SOON if isinstance(error, StateLost | StateAway) else LATER):
                 await self._again.wait()
 

@@ -34,6 +34,9 @@ RETURN_AFTER: Final = 25.0
 See docs/queues-and-state.md, "What happens to a message".
 """
 
+MOST_IN_HAND: Final = 100_000
+"""Messages of a queue, parked ones among them; SQS gives out 120,000 before some have ended."""
+
 
 def make_consumer(
     plan: ConsumePlan, outputs: Outputs, telemetry: Telemetry, conditions: Conditions, supervisor: Supervisor,
@@ -64,8 +67,8 @@ def _make_reader(
 ) -> Reader:
     """SQS keeps no count of what was requeued: the first workspace's memory does."""
     counts = StoredRequeueCounts(next(iter(tasks.values())).notes) if url.startswith("sqs:") else None
-    queue = open_queue(url, in_hand=settings.prefetch, return_after=RETURN_AFTER, requeue_counts=counts)
+    queue = open_queue(url, in_hand=MOST_IN_HAND, return_after=RETURN_AFTER, requeue_counts=counts)
     stack.push_async_callback(queue.aclose)
     options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
     parser = Parser(settings.kind, options, frozenset(name for name in tasks if name is not None))
-    return Reader(queue, tasks, MessageParser(parser, settings), settings.prefetch, conditions)
+    return Reader(queue, tasks, MessageParser(parser, settings), settings.prefetch, conditions, settings.memory)

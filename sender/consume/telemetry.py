@@ -44,11 +44,16 @@ class Telemetry(NamedTuple):
             conditions.watch(f"workspace {one.name}", partial(getattr, one, "reason"))
             conditions.watch(f"pause of {one.name}", partial(_paused, one))
             conditions.watch(f"kinds of {one.name}", partial(_refused_kinds, one))
+            conditions.watch(f"dead letter of {one.name}", partial(getattr, one.acknowledger, "trouble"))
         if self.metrics is None:
             return
         for reader in readers:
             self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        self.metrics.in_hand = lambda: sum(1 for one in workspaces for _ in one.in_flight)
+        in_flight = [one.in_flight for one in workspaces]
+        self.metrics.in_hand = lambda: (
+            sum(1 for one in in_flight for _ in one) + sum(len(one.beside) for one in readers)
+        )
+        self.metrics.parked = lambda: (sum(one.parked for one in in_flight), sum(one.size for one in in_flight))
         if any(one.shares for one in workspaces):
             self.metrics.state = lambda: not any(map(_state_away, workspaces))
 

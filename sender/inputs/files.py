@@ -11,7 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sender.errors import InputError
-from sender.inputs.lines import MOST_LINE, LineCutter
+from sender.inputs.lines import LineCutter
+from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from sender.errors import InputError, UsageError
 from sender.inputs.files import FileFeed, InputFile
-from sender.inputs.lines import MOST_LINE
 from sender.inputs.streams import StreamInput, refuse_array
+from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

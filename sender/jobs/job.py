@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from sender.jobs.kinds import Kind
     from sender.jobs.problem import Problem
 
 Priority = Literal["high", "normal", "low"]
+
+MOST_LINE: Final = 26 * 2**20
+"""Bytes of a job line; the API's largest payload is 25 MB (docs/api.md, "Triggering a broadcast")."""
 
 
 class Line(NamedTuple):

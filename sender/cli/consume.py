@@ -69,9 +69,12 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
             "one consumer alone"
         )
     from sender.queues.address import parse
+    from sender.session.stores import check_shared
 
     for url in urls:
         parse(url)
+    if state:
+        check_shared(state)
     return ConsumePlan(
         settings, urls, _workspaces(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}",
         state, settings.dead_letter or url_in(settings.dead_letter_file), config, read_settings,
@@ -92,10 +95,10 @@ def _workspaces(settings: Settings, config: str, *, shared: bool) -> tuple[Works
     """The workspace of jobs that name none, and those of the settings file."""
     ledger = None if shared else Path(settings.ledger)
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
-    workspaces = [WorkspaceConfig(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
+    workspaces = [WorkspaceConfig(None, base_url, ApiKey.follow(settings.api_key_file), ledger)]
     for one in workspaces_of(config):
         url = one.base_url or (REGIONS[one.region] if one.region else base_url)
         path = None if ledger is None else ledger.with_name(f"{ledger.name}.{one.name}")
-        key = ApiKey.load(one.api_key_file)
+        key = ApiKey.follow(one.api_key_file)
         workspaces.append(WorkspaceConfig(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
     return tuple(workspaces)

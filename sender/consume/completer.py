@@ -58,6 +58,12 @@ class Completer:
             message.reason = {"reason": record.state, "id": job.id, "kind": job.kind.name}
             self._record_duplicate(message, job)
 
+    def take_over(self, ended: FinishedJob, execution: JobExecution) -> None:
+        """An end that an earlier opening of the workspace could not record: if in doubt, the job may go again."""
+        resendable = ended.entry is not None and ended.entry.resendable
+        if ended.outcome.status == "in_doubt" and resendable and self._is_reconciled(execution.job.kind.lane):
+            self._session.doubts.keep(JobExecution(execution.job, owner=self._in_flight))
+
     def ended_elsewhere(self, job: Job, record: JobRecord) -> None:
         """Another replica has ended the job, or is at work on it."""
         messages = self._in_flight.recorded(job.key)

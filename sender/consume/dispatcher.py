@@ -52,6 +52,8 @@ class Dispatcher:
         keys += [key for job, message in arrived for key in earlier.of(job, message)]
         with self._in_flight.look_up(keys):
             found = await self._session.ledger.find(keys)
+            if self._session.ended or not self._memory.settled:  # meanwhile: nothing may be started now
+                return [message for _, message in arrived]
             known = [(earlier.known_as(job, message, found), message) for job, message in arrived]
             return [message for job, message in known if not self._take_on(job, message, found.get(job.key))]
 
@@ -116,12 +118,19 @@ class Dispatcher:
     def _doubt(self, job: Job, message: UnackedMessage) -> None:
         """Nobody knows whether it was sent before the shared state was lost."""
         now = time.time()
-        execution = JobExecution(job, owner=self._in_flight, tried_at=now - LOST_HORIZON)
-        problem = Problem("state_lost", None, "it was delivered before the shared state was lost")
-        outcome = execution.outcome("in_doubt", problem, finished_at=now)
+        execution = JobExecution(job, owner=self._in_flight)
         self._in_flight.start(execution, message)
-        self._session.record(FinishedJob(outcome, execution.entry(outcome)))
+        self._session.record(lost_outcome(execution, now))
 
     def _refuse_conflict(self, job: Job, message: UnackedMessage) -> None:
         problem = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
         self.refuse(message, Outcome(job.id, job.kind.name, "invalid", job.source, job.line, problems=(problem,)))
+
+
+def lost_outcome(execution: JobExecution, now: float) -> FinishedJob:
+    """The end of a job of which nobody knows, at these unix seconds, whether it was sent before a state was lost."""
+    problem = Problem("state_lost", None, "it was delivered before the shared state was lost")
+    if execution.tried_at is None:
+        execution.tried_at = now - LOST_HORIZON
+    outcome = execution.outcome("in_doubt", problem, finished_at=now)
+    return FinishedJob(outcome, execution.entry(outcome))

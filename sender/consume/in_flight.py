@@ -78,6 +78,11 @@ class InFlightJob:
         return self.execution.job
 
     @property
+    def may_be_accepted(self) -> bool:
+        """Whether a request for it may have been accepted."""
+        return self.execution is not None and self.execution.may_be_accepted
+
+    @property
     def state(self) -> State:
         """Its place in the drawing above."""
         if self.execution is None:
@@ -133,6 +138,14 @@ class InFlight:
         """Identities of the jobs of which surely nothing was sent, the latest first."""
         return [key for key, one in self._latest() if one.state == "waiting"]
 
+    def unsent(self) -> list[str]:
+        """The same with those that were tried, and that their lanes let go of since surely nothing was accepted."""
+        return [key for key, one in self._latest() if one.state == "waiting" or (one.left and not one.may_be_accepted)]
+
+    def undecided(self) -> list[JobExecution]:
+        """Jobs that were tried, whose messages wait for an end."""
+        return [one.execution for _, one in self._latest() if one.execution is not None and one.state == "running"]
+
     def overdue(self, now: float) -> list[str]:
         """Identities with a message that its broker soon gives to another, whatever is done with it."""
 
@@ -174,7 +187,7 @@ class InFlight:
     def start(self, execution: JobExecution, message: UnackedMessage | None = None) -> None:
         """A job begins to wait, with its first message or with those it has."""
         record = self._jobs.pop(execution.job.key, None) or InFlightJob()
-        record.execution = execution
+        record.execution, record.left = execution, False
         if message is not None:
             record.messages.append(message)
         self._jobs[execution.job.key] = record
@@ -183,6 +196,18 @@ class InFlight:
         """A message that waits for the record of an end, or for a job in doubt to be resolved."""
         self.closed([message])
         self._jobs.setdefault(key, InFlightJob()).messages.append(message)
+
+    def left_executions(self) -> list[JobExecution]:
+        """Jobs that their lanes let go of without an end, and whose messages wait, the earliest first."""
+        left = (one for one in self._jobs.values() if one.left and one.messages)
+        return [one.execution for one in left if one.execution is not None]
+
+    def drop_executions(self) -> None:
+        """Their lanes are no more: nothing of them starts, and their messages wait for the record of an end."""
+        for key, record in list(self._jobs.items()):
+            record.execution, record.left = None, False
+            if not record.messages:
+                del self._jobs[key]
 
     def recorded(self, key: str) -> list[UnackedMessage]:
         """The job's end is durable: its messages, which are to be closed."""

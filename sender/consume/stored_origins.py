@@ -15,6 +15,7 @@ from sender.errors import HaltError
 from sender.queues import QueueError
 
 if TYPE_CHECKING:
+    from sender.consume.open_notes import OpenNotes
     from sender.ledger import Ledger
 
 NOTE: Final = "queue "
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 class StoredOrigins:
     """See `sender.queues.QueueOrigins`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger | OpenNotes) -> None:
         self._ledger = ledger
 
     async def claim(self, name: str, origin: str, *, instead_of: str | None = None) -> None:

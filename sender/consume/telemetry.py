@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
     from sender.consume.reader import Reader
     from sender.consume.workspace_consumer import WorkspaceConsumer
+    from sender.consume.workspace_task import WorkspaceTask
     from sender.runtime.conditions import Conditions
     from sender.runtime.metrics import Observer
     from sender.runtime.metrics.replica_metrics import ReplicaMetrics
@@ -33,43 +34,56 @@ class Telemetry(NamedTuple):
         return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
 
     def watch(
-        self, consumers: Mapping[str | None, WorkspaceConsumer], readers: Sequence[Reader], conditions: Conditions
+        self, tasks: Mapping[str | None, WorkspaceTask], readers: Sequence[Reader], conditions: Conditions
     ) -> None:
         """Look at these whenever asked."""
-        states = [one.memory.state for one in consumers.values() if one.memory.state is not None]
-        if states:
-            conditions.watch(
-                "state", lambda: None if all(one.reachable for one in states) else "the shared state does not answer"
-            )
-        for name, one in consumers.items():
-            conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
-            conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
-            conditions.watch(f"dead letter of {name or 'default'}", partial(getattr, one.acknowledger, "trouble"))
+        workspaces = tuple(tasks.values())
+        if any(one.shares for one in workspaces):
+            conditions.watch("state", lambda: next(filter(None, map(_state_away, workspaces)), None))
+        for one in workspaces:
+            conditions.watch(f"workspace {one.name}", partial(getattr, one, "reason"))
+            conditions.watch(f"pause of {one.name}", partial(_paused, one))
+            conditions.watch(f"kinds of {one.name}", partial(_refused_kinds, one))
+            conditions.watch(f"dead letter of {one.name}", partial(getattr, one.acknowledger, "trouble"))
         if self.metrics is None:
             return
-        for name, one in consumers.items():
-            for lane in LANES:
-                self.metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
-            self.metrics.of(name).watch_ledger(one.memory.ledger)
         for reader in readers:
             self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        self.metrics.conditions = conditions.met
+        in_flight = [one.in_flight for one in workspaces]
         self.metrics.in_hand = lambda: (
-            sum(1 for one in consumers.values() for _ in one.in_flight) + sum(len(one.beside) for one in readers)
+            sum(1 for one in in_flight for _ in one) + sum(len(one.beside) for one in readers)
         )
-        if states:
-            self.metrics.state = lambda: all(one.reachable for one in states)
-        all_in_flight = [one.in_flight for one in consumers.values()]
-        self.metrics.parked = lambda: (sum(one.parked for one in all_in_flight), sum(one.size for one in all_in_flight))
+        self.metrics.parked = lambda: (sum(one.parked for one in in_flight), sum(one.size for one in in_flight))
+        if any(one.shares for one in workspaces):
+            self.metrics.state = lambda: not any(map(_state_away, workspaces))
+
+    def opened(self, workspace: str | None, consumer: WorkspaceConsumer) -> None:
+        """Look at these lanes and this ledger from now on."""
+        if self.metrics is not None:
+            for lane in LANES:
+                self.metrics.of(workspace).watch_lane(lane, consumer.session.workspace.lanes[lane])
+            self.metrics.of(workspace).watch_ledger(consumer.memory.ledger)
+
+    def closed(self, workspace: str | None) -> None:
+        """The ledger is closed."""
+        if self.metrics is not None:
+            self.metrics.of(workspace).watch_ledger(None)
 
 
-def _halted(consumer: WorkspaceConsumer) -> str | None:
-    return None if consumer.session.halted is None else "halted; see the log"
+def _state_away(one: WorkspaceTask) -> str | None:
+    state = None if one.current is None else one.current.memory.state
+    if state is not None and not state.reachable:
+        return "the shared state does not answer"
+    return one.state_away
 
 
-def _refused_kinds(consumer: WorkspaceConsumer) -> str | None:
-    kinds = ", ".join(sorted(consumer.session.workspace.closed_kinds))
-    return f"the API does not allow {kinds}" if kinds else None
+def _paused(one: WorkspaceTask) -> str | None:
+    return "paused by an operator or the settings; SIGUSR2 goes on" if one.pause.paused else None
+
+
+def _refused_kinds(one: WorkspaceTask) -> str | None:
+    kinds = "" if one.current is None else ", ".join(sorted(one.current.session.workspace.closed_kinds))
+    return f"the API does not allow {kinds}; one job is tried every minute" if kinds else None
 
 
 async def open_telemetry(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> Telemetry:
@@ -80,6 +94,7 @@ async def open_telemetry(settings: Settings, conditions: Conditions, stack: Asyn
         from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 
         metrics = ReplicaMetrics()
+        metrics.conditions = conditions.met
         server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
         stack.push_async_callback(server.aclose)
     tracer = open_tracer()

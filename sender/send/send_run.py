@@ -31,6 +31,7 @@ from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
 from sender.session.other_memories import GuardedFeed, OtherMemories, find_memories
+from sender.session.pauses import tell_pauses
 from sender.session.stores import host_of, shown_memory
 from sender.validation import Options
 from sender.validation.parser import Parser
@@ -127,8 +128,10 @@ class SendRun(Listener):
         if not session.ended:
             await session.workspace.warm()
         session.start()
+        if self._plan.state:
+            session.supervise(tell_pauses(session.workspace), "pauses")
         session.supervise(self._line_count.run(), "line count", ends=True)
-        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.get), others)
+        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.look), others)
         if others is not None:
             others.close()
         await session.drain()

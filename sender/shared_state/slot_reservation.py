@@ -65,16 +65,17 @@ class SlotReservation:
             self.nudge()
         return slot
 
-    async def reserve_urgent(self) -> float:
-        """A slot as loop time that the server gives in spite of a pause; waits until it does."""
-        slots = self._slots
+    async def reserve_urgent(self, *, though_paused: bool = False) -> float:
+        """A slot as loop time that the server gives past what the API asked to wait, or past any pause; waits until it
+        does."""
+        slots, urgent = self._slots, 2 if though_paused else 1
         while True:
             sent = self._loop.time()
             with suppress(Away, StateLost):
                 grant = None
                 if self._lane.declared or await self._declare():
                     lead, widened = slots.trip + 0.001, slots.widen(sent)
-                    grant = await self._lane.reserve((0, 0, 0), widened, slots.share, lead, 0.0, urgent=True)
+                    grant = await self._lane.reserve((0, 0, 0), widened, slots.share, lead, 0.0, urgent=urgent)
                 if grant is not None and (slot := await self._placed(sent, grant)) is not None:
                     return slot
             await asyncio.sleep(AWAY_AGAIN)

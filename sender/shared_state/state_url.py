@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 OPTIONS: Final = ("durable", "sentinel", "sentinel_password_file", "cluster", "ca", "cert", "key")
+DURABLE: Final = ("waitaof", "wait")
 KEEP: Final = 30 * 86400.0
 """Seconds after which a finished identity is forgotten."""
 
@@ -31,8 +32,8 @@ async def open_state(
     """Connect, check the server's settings, and become one of the replicas of this workspace.
 
     `workspace` names the keys (and so the cluster slot), `host` is the API's; `keep` is in seconds. With
-    `?durable=waitaof` every hand-over and end waits for the server's disk (Redis 7.2 or later). UsageError tells, with
-    credentials masked, why a state cannot be used.
+    `?durable=waitaof` every hand-over and end waits for the server's disk (Redis 7.2 or later), with `?durable=wait`
+    for one of its replicas. UsageError tells, with credentials masked, why a state cannot be used.
     """
     _, durable = check_state_url(url)
     if keep <= 0:
@@ -44,8 +45,8 @@ async def open_state(
     return await SharedState.open(url, quote(workspace, safe=""), host, keep=keep, durable=durable, on_lost=on_lost)
 
 
-def check_state_url(url: str) -> tuple[str, bool]:
-    """(the URL without options of ours, whether to wait for the disk); UsageError never repeats a password."""
+def check_state_url(url: str) -> tuple[str, str]:
+    """(the URL without options of ours, what to wait for, of DURABLE or empty); UsageError never repeats a password."""
     single, hosts = split_hosts(url)
     try:
         parts = urlsplit(single)
@@ -61,14 +62,15 @@ def check_state_url(url: str) -> tuple[str, bool]:
     for name in options:
         if name not in OPTIONS:
             raise UsageError(
-                f"--state {shown}: there is no option of that name; it knows durable=waitaof, {', '.join(OPTIONS[1:])}"
+                f"--state {shown}: there is no option of that name; it knows durable=waitaof and wait, "
+                f"{', '.join(OPTIONS[1:])}"
             )
-    if options.get("durable", "waitaof") != "waitaof":
-        raise UsageError(f"--state {shown}: durable must be waitaof")
+    if options.get("durable", "waitaof") not in DURABLE:
+        raise UsageError(f"--state {shown}: durable must be waitaof or wait")
     several = "sentinel" in options or "cluster" in options
     problem = wrong_hosts(hosts) if parts.scheme != "unix" else None
     if problem := problem or wrong_ways(parts.scheme, options):
         raise UsageError(f"--state {shown}: {problem}")
     if len(hosts) > 1 and not several:
         raise UsageError(f"--state {shown}: several hosts need sentinel=MASTER or cluster=yes")
-    return url.partition("?")[0], "durable" in options
+    return url.partition("?")[0], options.get("durable", "")

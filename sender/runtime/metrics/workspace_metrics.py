@@ -70,14 +70,13 @@ class WorkspaceMetrics:
         self.lanes[name] = lane
         self.rates[name] = RecentRate()
 
-    def watch_ledger(self, ledger: Ledger) -> None:
-        """Ask this ledger how many jobs are in doubt."""
+    def watch_ledger(self, ledger: Ledger | None) -> None:
+        """Ask this ledger how many jobs are in doubt; None while none is open."""
         self._ledger = ledger
 
     async def refresh(self) -> None:
         """Have the ledger count; one that does not answer in time leaves the counts unknown."""
-        if self._ledger is not None:
-            self.counts = await answer_of(self._ledger.count())
+        self.counts = None if self._ledger is None else await answer_of(self._ledger.count())
 
 
 def _observe(histogram: Histogram, seconds: float) -> None:

@@ -55,7 +55,8 @@ class Completer:
         if doubts.keeps(job.key):
             self._in_flight.add(job.key, message)
         else:
-            self._acknowledger.dead_letter(message, {"reason": record.state, "id": job.id, "kind": job.kind.name})
+            reason = {"reason": record.state, "code": record.state, "id": job.id, "kind": job.kind.name, "key": job.key}
+            self._acknowledger.dead_letter(message, reason)
 
     def ended_elsewhere(self, job: Job, record: JobRecord) -> None:
         """Another replica has ended the job, or is at work on it."""
@@ -74,7 +75,8 @@ class Completer:
             return
         for message in self._in_flight.recorded(key):
             if outcome.status in DEAD:
-                self._acknowledger.dead_letter(message, reason_of(outcome))
+                # The end of what is no job is recorded under a name of its message's own: no ledger knows that.
+                self._acknowledger.dead_letter(message, reason_of(outcome, None if " " in key else key))
             else:
                 self._acknowledger.ack(message)
 

@@ -11,9 +11,10 @@ from sender.engine.job_execution import JobExecution
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.queues.queue import REDRIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from sender.consume.completer import Completer
     from sender.consume.in_flight import InFlight, UnackedMessage
@@ -30,7 +31,7 @@ class Dispatcher:
 
     def __init__(
         self, session: Session, memory: Memory, in_flight: InFlight, completer: Completer, capacity: LaneCapacity,
-        tracer: Tracer, max_deliveries: int,
+        tracer: Tracer, max_deliveries: int, retry: Container[str] = (),
     ) -> None:
         self._session = session
         self._memory = memory
@@ -39,6 +40,8 @@ class Dispatcher:
         self._capacity = capacity
         self._tracer = tracer
         self._max_deliveries = max_deliveries
+        self._retry = retry
+        """States of jobs that are tried again, on the operator's word."""
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
         """Returns the messages to be requeued; raises HaltError when the ledger cannot be read."""
@@ -60,8 +63,7 @@ class Dispatcher:
             self._refuse_conflict(job, message)
         if joined != "unknown":
             return joined != "ask_again"
-        # One that failed was given up, and surely not accepted.
-        if record is None or (record.state == "failed" and not record.owned_elsewhere):
+        if record is None or self._is_tried_again(message, record):
             return self._start(job, message)
         if record.owned_elsewhere or record.state == "handed_over":
             return False
@@ -70,6 +72,12 @@ class Dispatcher:
         else:
             self._completer.known(job, message, record)
         return True
+
+    def _is_tried_again(self, message: UnackedMessage, record: JobRecord) -> bool:
+        """One that failed was given up, and surely not accepted; one that was refused is tried on somebody's word."""
+        if record.owned_elsewhere or record.state not in ("failed", "rejected"):
+            return False
+        return record.state == "failed" or "rejected" in self._retry or REDRIVE in message.message.headers
 
     def _start(self, job: Job, message: UnackedMessage) -> bool:
         """Start a job of which nothing is known, unless something speaks against it; False: there is no room."""

@@ -239,7 +239,7 @@ class JetStreamPublisher(Publisher[JetStreamClient]):
     async def _publish(self, client: JetStreamClient, lines: list[OutgoingLine]) -> None:
         subject = await self._subject(client)
         for one in lines:
-            headers: dict[str, Any] = {"Sender-Reason": one.reason} if one.reason else {}
+            headers: dict[str, Any] = one.headers | ({"Sender-Reason": one.reason} if one.reason else {})
             await client.jetstream.publish(
                 subject, one.line, headers=headers or None, stream=self.address.parameters["stream"]
             )

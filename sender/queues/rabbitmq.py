@@ -193,7 +193,7 @@ class RabbitMqPublisher(Publisher[RabbitMqClient]):
         for one in lines:
             message = aio_pika.Message(
                 one.line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                headers={"x-sender-reason": one.reason} if one.reason else None,
+                headers=dict(one.headers | ({"x-sender-reason": one.reason} if one.reason else {})),
             )
             await client.channel.default_exchange.publish(
                 message, routing_key=self.address.parameters["queue"], mandatory=True

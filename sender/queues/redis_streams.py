@@ -8,6 +8,7 @@ MAXLEN or MINID where it is written. An entry trimmed away before it was read is
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -149,6 +150,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         return Message(
             source=self.source, id=key.decode(), data=fields.get(b"job", b""), deliveries=deliveries, handle=key,
             priority=self.address.priority, headers=trace_context(fields),
+            entry=None if b"job" in fields else _entry(fields),
         )
 
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
@@ -194,6 +196,12 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         await client.eval(_LEAVE, 1, self._stream, self._group, self._name)
 
 
+def _entry(fields: dict[bytes, bytes]) -> bytes:
+    """An entry as JSON, for people: what is not text is shown with escapes."""
+    shown = {key.decode(errors="replace"): value.decode(errors="backslashreplace") for key, value in fields.items()}
+    return json.dumps(shown, ensure_ascii=False).encode("utf-8", "replace")
+
+
 class RedisStreamsPublisher(Publisher["client.Redis"]):
     """XADD to a stream. The reply is the promise: with `appendfsync everysec` a power cut may take a second of it."""
 
@@ -205,6 +213,6 @@ class RedisStreamsPublisher(Publisher["client.Redis"]):
     async def _publish(self, client: client.Redis, lines: list[OutgoingLine]) -> None:
         pipe = client.pipeline(transaction=False)
         for one in lines:
-            fields: dict[Any, Any] = {one.field: one.line}
+            fields: dict[Any, Any] = {one.field: one.line, **one.headers}
             pipe.xadd(self.address.parameters["stream"], fields | ({"reason": one.reason} if one.reason else {}))
         await pipe.execute()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 from contextlib import AsyncExitStack
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -31,7 +32,7 @@ from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.queues.address import Address
     from sender.queues.queue import RequeueCounts
@@ -128,36 +129,37 @@ class SqsQueue(BrokerQueue[SqsClient]):
         )
 
     async def _ack(self, client: SqsClient, batch: list[Message]) -> None:
-        await self._in_tens(client.client.delete_message_batch, client, batch)
+        await in_tens(client.client.delete_message_batch, client, [message.handle for message in batch])
         if self._requeue_counts:
             await self._requeue_counts.forget([message.id for message in batch])
 
     async def _requeue(self, client: SqsClient, batch: list[Message]) -> None:
         if self._requeue_counts:
             await self._requeue_counts.add([message.id for message in batch])
-        await self._in_tens(client.client.change_message_visibility_batch, client, batch, VisibilityTimeout=0)
+        call = client.client.change_message_visibility_batch
+        await in_tens(call, client, [message.handle for message in batch], VisibilityTimeout=0)
 
     async def _keep(self, client: SqsClient, batch: list[Message]) -> None:
         call = client.client.change_message_visibility_batch
-        await self._in_tens(call, client, batch, VisibilityTimeout=self._seconds)
-
-    @staticmethod
-    async def _in_tens(call: Callable[..., Any], client: SqsClient, batch: list[Message], **more: Any) -> None:
-        """A batch call for all of these; handles that SQS no longer knows belong to messages that came back to it."""
-        for start in range(0, len(batch), BATCH):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": message.handle, **more}
-                for number, message in enumerate(batch[start : start + BATCH])
-            ]
-            reply = await call(QueueUrl=client.queue_url, Entries=entries)
-            failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
-            if failed:
-                raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
+        await in_tens(call, client, [message.handle for message in batch], VisibilityTimeout=self._seconds)
 
     async def _lag(self, client: SqsClient) -> int | None:
         name = "ApproximateNumberOfMessages"
         reply = await client.client.get_queue_attributes(QueueUrl=client.queue_url, AttributeNames=[name])
         return int(reply["Attributes"][name])
+
+
+async def in_tens(call: Callable[..., Any], client: SqsClient, handles: Sequence[str], **more: Any) -> None:
+    """A batch call for all of these; handles that SQS no longer knows belong to messages that came back to it."""
+    for start in range(0, len(handles), BATCH):
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, **more}
+            for number, handle in enumerate(handles[start : start + BATCH])
+        ]
+        reply = await call(QueueUrl=client.queue_url, Entries=entries)
+        failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
+        if failed:
+            raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
 
 
 def _received(found: dict[str, Any]) -> int:
@@ -174,8 +176,13 @@ class SqsPublisher(Publisher[SqsClient]):
             body, attributes = _body(one)
             more: dict[str, Any] = {}
             if client.fifo:
-                token = hashlib.sha256(one.line + f"{number}{one.reason}".encode()).hexdigest()
-                more = {"MessageGroupId": "sender", "MessageDeduplicationId": token}
+                # A job that comes again by redrive is no repetition, which SQS would drop without a word.
+                nonce = secrets.token_hex(8) if one.redriven else ""
+                token = hashlib.sha256(one.line + f"{number}{one.reason}{nonce}".encode()).hexdigest()
+                # Of a group one message is in hand at a time: jobs and letters need no order, and hold up no other.
+                more = {
+                    "MessageGroupId": "sender" if one.field == "outcome" else token, "MessageDeduplicationId": token,
+                }
             await client.client.send_message(
                 QueueUrl=client.queue_url, MessageBody=body, MessageAttributes=attributes, **more
             )
@@ -183,7 +190,7 @@ class SqsPublisher(Publisher[SqsClient]):
 
 def _body(one: OutgoingLine) -> tuple[str, dict[str, dict[str, str]]]:
     """Text as it is, anything else as base64 with an attribute that says so."""
-    attributes = {"reason": one.reason} if one.reason else {}
+    attributes = one.headers | ({"reason": one.reason} if one.reason else {})
     try:
         text = one.line.decode()
     except UnicodeDecodeError:

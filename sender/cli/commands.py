@@ -56,7 +56,7 @@ COMMANDS: Final = {
         "put dead letters back into their queue", "DEAD_URL --to QUEUE_URL",
         (
             ("What would go where, by what the consumers know",
-             "sender redrive 'amqp://rabbit/?queue=dead' --to 'amqp://rabbit/?queue=jobs' --state redis://redis/1 --dry-run"),
+             "sender redrive 'amqp://mq/?queue=dead' --to 'amqp://mq/?queue=jobs' --state redis://redis/1 --dry-run"),
             ("Those that surely were not accepted",
              "sender redrive 'redis://redis/0?stream=dead' --to 'redis://redis/0?stream=jobs' --code absent,api_error"),
             ("Repaired job lines in the place of what was refused",

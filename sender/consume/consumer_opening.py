@@ -57,7 +57,7 @@ async def open_consumer(plan: ConsumePlan, rejoin: RejoinState, stack: AsyncExit
     for config in plan.workspaces:
         consumers[config.name] = await _open_workspace(plan, config, rejoin, outputs, telemetry, stack)
     readers = [_open_reader(url, plan.settings, consumers, conditions, stack) for url in plan.urls]
-    telemetry.watch(consumers, readers, conditions)
+    telemetry.watch(consumers, readers, conditions, outputs.dead_letters)
     return Consumer(plan, consumers, readers, conditions)
 
 

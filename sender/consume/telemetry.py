@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,10 +11,11 @@ from sender.runtime.metrics import NoMetrics
 from sender.runtime.tracing import open_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AsyncExitStack
 
     from sender.config.settings import Settings
+    from sender.consume.dead_letters import DeadLetters
     from sender.consume.reader import Reader
     from sender.consume.workspace_consumer import WorkspaceConsumer
     from sender.runtime.conditions import Conditions
@@ -33,7 +35,8 @@ class Telemetry(NamedTuple):
         return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
 
     def watch(
-        self, consumers: Mapping[str | None, WorkspaceConsumer], readers: Sequence[Reader], conditions: Conditions
+        self, consumers: Mapping[str | None, WorkspaceConsumer], readers: Sequence[Reader], conditions: Conditions,
+        dead_letters: DeadLetters | None,
     ) -> None:
         """Look at these whenever asked."""
         states = [one.memory.state for one in consumers.values() if one.memory.state is not None]
@@ -51,11 +54,19 @@ class Telemetry(NamedTuple):
                 self.metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
             self.metrics.of(name).watch_ledger(one.memory.ledger)
         for reader in readers:
-            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
+            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"), reader.queue)
+        self.metrics.dead_letters = dead_letters
         self.metrics.conditions = conditions.met
         self.metrics.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
+        self.metrics.oldest = partial(_oldest, consumers.values())
         if states:
             self.metrics.state = lambda: all(one.reachable for one in states)
+
+
+def _oldest(consumers: Collection[WorkspaceConsumer]) -> float | None:
+    """Seconds since the oldest message in hand was read."""
+    begun = min((message.since for one in consumers for message in one.in_flight), default=None)
+    return None if begun is None else asyncio.get_running_loop().time() - begun
 
 
 def _halted(consumer: WorkspaceConsumer) -> str | None:

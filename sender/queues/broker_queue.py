@@ -42,6 +42,8 @@ class BrokerQueue(ABC, Generic[C]):
         self.address = address
         self.source = address.shown
         self.return_after = return_after
+        self.redeliveries = 0
+        self.give_backs = 0
         self._requeue_counts = requeue_counts
         self._limit = in_hand
         self._wait = WAIT
@@ -83,6 +85,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def requeue(self, messages: Iterable[Message]) -> None:
         """Let other readers have these at once, uncounted."""
         batch = [message for message in messages if self._has(message) and self._key(message) not in self._done]
+        self.give_backs += len(batch)
         try:
             await self._unless_lost(self._requeue, batch)
         finally:  # what could not be put back returns by itself, and is new then
@@ -152,6 +155,7 @@ class BrokerQueue(ABC, Generic[C]):
             known = self._in_hand.setdefault(self._key(message), message)
             if known is message:
                 new.append(message)
+                self.redeliveries += message.deliveries > 1
             else:
                 known.handle, known.connection = message.handle, message.connection
         return new

@@ -92,6 +92,10 @@ class Queue(Protocol):
     """Seconds between two `keep` of a message in hand; None when the broker needs none."""
     ack_timeout: float | None
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
+    redeliveries: int
+    """Messages read so far that had been given out before."""
+    give_backs: int
+    """Messages put back so far."""
 
     async def open(self) -> None:
         """Connect and check that the queue is there: QueueError if it is not, QueueLost if nobody answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from functools import cache, partial
 from typing import TYPE_CHECKING, get_args
@@ -44,6 +45,7 @@ class WorkspaceMetrics:
     def observe_attempt(self, lane: str, kind: str, status: int | str, seconds: float | None) -> None:
         """See `Observer`."""
         self._requests(lane_label(lane), kind_label(kind), status_label(status)).inc()
+        self._look(lane)
         if seconds is not None and lane in self._latency:
             _observe(self._latency[lane], seconds)
 
@@ -61,9 +63,14 @@ class WorkspaceMetrics:
         _observe(self._commits[operation], seconds)
 
     def watch_lane(self, name: str, lane: Lane) -> None:
-        """Look at this lane at each scrape."""
+        """Look at this lane at each scrape, and at its rate with each request, however seldom somebody scrapes."""
         self.lanes[name] = lane
         self.rates[name] = RecentRate()
+        self._look(name)
+
+    def _look(self, lane: str) -> None:
+        if lane in self.rates:
+            self.rates[lane].look(asyncio.get_running_loop().time(), self.lanes[lane].pacer.requests)
 
     def watch_ledger(self, ledger: Ledger) -> None:
         """Ask this ledger how many jobs are in doubt."""

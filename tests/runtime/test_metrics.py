@@ -6,6 +6,7 @@ import asyncio
 import math
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, run
 from tests.support.lanes import lane
 from tests.support.memory_ledger import MemoryLedger
+from tests.support.servers import require
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane
@@ -125,6 +127,62 @@ async def test_queues_state_and_conditions() -> None:
     assert (one(samples, "sender_state_up"), one(samples, "sender_ready")) == (0, 0)
     assert one(samples, "sender_condition", condition="queue") == 1
     assert one(samples, "sender_condition", condition="state") == 0
+
+
+class Letters:
+    def __init__(self) -> None:
+        self.written, self.refused, self.waiting = Counter({"in_doubt": 2}), 3, 1
+
+
+class Traffic:
+    redeliveries, give_backs = 4, 5
+
+
+async def test_dead_letters_and_what_comes_again() -> None:
+    metrics = ReplicaMetrics()
+    assert not {name for name, _ in await scrape(metrics) if "dead_letters" in name}
+    metrics.dead_letters, metrics.oldest = Letters(), lambda: 7.5
+    metrics.watch_queue("jobs", lambda: None, Traffic())
+    samples = await scrape(metrics)
+    assert one(samples, "sender_dead_letters_written_total", reason="in_doubt") == 2
+    assert one(samples, "sender_dead_letters_written_total", reason="rejected") == 0, "known from the start"
+    assert one(samples, "sender_dead_letters_refused_total") == 3
+    assert one(samples, "sender_dead_letters_waiting") == 1
+    assert one(samples, "sender_redeliveries_total", queue="jobs") == 4
+    assert one(samples, "sender_give_backs_total", queue="jobs") == 5
+    assert one(samples, "sender_oldest_message_age_seconds") == 7.5
+
+
+def test_the_rate_is_known_at_the_first_scrape(virtual: VirtualLoop) -> None:
+    """It read 0.0 after 372 requests: the rate was reckoned between scrapes alone."""
+
+    async def work() -> None:
+        metrics, pacer = ReplicaMetrics(), Pacer(100.0)
+        metrics.of(None).watch_lane("send", lane(pacer))
+        for _ in range(372):
+            (await pacer.acquire()).written()
+            metrics.of(None).observe_attempt("send", "email", 200, 0.05)
+        assert 80 < one(await scrape(metrics), "sender_achieved_rate", lane="send") < 105
+        await asyncio.sleep(3600)
+        assert one(await scrape(metrics), "sender_achieved_rate", lane="send") < 1
+
+    virtual.run_until_complete(work())
+
+
+async def test_promtool_has_nothing_to_say() -> None:
+    (promtool,) = require("promtool")
+    metrics = ReplicaMetrics()
+    metrics.of(None).watch_lane("send", lane(Pacer(100.0)))
+    metrics.of(None).observe_attempt("send", "email", 200, 0.05)
+    metrics.of(None).watch_ledger(CountingLedger())
+    metrics.dead_letters, metrics.oldest, metrics.in_hand = Letters(), lambda: 7.5, lambda: 5
+    metrics.state, metrics.conditions = lambda: True, lambda: {"working": True}
+    metrics.watch_queue("jobs", lambda: 3, Traffic())
+    _, text = await metrics.render()
+    empty = [family.name for family in parse(text.decode()) if not family.samples]
+    assert empty == [], "all are shown to it"
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
 async def test_workspaces_are_kept_apart() -> None:

@@ -68,12 +68,14 @@ class Lane(Protocol):
 class DeadLetters(Protocol):
     """What is looked at of the way to the dead letter queue."""
 
-    written: Mapping[str, int]
-    """Letters that are durable, by the reason."""
     refused: int
     """Tries that the broker refused, or did not answer."""
     waiting: int
     """Letters that are not durable yet."""
+
+    @property
+    def written(self) -> Mapping[str, int]:
+        """Letters that are durable, by the reason."""
 
 
 class Queue(Protocol):

@@ -30,6 +30,7 @@ from sender.engine.pacing.pacer import Pacer
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from tests.deployment.manifests import BASE, CONFIG, PRODUCTION, built, container, only, pod
 from tests.support.lanes import lane
+from tests.support.traffic import Letters, Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -290,7 +291,8 @@ async def exposed() -> dict[str, set[str]]:
     """Name and labels of every sample of a run that has all parts."""
     metrics = ReplicaMetrics()
     metrics.state, metrics.conditions, metrics.in_hand = lambda: True, lambda: {"state": True}, lambda: 1
-    metrics.watch_queue("jobs", lambda: 1)
+    metrics.watch_queue("jobs", lambda: 1, Traffic())
+    metrics.dead_letters, metrics.oldest = Letters(), lambda: 1.0
     default = metrics.of(None)
     default.observe_attempt("send", "email", 200, 0.1)
     default.watch_lane("send", lane(Pacer(100.0), breaker=Breaker(100.0)))

@@ -6,7 +6,6 @@ import asyncio
 import math
 import subprocess
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +26,7 @@ from tests.engine.world import OK, World, run
 from tests.support.lanes import lane
 from tests.support.memory_ledger import MemoryLedger
 from tests.support.servers import require
+from tests.support.traffic import Letters, Traffic
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane
@@ -127,15 +127,6 @@ async def test_queues_state_and_conditions() -> None:
     assert (one(samples, "sender_state_up"), one(samples, "sender_ready")) == (0, 0)
     assert one(samples, "sender_condition", condition="queue") == 1
     assert one(samples, "sender_condition", condition="state") == 0
-
-
-class Letters:
-    def __init__(self) -> None:
-        self.written, self.refused, self.waiting = Counter({"in_doubt": 2}), 3, 1
-
-
-class Traffic:
-    redeliveries, give_backs = 4, 5
 
 
 async def test_dead_letters_and_what_comes_again() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PACKAGES = {
     "redis-server": "redis-server", "rabbitmq-server": "rabbitmq-server", "nats-server": "nats-server", "zsh": "zsh",
-    "fish": "fish", "promtool": "prometheus",
+    "fish": "fish", "promtool": "prometheus", "kubectl": "kubectl",
 }
 """Programs, and the Debian packages that hold them."""
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
@@ -75,7 +75,8 @@ def _install() -> None:
         if all(map(shutil.which, PACKAGES)):
             return
         subprocess.run(["apt-get", "update"], env=more, **quiet)
-        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES.values()], env=more, **quiet)
+        for package in PACKAGES.values():  # one by one: a package that does not exist here costs only itself
+            subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", package], env=more, **quiet)
 
 
 def require(name: str) -> list[str]:

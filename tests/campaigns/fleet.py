@@ -5,7 +5,7 @@
 Kill -9, SIGTERM, pause, rotation of the key, restart of the broker, failover of the state, partitions, a clock that is
 slewed: one after another, for as long as there are jobs; then everything heals, and the books of both sides are held
 against each other. A verdict for each broker: lost, twice, above the limit. What this machine cannot do (partitions
-need root and iptables, slewed clocks Debian's package faketime) is said and left out.
+need root and iptables, slewed clocks a C compiler) is said and left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from tests.campaigns.hosts import SERVICES, Hosts, unavailable
 from tests.campaigns.replicas import LIMIT, REPLICAS, Replicas
-from tests.campaigns.state_pair import FAKETIME
+from tests.campaigns.state_pair import clock_library
 from tests.queues.brokers import KINDS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Mishaps:
             "kill -9": self.kill, "SIGTERM": self.terminate, "pause": self.pause, "key rotations": self.rotate,
             "broker restarts": replicas.restart_broker, "state failovers": replicas.state.fail_over,
         }
-        if FAKETIME is not None:
+        if clock_library() is not None:
             self.all["clock slews"] = self.slew
         if replicas.hosts is not None:
             self.all |= {"one host cut off": self.cut_one, "a service cut off": self.cut_all}
@@ -157,8 +157,8 @@ def main() -> int:
     why_not = unavailable()
     if why_not:
         sys.stdout.write(f"without partitions: {why_not}\n")
-    if FAKETIME is None:
-        sys.stdout.write("without slewed clocks: apt-get install faketime\n")
+    if clock_library() is None:
+        sys.stdout.write("without slewed clocks: cc is not installed\n")
     good = True
     for broker in args.broker or KINDS:
         books = torture(broker, args.jobs, args.seed, hosts=why_not is None, only=args.only)

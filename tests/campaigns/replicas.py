@@ -89,11 +89,19 @@ class Replicas:
         self._starts: Counter[int] = Counter()
 
     def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         os.environ.update(AWS)
         self.state = self._stack.enter_context(StatePair(self.folder))
         self._server = SERVERS[self._server_name](self._made("broker"))
-        self._server.start()
         self._stack.callback(self._server.stop)
+        self._server.start()
         self.line = self._stack.enter_context(Relay(self._server.port))
         self.sandbox: Sandbox = self._stack.enter_context(
             running_sandbox("--host", "0.0.0.0", "--latency", "50-300", "--visibility-lag", "1")
@@ -103,7 +111,6 @@ class Replicas:
         self.broker: Broker = self._kind(self._server)
         self.rotate_key(KEY)
         self._stack.callback(self._end)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

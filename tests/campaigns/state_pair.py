@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
+import subprocess
+import tempfile
 import time
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.campaigns.relay import Relay
 from tests.support.servers import RedisServer
 
-FAKETIME: Final = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
-"""Debian's package `faketime`."""
+SOURCE: Final = Path(__file__).with_name("clock.c")
+
+
+@cache
+def clock_library() -> Path | None:
+    """What makes a server's clock wrong; None where there is no compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    library = Path(tempfile.mkdtemp(prefix="sender-clock-")) / "clock.so"
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-lm"], check=True)
+    return library
 
 
 class _Clocked(RedisServer):
@@ -20,28 +35,18 @@ class _Clocked(RedisServer):
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         super().__init__(folder, fsync="everysec")
-        self._offset, self._rate, self._since = 0.0, 1.0, time.time()
-        self._begun = self._since
+        self._since, self._ahead, self._gain = time.time(), 0.0, 0.0
         self._write()
 
     def environment(self) -> dict[str, str]:
-        """The clock begins with the process: it is right then."""
-        self._offset, self._rate, self._since = 0.0, 1.0, time.time()
-        self._begun = self._since
-        self._write()
-        if FAKETIME is None:
-            return super().environment()
-        return {
-            **super().environment(), "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        library = clock_library()
+        more = {} if library is None else {"LD_PRELOAD": str(library), "SLEWED_CLOCK": str(self._file)}
+        return super().environment() | more
 
     def slew(self, ppm: int) -> None:
         """From now on the clock gains so many microseconds in each second."""
         now = time.time()
-        shown = now + self._offset + (now - self._begun) * (self._rate - 1)
-        self._rate = 1 + ppm / 1e6
-        self._offset = shown - now - (now - self._begun) * (self._rate - 1)
+        self._since, self._ahead, self._gain = now, self._ahead + (now - self._since) * self._gain, ppm / 1e6
         self._write()
 
     @property
@@ -49,7 +54,9 @@ class _Clocked(RedisServer):
         return self.folder / "clock"
 
     def _write(self) -> None:
-        self._file.write_text(f"{self._offset:+.6f} x{self._rate:.6f}\n")
+        """In place: the server has the file mapped."""
+        with self._file.open("r+b" if self._file.exists() else "wb") as file:
+            file.write(struct.pack("3d", self._since, self._ahead, self._gain))
 
 
 class StatePair:
@@ -65,12 +72,19 @@ class StatePair:
         return self._relay.port
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _start(self) -> None:
         for server in self._servers:
-            server.start()
             self._stack.callback(server.stop)
+            server.start()
         self._follow()
         self._stack.enter_context(self._relay)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

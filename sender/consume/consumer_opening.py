@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sender.consume.consumer import WORKING, Consumer
+from sender.consume.earlier_identities import FOR_EVER, find_earlier
 from sender.consume.memory import open_memory
 from sender.consume.message_parser import MessageParser
 from sender.consume.outputs import open_outputs
 from sender.consume.reader import Reader
 from sender.consume.requeue_counts import StoredRequeueCounts
+from sender.consume.stored_origins import StoredOrigins
 from sender.consume.telemetry import open_telemetry
 from sender.consume.workspace_consumer import WorkspaceConsumer
 from sender.engine.workspace import Workspace
@@ -67,6 +69,8 @@ async def _open_workspace(
 ) -> WorkspaceConsumer:
     supervisor = Supervisor()
     memory = await open_memory(config, plan.state, plan.settings, supervisor, stack)
+    keep = FOR_EVER if memory.state is None else plan.settings.keep
+    memory.earlier = await find_earlier(memory.ledger, plan.urls, keep)
     workspace = Workspace(
         config.base_url, config.key, plan.settings, time.time, pacers=memory.state,
         observer=telemetry.observer_of(config.name),
@@ -96,9 +100,12 @@ def _open_reader(
     url: str, settings: Settings, consumers: Mapping[str | None, WorkspaceConsumer], conditions: Conditions,
     stack: AsyncExitStack,
 ) -> Reader:
-    """SQS keeps no count of what was requeued: the first workspace's memory does."""
-    counts = StoredRequeueCounts(next(iter(consumers.values())).memory.ledger) if url.startswith("sqs:") else None
-    queue = open_queue(url, in_hand=settings.prefetch, return_after=RETURN_AFTER, requeue_counts=counts)
+    """What is to be known of a queue is kept by the first workspace's memory; SQS keeps no count of requeues."""
+    ledger = next(iter(consumers.values())).memory.ledger
+    counts = StoredRequeueCounts(ledger) if url.startswith("sqs:") else None
+    queue = open_queue(
+        url, in_hand=settings.prefetch, return_after=RETURN_AFTER, requeue_counts=counts, origins=StoredOrigins(ledger)
+    )
     stack.push_async_callback(queue.aclose)
     options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
     parser = Parser(settings.kind, options, frozenset(name for name in consumers if name is not None))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sender.consume.memory import LOST_HORIZON
 from sender.engine.admission import admit
 from sender.engine.job_execution import JobExecution
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from sender.runtime.tracing import Tracer
     from sender.session.session import Session
 
+log = structlog.get_logger()
+
 
 class Dispatcher:
     """Takes messages whose jobs are of its workspace."""
@@ -42,13 +46,17 @@ class Dispatcher:
         self._max_deliveries = max_deliveries
         self._retry = retry
         """States of jobs that are tried again, on the operator's word."""
+        self._told_unidentified = False
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
         """Returns the messages to be requeued; raises HaltError when the ledger cannot be read."""
+        earlier = self._memory.earlier
         keys = [job.key for job, _ in arrived]
+        keys += [key for job, message in arrived for key in earlier.of(job, message)]
         with self._in_flight.look_up(keys):
             found = await self._session.ledger.find(keys)
-            return [message for job, message in arrived if not self._take_on(job, message, found.get(job.key))]
+            known = [(earlier.known_as(job, message, found), message) for job, message in arrived]
+            return [message for job, message in known if not self._take_on(job, message, found.get(job.key))]
 
     def refuse(self, message: UnackedMessage, outcome: Outcome) -> None:
         """Record why a message is no job; then it goes to the dead letter."""
@@ -58,6 +66,8 @@ class Dispatcher:
 
     def _take_on(self, job: Job, message: UnackedMessage, record: JobRecord | None) -> bool:
         """Whether the message has a place or an end; if not, it is requeued."""
+        message.line = job.line
+        self._tell_unidentified(job, message)
         joined = self._in_flight.join(job, message)
         if joined == "conflict":
             self._refuse_conflict(job, message)
@@ -78,6 +88,18 @@ class Dispatcher:
         if record.owned_elsewhere or record.state not in ("failed", "rejected"):
             return False
         return record.state == "failed" or "rejected" in self._retry or REDRIVE in message.message.headers
+
+    def _tell_unidentified(self, job: Job, message: UnackedMessage) -> None:
+        """Once in words, and counted: equal messages are one job where they have no id."""
+        if job.id != job.key or message.message.identity is not None:
+            return
+        self._session.workspace.observer.observe_unidentified()
+        if not self._told_unidentified:
+            log.warning(
+                "messages come without an id: they are known by their content, and two that are equal are sent once; "
+                "give jobs an id, or messages a message_id", queue=message.message.source,
+            )
+        self._told_unidentified = True
 
     def _start(self, job: Job, message: UnackedMessage) -> bool:
         """Start a job of which nothing is known, unless something speaks against it; False: there is no room."""

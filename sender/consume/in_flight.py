@@ -18,10 +18,10 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
@@ -44,6 +44,10 @@ class UnackedMessage:
     """Loop time at which it was read."""
     told: Told | None = None
     """What its broker was told of it: one of the two, once."""
+    line: int = 0
+    """Its number as a line of input, for its outcome where it is a duplicate."""
+    reason: Mapping[str, Any] | None = None
+    """Why it goes to the dead letter though nothing was requested for it: its job ended so before."""
 
 
 @dataclass(slots=True, eq=False)

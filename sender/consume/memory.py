@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sender.consume.earlier_identities import EarlierIdentities
 from sender.errors import HaltError
 from sender.session.stores import open_ledger, open_shared
 
@@ -42,6 +43,7 @@ class Memory:
     ) -> None:
         self.ledger = ledger
         self.state = state
+        self.earlier = EarlierIdentities()
         self._began = began
         """Loop time at which it began, where that is known."""
         self._lost_at: float | None = None

@@ -22,6 +22,7 @@ from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, QueueLost, trace_context
+from sender.queues.seeds import tls_context, with_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from nats.js.kv import KeyValue
 
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
 
 KEEP_COUNTS: Final = 30 * 86400.0
 """Seconds."""
@@ -53,6 +54,8 @@ class JetStreamClient:
     subscription: JetStreamContext.PullSubscription | None = None
     epoch: str = ""
     """When the stream was made: its sequence begins anew with it."""
+    created: str | None = None
+    """The same, to the microsecond."""
 
 
 class JetStreamConnection(BrokerConnection[JetStreamClient]):
@@ -62,9 +65,13 @@ class JetStreamConnection(BrokerConnection[JetStreamClient]):
         async def quiet(_: Exception) -> None:
             """What goes wrong is raised by the call that it breaks."""
 
+        address = self.address
+        known: dict[str, Any] = {"user_credentials": address.parameters.get("creds")}
+        known |= {"nkeys_seed": address.parameters.get("nkey"), "tls": tls_context(address.parameters)}
         client = await nats.connect(
-            self.address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
-            max_reconnect_attempts=1, reconnect_time_wait=0,
+            [with_seed(address.url, seed) for seed in address.seeds], allow_reconnect=False,
+            connect_timeout=int(PATIENCE), error_cb=quiet, max_reconnect_attempts=1, reconnect_time_wait=0,
+            **{name: value for name, value in known.items() if value is not None},
         )
         return JetStreamClient(client, client.jetstream(timeout=PATIENCE))
 
@@ -128,9 +135,10 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
     connection_type = JetStreamConnection
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self.keep_every = return_after / 3
         self._stream, self._consumer = address.parameters["stream"], address.parameters["consumer"]
         self._bucket = re.sub(r"[^A-Za-z0-9_-]", "_", f"sender_{self._stream}_{self._consumer}")
@@ -145,6 +153,7 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         except nats.js.errors.NotFoundError:
             raise QueueError(f"{self.source}: there is no stream {self._stream}; make it first") from None
         client.epoch = f"{info.created:%Y%m%dT%H%M%S}" if info.created else "0"
+        client.created = info.created.isoformat() if info.created else None
 
     async def _make_consumer(self, jetstream: JetStreamContext) -> None:
         """Make the consumer, or go by the settings of the one that is there."""
@@ -162,6 +171,9 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
 
+    async def _origin(self, client: JetStreamClient) -> str | None:
+        return client.created
+
     async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
         assert client.subscription is not None  # noqa: S101 - `_prepare` makes it
         try:
@@ -175,8 +187,10 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         return [self._message(client, one, counts.get(self._sequence(one), 0)) for one in found]
 
     def _message(self, client: JetStreamClient, found: Msg, requeues: int) -> Message:
+        own = f"{client.epoch}/{self._sequence(found)}"
         return Message(
-            source=self.source, id=f"{self._stream}/{client.epoch}/{self._sequence(found)}", data=found.data,
+            source=self.source, id=f"{self._stream}/{own}", identity=self._identity(own, found.headers),
+            data=found.data,
             deliveries=max(1, found.metadata.num_delivered - requeues), handle=found, connection=client,
             priority=self.address.priority, headers=trace_context(found.headers),
         )

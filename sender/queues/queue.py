@@ -138,6 +138,16 @@ class RequeueCounts(Protocol):
         """These are done."""
 
 
+class QueueOrigins(Protocol):
+    """Remembers which server a queue's name stands for, so that two of them are not taken for one."""
+
+    async def claim(self, name: str, origin: str, *, instead_of: str | None = None) -> None:
+        """This queue is on this server; QueueError when another server's queue is in use under the same name.
+
+        `instead_of` is what this reader found behind the same URL before: a server that was made anew is no second one.
+        """
+
+
 class DeadLetter(Protocol):
     """Where jobs go that nobody will try again."""
 

@@ -11,7 +11,7 @@ from sender.queues.address import parse
 if TYPE_CHECKING:
     from sender.queues.letters import LetterBox
     from sender.queues.publisher import Publisher
-    from sender.queues.queue import Queue, RequeueCounts
+    from sender.queues.queue import Queue, QueueOrigins, RequeueCounts
 
 IN_HAND: Final = 100
 RETURN_AFTER: Final = 30.0
@@ -29,7 +29,8 @@ def is_queue(text: str) -> bool:
 
 
 def open_queue(
-    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, requeue_counts: RequeueCounts | None = None
+    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER,
+    requeue_counts: RequeueCounts | None = None, origins: QueueOrigins | None = None,
 ) -> Queue:
     """The queue behind `url`, not yet connected; UsageError when the URL is wrong or its client is not installed.
 
@@ -37,7 +38,7 @@ def open_queue(
     a message that nobody kept returns to the queue (RabbitMQ: when the connection ends).
     """
     address = parse(url)
-    return cast("Queue", _class(address.broker, "Queue")(address, in_hand, return_after, requeue_counts))
+    return cast("Queue", _class(address.broker, "Queue")(address, in_hand, return_after, requeue_counts, origins))
 
 
 def open_publisher(url: str) -> Publisher[Any]:

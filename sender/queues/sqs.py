@@ -4,7 +4,8 @@ A message in hand is invisible to others for `return_after` seconds, and for as 
 Of a FIFO group one message is in hand at a time: messages are received one by one, and SQS holds back the rest of a
 group that has one in flight. SQS counts every receive; requeues are subtracted by what `RequeueCounts` remembers,
 which a redrive policy of the queue's own does not know: its maxReceiveCount should be generous.
-Credentials come as for every AWS tool: environment, profile, role of the pod or machine.
+Credentials come as for every AWS tool: environment, profile, role of the pod or machine. Those that expire or are taken
+back are read anew with a new connection.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import secrets
 from contextlib import AsyncExitStack
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
 from aiobotocore.session import get_session  # type: ignore[import-untyped]
@@ -28,6 +30,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 
 from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import BrokerQueue
+from sender.queues.message_identity import queue_name
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
 
 BATCH: Final = 10
 """Messages in one call, by SQS's own limit."""
@@ -43,8 +46,10 @@ ACK_TIMEOUT: Final = 11.5 * 3600
 """Seconds; SQS lets a message be invisible for 12 hours in all."""
 _REFUSALS: Final = re.compile(
     "NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient"
-    "|ExpiredToken|InvalidAddress|TooLong|InvalidMessageContents"
+    "|InvalidAddress|TooLong|InvalidMessageContents"
 )
+_CREDENTIALS: Final = re.compile("AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient")
+"""What is said of credentials that were taken back; the next connection reads them anew."""
 _NOT_TEXT: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -80,10 +85,17 @@ class SqsConnection(BrokerConnection[SqsClient]):
 
     def _is_lost(self, error: Exception) -> bool | None:
         if isinstance(error, ClientError):
-            return not _REFUSALS.search(str(error.response.get("Error", {}).get("Code", "")))
+            return not _REFUSALS.search(_code_of(error))
         if isinstance(error, QueueError | NoCredentialsError | PartialCredentialsError):
             return False
         return True if isinstance(error, BotoCoreError | OSError) else None
+
+    def _is_outdated(self, error: Exception) -> bool:
+        return isinstance(error, ClientError) and bool(_CREDENTIALS.search(_code_of(error)))
+
+
+def _code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 class SqsQueue(BrokerQueue[SqsClient]):
@@ -93,11 +105,15 @@ class SqsQueue(BrokerQueue[SqsClient]):
     connection_type = SqsConnection
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self.keep_every = return_after / 3
         self._seconds = max(1, round(return_after))
+
+    async def _prepare(self, client: SqsClient) -> None:
+        self._queue_name = queue_name(self.address, _account_of(client.queue_url))
 
     async def _read(self, client: SqsClient, room: int) -> list[Message]:
         found = await self._receive(client, room, wait=self._wait)
@@ -120,12 +136,13 @@ class SqsQueue(BrokerQueue[SqsClient]):
         return list(reply.get("Messages", ()))
 
     def _message(self, found: dict[str, Any], requeues: int) -> Message:
-        attributes = found.get("MessageAttributes", {})
+        attributes = {name: one.get("StringValue") for name, one in found.get("MessageAttributes", {}).items()}
         return Message(
-            source=self.source, id=found["MessageId"], data=found["Body"].encode("utf-8", "surrogatepass"),
+            source=self.source, id=found["MessageId"], identity=self._identity(found["MessageId"], attributes),
+            data=found["Body"].encode("utf-8", "surrogatepass"),
             deliveries=max(1, _received(found) - requeues), handle=found["ReceiptHandle"],
             priority=self.address.priority, group=found.get("Attributes", {}).get("MessageGroupId"),
-            headers=trace_context({name: value.get("StringValue") for name, value in attributes.items()}),
+            headers=trace_context(attributes),
         )
 
     async def _ack(self, client: SqsClient, batch: list[Message]) -> None:
@@ -160,6 +177,12 @@ async def in_tens(call: Callable[..., Any], client: SqsClient, handles: Sequence
         failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
         if failed:
             raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
+
+
+def _account_of(queue_url: str) -> str:
+    """The account in a queue's URL at AWS, `https://HOST/ACCOUNT/QUEUE`; empty where a server has none."""
+    account = urlsplit(queue_url).path.strip("/").partition("/")[0]
+    return account if account.isdecimal() else ""
 
 
 def _received(found: dict[str, Any]) -> int:

@@ -12,15 +12,14 @@ import random
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 import structlog
 from redis import exceptions as redis_errors
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from sender.errors import OutputError, StateLost, UsageError
 from sender.jobs.masking import mask_credentials
+from sender.queues.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +45,8 @@ class RedisConnection:
     """Calls the scripts of one workspace; open it with `await RedisConnection.open(...)`."""
 
     def __init__(self, url: str, workspace_tag: str, host: str) -> None:
-        self.shown = mask_credentials(url)
+        plain, _, query = url.partition("?")
+        self.shown = mask_credentials(plain)
         """The URL without its credentials."""
         self.token = ""
         """The epoch that this replica knows."""
@@ -64,14 +64,9 @@ class RedisConnection:
         self._wait_aof = False
         self._sources = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._digests: dict[str, str] = {}
-        self._redis: Any = Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._greet,
-            protocol=2,
-        )
+        limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+        server = RedisServer.of(plain, dict(parse_qsl(query)))
+        self._redis: Any = server.open(self._meta, protocol=2, redis_connect_func=self._greet, **limits)
 
     @classmethod
     async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:

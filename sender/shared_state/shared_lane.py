@@ -71,6 +71,13 @@ class SharedLane:
             clock.learn(sent, loop.time(), float(now) / 1e6)
         self._epoch = epoch
 
+    async def look(self, clock: ServerClock) -> bool:
+        """Learn the server's clock anew; False when one of the two has jumped. Away without an answer."""
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        *_, now = await self._connection.call("lane", self.name, "look", patient=False)
+        return clock.learn(sent, loop.time(), float(now) / 1e6)
+
     async def reserve(
         self, wants: Demand, widened: float, share: float, lead: float, owed: float, *, urgent: bool = False
     ) -> Grant | None:

@@ -29,6 +29,7 @@ class WorkspaceMetrics:
 
     def __init__(self, name: str, events: Events) -> None:
         self._requests = cache(partial(events.requests.labels, name))  # labels are closed sets, which bounds it
+        self._unidentified = events.unidentified.labels(name)
         self._outcomes = cache(partial(events.outcomes.labels, name))
         self._latency = {lane: events.latency.labels(name, lane) for lane in LANES}
         self._turns = {lane: events.turns.labels(name, lane) for lane in LANES}
@@ -57,6 +58,10 @@ class WorkspaceMetrics:
     def observe_outcome(self, status: str) -> None:
         """See `Observer`."""
         self._outcomes(status if status in STATUSES else OTHER).inc()
+
+    def observe_unidentified(self) -> None:
+        """See `Observer`."""
+        self._unidentified.inc()
 
     def observe_commit(self, operation: Commit, seconds: float) -> None:
         """See `Observer`."""

@@ -114,7 +114,7 @@ def torture(broker: str, jobs: int, seed: int, *, hosts: bool, only: list[str]) 
         replicas.until_over()
         statuses = replicas.drain()
         books = replicas.books()
-        books.done = done + Counter({"unclean ends": sum(status != 0 for status in statuses)})
+        books.done = done | Counter({"unclean ends": sum(map(bool, statuses)), "had to be killed": replicas.stuck})
         if not books.good:
             keep(Path(folder), broker, seed)
         return books

@@ -31,6 +31,10 @@ LIMIT = 100
 REPLICAS = 4
 QUIET = 60.0
 """Seconds without an arrival, while jobs are open, after which it is over: a dead replica's part takes 30."""
+SETTLED = 10.0
+"""Seconds after its start from which a replica surely knows the signals of an operator; before, they would end it."""
+END_WITHIN = 70.0
+"""Seconds: `terminationGracePeriodSeconds` of the manifests, and some."""
 BATCH = 500
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null",
        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
@@ -86,7 +90,9 @@ class Replicas:
         self._kind, self._server_name = KINDS[broker]
         self._stack = ExitStack()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._starts: Counter[int] = Counter()
+        self._started: dict[int, float] = {}
+        self.stuck = 0
+        """Replicas that did not end when they were told to, and were killed."""
 
     def __enter__(self) -> Self:
         try:
@@ -127,7 +133,7 @@ class Replicas:
             self.start(number)
 
     def start(self, number: int) -> None:
-        self._starts[number] += 1
+        self._started[number] = time.monotonic()
         command = [
             *([] if self.hosts is None else self.hosts.inside(number)), *SENDER, "consume",
             self._at("broker", self.broker.url(port=self.line.port)), "--state",
@@ -145,12 +151,18 @@ class Replicas:
             )
 
     def signal(self, number: int, what: signal.Signals) -> None:
-        if self._processes[number].poll() is None:
+        young = time.monotonic() - self._started[number] < SETTLED
+        if self._processes[number].poll() is None and not (young and what in (signal.SIGUSR1, signal.SIGUSR2)):
             self._processes[number].send_signal(what)
 
-    def wait(self, number: int, seconds: float = 60.0) -> int:
-        """Its exit status."""
-        return self._processes[number].wait(seconds)
+    def wait(self, number: int) -> int:
+        """Its exit status; one that does not end is killed, as an orchestrator does."""
+        try:
+            return self._processes[number].wait(END_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.stuck += 1
+            self._processes[number].kill()
+            return self._processes[number].wait()
 
     def revive(self) -> int:
         """Start those that ended by themselves, as an orchestrator does; how many there were."""
@@ -181,12 +193,14 @@ class Replicas:
         seen, since = -1, time.monotonic()
         while time.monotonic() - since < QUIET:
             self.revive()
+            for number in self._processes:
+                self.signal(number, signal.SIGUSR2)
             arrived = int(self.sandbox.lanes["send"]["arrived"])
             if arrived != seen:
                 seen, since = arrived, time.monotonic()
             elif time.monotonic() - since > 5 and self._is_complete():
                 return
-            time.sleep(0.5)
+            time.sleep(2)
 
     def drain(self) -> list[int]:
         """End all; their exit statuses."""

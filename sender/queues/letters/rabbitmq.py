@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 REASON: Final = "x-sender-reason"
 COUNT: Final = "x-delivery-count"
+PROPERTIES: Final = (
+    "content_type", "content_encoding", "priority", "correlation_id", "message_id", "timestamp", "type", "app_id",
+)
 
 
 class RabbitMqLetters(LetterBox[RabbitMqClient]):
@@ -58,7 +61,8 @@ class RabbitMqLetters(LetterBox[RabbitMqClient]):
     async def _copy(self, client: RabbitMqClient, letter: Letter) -> bool:
         """Whether the queue took it: one that is full does not."""
         headers = {name: value for name, value in letter.handle.headers.items() if name != COUNT}
-        copy = aio_pika.Message(letter.data, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        more = {name: getattr(letter.handle, name) for name in PROPERTIES}
+        copy = aio_pika.Message(letter.data, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, **more)
         try:
             await client.channel.default_exchange.publish(
                 copy, routing_key=self.address.parameters["queue"], mandatory=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -129,3 +130,17 @@ def test_a_breaker_that_is_tried_by_turns_is_an_api_that_fails(rules: Path, tmp_
     (tmp_path / "trial.yaml").write_text(yaml.safe_dump(trial))
     tried = promtool("test", "rules", str(tmp_path / "trial.yaml"))
     assert tried.returncode == 0, tried.stdout.decode() + tried.stderr.decode()
+
+
+def test_the_image_is_made_of_what_is_pinned() -> None:
+    """Its base by digest, and every package by hash, those that build the wheel too."""
+    root = BASE.parents[2]
+    dockerfile = (root / "Dockerfile").read_text()
+    assert re.search(r"^ARG BASE=python:3\.\d+-slim@sha256:[0-9a-f]{64}$", dockerfile, re.M)
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.M)) == {"${BASE}"}
+    for line in re.findall(r"pip (?:install|wheel) .*", dockerfile):
+        assert "--require-hashes" in line or "--no-deps" in line, line
+    pinned = re.findall(r"^([a-z-]+)==(\S+)", (root / "requirements-build.lock").read_text(), re.M)
+    others = dict(re.findall(r"^([a-z-]+)==(\S+)", (root / "requirements-dev.lock").read_text(), re.M))
+    assert "hatchling" in dict(pinned)
+    assert {name: others[name] for name, _ in pinned} == dict(pinned)

@@ -136,11 +136,11 @@ def test_the_image_is_made_of_what_is_pinned() -> None:
     """Its base by digest, and every package by hash, those that build the wheel too."""
     root = BASE.parents[2]
     dockerfile = (root / "Dockerfile").read_text()
-    assert re.search(r"^ARG BASE=python:3\.\d+-slim@sha256:[0-9a-f]{64}$", dockerfile, re.M)
-    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.M)) == {"${BASE}"}
+    assert re.search(r"^ARG BASE=python:3\.\d+-slim@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"${BASE}"}
     for line in re.findall(r"pip (?:install|wheel) .*", dockerfile):
         assert "--require-hashes" in line or "--no-deps" in line, line
-    pinned = re.findall(r"^([a-z-]+)==(\S+)", (root / "requirements-build.lock").read_text(), re.M)
-    others = dict(re.findall(r"^([a-z-]+)==(\S+)", (root / "requirements-dev.lock").read_text(), re.M))
+    pinned = re.findall(r"^([a-z-]+)==(\S+)", (root / "requirements-build.lock").read_text(), re.MULTILINE)
+    others = dict(re.findall(r"^([a-z-]+)==(\S+)", (root / "requirements-dev.lock").read_text(), re.MULTILINE))
     assert "hatchling" in dict(pinned)
     assert {name: others[name] for name, _ in pinned} == dict(pinned)

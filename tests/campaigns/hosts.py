@@ -10,12 +10,14 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SERVICES: Final = ("api", "state", "broker")
+_MADE: Final = count()
 
 
 def run(*command: str) -> None:
@@ -47,7 +49,8 @@ class Hosts:
         """Whether delay and loss are in force; a kernel without netem cannot."""
         mark = os.getpid() % 60_000
         self._net = f"10.{mark // 250 % 250}.{mark % 250}"
-        self._bridge = f"sb{mark}"
+        # A namespace goes some time after it was deleted, and keeps its names until then.
+        self._bridge = f"sb{mark}x{next(_MADE)}"
         self._stack = ExitStack()
 
     def address(self, service: str) -> str:
@@ -85,6 +88,7 @@ class Hosts:
         run("ip", "netns", "add", name)
         self._stack.callback(_quietly, "ip", "netns", "del", name)
         run("ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", name)
+        self._stack.callback(_quietly, "ip", "link", "del", outer)
         run("ip", "link", "set", outer, "master", self._bridge, "up")
         for command in (
             ("address", "add", f"{self._net}.{100 + host}/24", "dev", "eth0"), ("link", "set", "eth0", "up"),

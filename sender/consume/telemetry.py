@@ -11,7 +11,7 @@ from sender.runtime.metrics import NoMetrics
 from sender.runtime.tracing import open_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AsyncExitStack
 
     from sender.config.settings import Settings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sender.runtime.conditions import Conditions
     from sender.runtime.metrics import Observer
     from sender.runtime.metrics.replica_metrics import ReplicaMetrics
+    from sender.runtime.metrics.workspace_metrics import Flag
     from sender.runtime.tracing import Tracer
 
 
@@ -53,6 +54,7 @@ class Telemetry(NamedTuple):
             for lane in LANES:
                 self.metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
             self.metrics.of(name).watch_ledger(one.memory.ledger)
+            self.metrics.of(name).watch_flags(_flags_of(one))
         for reader in readers:
             self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"), reader.queue)
         self.metrics.dead_letters = dead_letters
@@ -61,6 +63,15 @@ class Telemetry(NamedTuple):
         self.metrics.oldest = partial(_oldest, consumers.values())
         if states:
             self.metrics.state = lambda: all(one.reachable for one in states)
+
+
+def _flags_of(one: WorkspaceConsumer) -> dict[Flag, Callable[[], bool]]:
+    state = one.memory.state
+    lanes = one.session.workspace.lanes.values()
+    flags: dict[Flag, Callable[[], bool]] = {
+        "paused": lambda: any(lane.pacer.paused for lane in lanes), "halted": lambda: one.session.halted is not None,
+    }
+    return flags if state is None else {**flags, "state_away": lambda: not state.reachable}
 
 
 def _oldest(consumers: Collection[WorkspaceConsumer]) -> float | None:

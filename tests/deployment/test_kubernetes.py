@@ -27,6 +27,7 @@ from sender.config.load import load
 from sender.config.settings import SETTINGS, options_of, variable_of
 from sender.engine.breaker import Breaker
 from sender.engine.pacing.pacer import Pacer
+from sender.runtime.metrics.gauges import FLAGS
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from tests.deployment.manifests import BASE, CONFIG, PRODUCTION, built, container, only, pod
 from tests.support.lanes import lane
@@ -293,6 +294,7 @@ async def exposed() -> dict[str, set[str]]:
     metrics.state, metrics.conditions, metrics.in_hand = lambda: True, lambda: {"state": True}, lambda: 1
     metrics.watch_queue("jobs", lambda: 1, Traffic())
     metrics.dead_letters, metrics.oldest = Letters(), lambda: 1.0
+    metrics.of(None).watch_flags(dict.fromkeys(FLAGS, lambda: True))
     default = metrics.of(None)
     default.observe_attempt("send", "email", 200, 0.1)
     default.watch_lane("send", lane(Pacer(100.0), breaker=Breaker(100.0)))

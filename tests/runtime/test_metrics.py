@@ -19,6 +19,7 @@ from sender.engine.pacing.pacer import Pacer
 from sender.jobs.kinds import KINDS, LANES
 from sender.runtime.metrics import commit_time
 from sender.runtime.metrics.events import LATENCY
+from sender.runtime.metrics.gauges import FLAGS
 from sender.runtime.metrics.labels import HTTP_STATUSES
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.transport import Reply, TransportFault
@@ -169,6 +170,7 @@ async def test_promtool_has_nothing_to_say() -> None:
     metrics.dead_letters, metrics.oldest, metrics.in_hand = Letters(), lambda: 7.5, lambda: 5
     metrics.state, metrics.conditions = lambda: True, lambda: {"working": True}
     metrics.watch_queue("jobs", lambda: 3, Traffic())
+    metrics.of(None).watch_flags(dict.fromkeys(FLAGS, lambda: True))
     _, text = await metrics.render()
     empty = [family.name for family in parse(text.decode()) if not family.samples]
     assert empty == [], "all are shown to it"
@@ -190,6 +192,16 @@ async def test_workspaces_are_kept_apart() -> None:
     for number in range(500):
         metrics.of(f"w{number}").observe_outcome("sent")
     assert len(metrics.workspaces) < 150
+
+
+async def test_what_holds_a_workspace_up() -> None:
+    metrics = ReplicaMetrics()
+    assert not {"sender_paused", "sender_halted", "sender_state_away"} & {name for name, _ in await scrape(metrics)}
+    metrics.of("eu").watch_flags({"paused": lambda: True, "halted": lambda: False})
+    samples = await scrape(metrics)
+    assert one(samples, "sender_paused", workspace="eu") == 1
+    assert one(samples, "sender_halted", workspace="eu") == 0
+    assert "sender_state_away" not in {name for name, _ in samples}, "its memory is its own"
 
 
 class CountingLedger(MemoryLedger):

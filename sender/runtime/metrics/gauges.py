@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
     from sender.runtime.metrics.watched import Lane
     from sender.runtime.metrics.watching import Watching
+    from sender.runtime.metrics.workspace_metrics import Flag
 
 Labels = TypeVar("Labels", bound="tuple[str, ...]")
 
 BREAKER_STATES: Final = ("closed", "open", "trying")
 DOUBTFUL: Final = ("in_doubt", "handed_over")
 LANE: Final = ("workspace", "lane")
+FLAGS: Final[dict[Flag, str]] = {
+    "paused": "1 while an operator or the settings hold the lanes back.",
+    "halted": "1 while nothing can be sent for this workspace; the log and /readyz say why.",
+    "state_away": "1 while the shared state does not answer.",
+}
 DEAD: Final = ("invalid", "rejected", "failed", "in_doubt")
 
 
@@ -48,6 +54,7 @@ class Gauges(Collector):
         yield from self._jobs()
         yield from self._lanes()
         yield from self._pace()
+        yield from self._flags()
         yield from self._messages()
         yield from self._dead_letters()
         yield from self._surroundings()
@@ -85,6 +92,11 @@ class Gauges(Collector):
                      {key: p.rate for key, p in pacers})
         yield _gauge("pause_seconds", "Time until which a lane is told to wait; 0 when it is not.", LANE,
                      {key: max(0.0, p.paused_until - now) for key, p in pacers})
+
+    def _flags(self) -> Iterable[Metric]:
+        for flag, text in FLAGS.items():
+            values = {(w,): int(one.flags[flag]()) for w, one in self._watching.workspaces.items() if flag in one.flags}
+            yield _gauge(flag, text, ("workspace",), values)
 
     def _messages(self) -> Iterable[Metric]:
         watching = self._watching

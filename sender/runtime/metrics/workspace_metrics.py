@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from functools import cache, partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sender.jobs.kinds import LANES
 from sender.jobs.status import STATUSES
@@ -15,10 +15,15 @@ from sender.runtime.metrics.watched import answer_of
 from sender.runtime.recent_rate import RecentRate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from prometheus_client import Histogram
 
     from sender.runtime.metrics.events import Events
     from sender.runtime.metrics.watched import Lane, Ledger
+
+
+Flag = Literal["paused", "halted", "state_away"]
 
 
 class WorkspaceMetrics:
@@ -40,6 +45,8 @@ class WorkspaceMetrics:
         self.lanes: dict[str, Lane] = {}
         self.rates: dict[str, RecentRate] = {}
         """Requests a second that each lane wrote of late."""
+        self.flags: Mapping[Flag, Callable[[], bool]] = {}
+        """Whether it is held up in one of these ways."""
         self.counts: dict[str, int] | None = None
         """The ledger's jobs by state; None while it does not tell."""
 
@@ -72,6 +79,10 @@ class WorkspaceMetrics:
         self.lanes[name] = lane
         self.rates[name] = RecentRate()
         self._look(name)
+
+    def watch_flags(self, flags: Mapping[Flag, Callable[[], bool]]) -> None:
+        """Look at these at each scrape."""
+        self.flags = flags
 
     def _look(self, lane: str) -> None:
         if lane in self.rates:

@@ -48,7 +48,9 @@ def main() -> None:
     quality = f"delay {DELAY} and loss {LOSS} of packets" if shaped else "no delay or loss: this kernel has no netem"
     notes = (
         f"{REPLICAS} replicas, each in a network namespace of its own, {jobs:,} jobs, {LIMIT}/s for all together; "
-        f"{quality}. Packets are dropped in both directions. Twice: accepted twice and not reported in doubt."
+        f"{quality}. Packets are dropped in both directions. Twice: accepted twice and not reported in doubt. "
+        "After a cut from the API the kernels repeat what was written before and during it, also of connections that "
+        "were given up: it arrives in one burst, above the limit where all replicas were cut off."
     )
     results.tell("partitions", "Partitions", notes, results.table(head, rows))
 

@@ -26,7 +26,8 @@ HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=sender
 nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE; each with its own ?priority=high|normal|low. A message is
 acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
 pauses, SIGUSR2 resumes."""
-NOT_FOR_QUEUES: Final = ("retry", "limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage")
+NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage")
+RETRIED: Final = {"rejected", "failed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         texts={
             "outcomes": "outcome log: a path, - for stdout, or a queue's URL",
             "ledger": "the memory of one consumer alone; else --state",
+            "retry": "rejected: try jobs that the API refused once more when their messages come again, on your word",
         },
     )
 
@@ -67,6 +69,11 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
         raise UsageError(
             "consume needs a memory: --state redis://HOST/DB for replicas that share the limit, or --ledger PATH for "
             "one consumer alone"
+        )
+    if not set(settings.retry) <= RETRIED:
+        raise UsageError(
+            "consume can --retry only rejected: what failed is tried again anyway, what is in doubt by --in-doubt "
+            "resend-if-absent"
         )
     from sender.queues.address import parse
     from sender.session.stores import check_shared

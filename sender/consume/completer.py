@@ -55,7 +55,9 @@ class Completer:
         if doubts.keeps(job.key):
             self._in_flight.add(job.key, message)
         else:
-            message.reason = {"reason": record.state, "id": job.id, "kind": job.kind.name}
+            message.reason = {
+                "reason": record.state, "code": record.state, "id": job.id, "kind": job.kind.name, "key": job.key,
+            }
             self._record_duplicate(message, job)
 
     def take_over(self, ended: FinishedJob, execution: JobExecution) -> None:
@@ -80,7 +82,8 @@ class Completer:
             self._in_flight.in_doubt(key)
             return
         messages = self._in_flight.recorded(key)
-        reason = reason_of(outcome) if outcome.status in DEAD else None
+        # The end of what is no job is recorded under a name of its message's own: no ledger knows that.
+        reason = reason_of(outcome, None if " " in key else key) if outcome.status in DEAD else None
         for number, message in enumerate(messages):
             message.reason = reason or message.reason
             if number and not _is_again(messages[0], message):

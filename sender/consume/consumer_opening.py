@@ -50,7 +50,7 @@ def make_consumer(
         opening = WorkspaceOpening(config, plan.state, plan.urls, lambda: live.settings, outputs, telemetry)
         tasks[config.name] = WorkspaceTask(config, opening, outputs.dead_letters, supervisor)
     readers = [_make_reader(url, plan.settings, tasks, conditions, stack) for url in plan.urls]
-    telemetry.watch(tasks, readers, conditions)
+    telemetry.watch(tasks, readers, conditions, outputs.dead_letters)
     return Consumer(tasks, readers, conditions, live, supervisor)
 
 

@@ -13,9 +13,10 @@ from sender.engine.job_execution import JobExecution
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.recorder import FinishedJob
+from sender.queues.queue import REDRIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from sender.consume.completer import Completer
     from sender.consume.in_flight import InFlight, UnackedMessage
@@ -34,7 +35,7 @@ class Dispatcher:
 
     def __init__(
         self, session: Session, memory: Memory, in_flight: InFlight, completer: Completer, capacity: LaneCapacity,
-        tracer: Tracer, max_deliveries: int,
+        tracer: Tracer, max_deliveries: int, retry: Container[str] = (),
     ) -> None:
         self._session = session
         self._memory = memory
@@ -43,6 +44,8 @@ class Dispatcher:
         self._capacity = capacity
         self._tracer = tracer
         self._max_deliveries = max_deliveries
+        self._retry = retry
+        """States of jobs that are tried again, on the operator's word."""
         self._told_unidentified = False
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
@@ -72,8 +75,7 @@ class Dispatcher:
             self._refuse_conflict(job, message)
         if joined != "unknown":
             return joined != "ask_again"
-        # One that failed was given up, and surely not accepted.
-        if record is None or (record.state == "failed" and not record.owned_elsewhere):
+        if record is None or self._is_tried_again(message, record):
             self._start(job, message)
             return True
         if record.owned_elsewhere or record.state == "handed_over":
@@ -83,6 +85,12 @@ class Dispatcher:
         else:
             self._completer.known(job, message, record)
         return True
+
+    def _is_tried_again(self, message: UnackedMessage, record: JobRecord) -> bool:
+        """One that failed was given up, and surely not accepted; one that was refused is tried on somebody's word."""
+        if record.owned_elsewhere or record.state not in ("failed", "rejected"):
+            return False
+        return record.state == "failed" or "rejected" in self._retry or REDRIVE in message.message.headers
 
     def _tell_unidentified(self, job: Job, message: UnackedMessage) -> None:
         """Once in words, and counted: equal messages are one job where they have no id."""

@@ -56,7 +56,7 @@ class UnackedMessage:
     """Bytes of memory that it takes."""
 
     def __post_init__(self) -> None:
-        self.size = 2 * len(self.message.data) + OVERHEAD
+        self.size = 2 * (len(self.message.data) + len(self.message.entry or b"")) + OVERHEAD
 
 
 @dataclass(slots=True, eq=False)

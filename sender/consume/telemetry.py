@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,16 +11,18 @@ from sender.runtime.metrics import NoMetrics
 from sender.runtime.tracing import open_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AsyncExitStack
 
     from sender.config.settings import Settings
+    from sender.consume.dead_letters import DeadLetters
     from sender.consume.reader import Reader
     from sender.consume.workspace_consumer import WorkspaceConsumer
     from sender.consume.workspace_task import WorkspaceTask
     from sender.runtime.conditions import Conditions
     from sender.runtime.metrics import Observer
     from sender.runtime.metrics.replica_metrics import ReplicaMetrics
+    from sender.runtime.metrics.workspace_metrics import Flag
     from sender.runtime.tracing import Tracer
 
 
@@ -34,7 +37,8 @@ class Telemetry(NamedTuple):
         return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
 
     def watch(
-        self, tasks: Mapping[str | None, WorkspaceTask], readers: Sequence[Reader], conditions: Conditions
+        self, tasks: Mapping[str | None, WorkspaceTask], readers: Sequence[Reader], conditions: Conditions,
+        dead_letters: DeadLetters | None,
     ) -> None:
         """Look at these whenever asked."""
         workspaces = tuple(tasks.values())
@@ -47,12 +51,16 @@ class Telemetry(NamedTuple):
             conditions.watch(f"dead letter of {one.name}", partial(getattr, one.acknowledger, "trouble"))
         if self.metrics is None:
             return
+        for name, task in tasks.items():
+            self.metrics.of(name).watch_flags(_flags_of(task))
         for reader in readers:
-            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
+            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"), reader.queue)
+        self.metrics.dead_letters = dead_letters
         in_flight = [one.in_flight for one in workspaces]
         self.metrics.in_hand = lambda: (
             sum(1 for one in in_flight for _ in one) + sum(len(one.beside) for one in readers)
         )
+        self.metrics.oldest = partial(_oldest, workspaces, readers)
         self.metrics.parked = lambda: (sum(one.parked for one in in_flight), sum(one.size for one in in_flight))
         if any(one.shares for one in workspaces):
             self.metrics.state = lambda: not any(map(_state_away, workspaces))
@@ -68,6 +76,18 @@ class Telemetry(NamedTuple):
         """The ledger is closed."""
         if self.metrics is not None:
             self.metrics.of(workspace).watch_ledger(None)
+
+
+def _flags_of(one: WorkspaceTask) -> dict[Flag, Callable[[], bool]]:
+    flags: dict[Flag, Callable[[], bool]] = {"paused": lambda: one.pause.paused, "halted": lambda: one.halted}
+    return {**flags, "state_away": lambda: _state_away(one) is not None} if one.shares else flags
+
+
+def _oldest(workspaces: Collection[WorkspaceTask], readers: Collection[Reader]) -> float | None:
+    """Seconds since the oldest message in hand was read."""
+    begun = [message.since for one in workspaces for message in one.in_flight]
+    begun += [message.since for one in readers for message in one.beside]
+    return asyncio.get_running_loop().time() - min(begun) if begun else None
 
 
 def _state_away(one: WorkspaceTask) -> str | None:

@@ -87,7 +87,8 @@ class WorkspaceConsumer(Listener):
         self._capacity = LaneCapacity(workspace, settings.prefetch)
         self._completer = Completer(self.session, self.in_flight, self.acknowledger, settings)
         self._dispatcher = Dispatcher(
-            self.session, memory, self.in_flight, self._completer, self._capacity, tracer, settings.max_deliveries
+            self.session, memory, self.in_flight, self._completer, self._capacity, tracer, settings.max_deliveries,
+            settings.retry,
         )
         self._reconcile_loop = ReconcileLoop(
             self.session, memory, self.in_flight, self._completer, self._lease, reads_lists=settings.reconcile

@@ -64,6 +64,8 @@ class WorkspaceTask:
         """While it works."""
         self.reason: str | None = "it is being opened"
         """Why it does not work; None while it does."""
+        self.halted = False
+        """Whether that is a fault, or a refusal of the API's: it is tried again, but may need somebody."""
         self.state_away: str | None = None
         """Why the shared state could not be joined; None once it was."""
         self.clean = True
@@ -194,7 +196,7 @@ class WorkspaceTask:
     def _works(self, current: WorkspaceConsumer) -> None:
         if self.reason is not None:
             log.info("a workspace works", workspace=self.name)
-        self.current, self.reason, self.state_away, self._left = current, None, None, []
+        self.current, self.reason, self.state_away, self.halted, self._left = current, None, None, False, []
         if self._stopping.is_set():
             current.stop(now=False)
 
@@ -203,6 +205,7 @@ class WorkspaceTask:
         if self._stopping.is_set() or str(error) == self.reason:
             return
         self.reason = str(error)
+        self.halted = not isinstance(error, StateLost | StateAway)
         self.state_away = str(error) if isinstance(error, StateAway) else None
         if isinstance(error, StateLost):
             log.warning("the shared state is joined anew", workspace=self.name, because=str(error))

@@ -49,6 +49,8 @@ class BrokerQueue(ABC, Generic[C]):
         self.address = address
         self.source = address.shown
         self.return_after = return_after
+        self.redeliveries = 0
+        self.give_backs = 0
         self._requeue_counts = requeue_counts
         self._queue_name = queue_name(address)
         self._origin_claim = OriginClaim(origins)
@@ -94,6 +96,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
         """Let other readers have these, uncounted; after `delay` seconds where the broker knows a delay."""
         batch = [message for message in messages if self._has(message) and self._key(message) not in self._done]
+        self.give_backs += len(batch)
         try:
             await self._unless_lost(lambda client, batch: self._requeue(client, batch, delay), batch)
         finally:  # what could not be put back returns by itself, and is new then
@@ -164,6 +167,7 @@ class BrokerQueue(ABC, Generic[C]):
             known = self._in_hand.setdefault(self._key(message), message)
             if known is message:
                 new.append(message)
+                self.redeliveries += message.deliveries > 1
             else:
                 known.handle, known.connection = message.handle, message.connection
         return new

@@ -9,6 +9,7 @@ lost, and Redis says so to nobody.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import socket
 from collections import defaultdict
@@ -192,6 +193,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
             source=self.source, id=entry.id.decode(), identity=self._identity(entry.id.decode(), entry.fields),
             data=entry.fields.get(b"job", b""), deliveries=entry.deliveries, handle=entry.id,
             priority=self.address.priority, headers=trace_context(entry.fields), unread=entry.unread,
+            entry=None if b"job" in entry.fields else _entry(entry.fields),
         )
 
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
@@ -237,6 +239,12 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
     async def _leave(self, client: client.Redis) -> None:
         """Take our name off the group, unless entries stand on it: they would be lost with it."""
         await client.eval(_LEAVE, 1, self._stream, self._group, self._name)
+
+
+def _entry(fields: dict[bytes, bytes]) -> bytes:
+    """An entry as JSON, for people: what is not text is shown with escapes."""
+    shown = {key.decode(errors="replace"): value.decode(errors="backslashreplace") for key, value in fields.items()}
+    return json.dumps(shown, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class RedisStreamsPublisher(Publisher["client.Redis"]):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 from contextlib import AsyncExitStack
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,7 +35,7 @@ from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.queues.address import Address
     from sender.queues.queue import QueueOrigins, RequeueCounts
@@ -148,7 +149,7 @@ class SqsQueue(BrokerQueue[SqsClient]):
         )
 
     async def _ack(self, client: SqsClient, batch: list[Message]) -> None:
-        await self._in_tens(client.client.delete_message_batch, client, batch)
+        await in_tens(client.client.delete_message_batch, client, [message.handle for message in batch])
         if self._requeue_counts:
             await self._requeue_counts.forget([message.id for message in batch])
 
@@ -156,29 +157,29 @@ class SqsQueue(BrokerQueue[SqsClient]):
         if self._requeue_counts:
             await self._requeue_counts.add([message.id for message in batch])
         call = client.client.change_message_visibility_batch
-        await self._in_tens(call, client, batch, VisibilityTimeout=ceil(delay))
+        await in_tens(call, client, [message.handle for message in batch], VisibilityTimeout=ceil(delay))
 
     async def _keep(self, client: SqsClient, batch: list[Message]) -> None:
         call = client.client.change_message_visibility_batch
-        await self._in_tens(call, client, batch, VisibilityTimeout=self._seconds)
-
-    @staticmethod
-    async def _in_tens(call: Callable[..., Any], client: SqsClient, batch: list[Message], **more: Any) -> None:
-        """A batch call for all of these; handles that SQS no longer knows belong to messages that came back to it."""
-        for start in range(0, len(batch), BATCH):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": message.handle, **more}
-                for number, message in enumerate(batch[start : start + BATCH])
-            ]
-            reply = await call(QueueUrl=client.queue_url, Entries=entries)
-            failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
-            if failed:
-                raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
+        await in_tens(call, client, [message.handle for message in batch], VisibilityTimeout=self._seconds)
 
     async def _lag(self, client: SqsClient) -> int | None:
         names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
         reply = await client.client.get_queue_attributes(QueueUrl=client.queue_url, AttributeNames=names)
         return sum(int(reply["Attributes"].get(name, 0)) for name in names)
+
+
+async def in_tens(call: Callable[..., Any], client: SqsClient, handles: Sequence[str], **more: Any) -> None:
+    """A batch call for all of these; handles that SQS no longer knows belong to messages that came back to it."""
+    for start in range(0, len(handles), BATCH):
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, **more}
+            for number, handle in enumerate(handles[start : start + BATCH])
+        ]
+        reply = await call(QueueUrl=client.queue_url, Entries=entries)
+        failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
+        if failed:
+            raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
 
 
 def _account_of(queue_url: str) -> str:
@@ -201,8 +202,13 @@ class SqsPublisher(Publisher[SqsClient]):
             body, attributes = _body(one)
             more: dict[str, Any] = {}
             if client.fifo:
-                token = hashlib.sha256(one.line + f"{number}{one.reason}".encode()).hexdigest()
-                more = {"MessageGroupId": "sender", "MessageDeduplicationId": token}
+                # A job that comes again by redrive is no repetition, which SQS would drop without a word.
+                nonce = secrets.token_hex(8) if one.redriven else ""
+                token = hashlib.sha256(one.line + f"{number}{one.reason}{nonce}".encode()).hexdigest()
+                # Of a group one message is in hand at a time: jobs and letters need no order, and hold up no other.
+                more = {
+                    "MessageGroupId": "sender" if one.field == "outcome" else token, "MessageDeduplicationId": token,
+                }
             await client.client.send_message(
                 QueueUrl=client.queue_url, MessageBody=body, MessageAttributes=attributes, **more
             )

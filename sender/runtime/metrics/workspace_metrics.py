@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from functools import cache, partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sender.jobs.kinds import LANES
 from sender.jobs.status import STATUSES
@@ -14,10 +15,15 @@ from sender.runtime.metrics.watched import answer_of
 from sender.runtime.recent_rate import RecentRate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from prometheus_client import Histogram
 
     from sender.runtime.metrics.events import Events
     from sender.runtime.metrics.watched import Lane, Ledger
+
+
+Flag = Literal["paused", "halted", "state_away"]
 
 
 class WorkspaceMetrics:
@@ -39,12 +45,15 @@ class WorkspaceMetrics:
         self.lanes: dict[str, Lane] = {}
         self.rates: dict[str, RecentRate] = {}
         """Requests a second that each lane wrote of late."""
+        self.flags: Mapping[Flag, Callable[[], bool]] = {}
+        """Whether it is held up in one of these ways."""
         self.counts: dict[str, int] | None = None
         """The ledger's jobs by state; None while it does not tell."""
 
     def observe_attempt(self, lane: str, kind: str, status: int | str, seconds: float | None) -> None:
         """See `Observer`."""
         self._requests(lane_label(lane), kind_label(kind), status_label(status)).inc()
+        self._look(lane)
         if seconds is not None and lane in self._latency:
             _observe(self._latency[lane], seconds)
 
@@ -66,9 +75,18 @@ class WorkspaceMetrics:
         _observe(self._commits[operation], seconds)
 
     def watch_lane(self, name: str, lane: Lane) -> None:
-        """Look at this lane at each scrape."""
+        """Look at this lane at each scrape, and at its rate with each request, however seldom somebody scrapes."""
         self.lanes[name] = lane
         self.rates[name] = RecentRate()
+        self._look(name)
+
+    def watch_flags(self, flags: Mapping[Flag, Callable[[], bool]]) -> None:
+        """Look at these at each scrape."""
+        self.flags = flags
+
+    def _look(self, lane: str) -> None:
+        if lane in self.rates:
+            self.rates[lane].look(asyncio.get_running_loop().time(), self.lanes[lane].pacer.requests)
 
     def watch_ledger(self, ledger: Ledger | None) -> None:
         """Ask this ledger how many jobs are in doubt; None while none is open."""

@@ -12,6 +12,7 @@ from sender.consume.pause_switch import SETTINGS
 from sender.consume.reader import Reader
 from sender.consume.requeue_counts import StoredRequeueCounts
 from sender.consume.stored_origins import StoredOrigins
+from sender.consume.watching import watch
 from sender.consume.workspace_opening import WorkspaceOpening
 from sender.consume.workspace_task import WorkspaceTask
 from sender.queues.queue_url import open_queue
@@ -50,7 +51,7 @@ def make_consumer(
         opening = WorkspaceOpening(config, plan.state, plan.urls, lambda: live.settings, outputs, telemetry)
         tasks[config.name] = WorkspaceTask(config, opening, outputs.dead_letters, supervisor)
     readers = [_make_reader(url, plan.settings, tasks, conditions, stack) for url in plan.urls]
-    telemetry.watch(tasks, readers, conditions, outputs.dead_letters)
+    watch(telemetry.metrics, conditions, tasks, readers, outputs.dead_letters)
     return Consumer(tasks, readers, conditions, live, supervisor)
 
 

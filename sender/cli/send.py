@@ -13,6 +13,7 @@ from sender.config.load import load, state_of, told_together
 from sender.config.settings import SETTINGS
 from sender.config.value import is_utf8
 from sender.errors import UsageError
+from sender.inputs.input_options import InputOptions
 from sender.send.send_plan import SendPlan
 from sender.transport.base_url import REGIONS, check_base_url
 
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from sender.config.settings import Settings
+
 HELP: Final = "Send jobs from files and stdin, at the API's limit, and write what became of each."
 STDIN: Final = "-"
+TEXTS: Final = {"identity": "content = rows of a table without an id are known by their content"}
+INPUT_HELP: Final = "a file of job lines or rows (docs/tables.md), .gz too; - is stdin"
 SUFFIX: Final = ".outcomes.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file of job lines, .gz too; - is stdin")
-    add_settings(parser, (name for name, setting in SETTINGS.items() if setting.table != "queues"))
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
+    names = [name for name, setting in SETTINGS.items() if setting.table != "queues" or name == "identity"]
+    add_settings(parser, names, texts=TEXTS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +72,25 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
             raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:
         raise UsageError(told_together(problems))
-    return SendPlan(settings, base_url, outcomes, ledger, api_key, state, inputs)
+    return SendPlan(settings, base_url, outcomes, ledger, api_key, state, inputs, reading_of(settings))
+
+
+def reading_of(settings: Settings, *, check_files: bool = False) -> InputOptions:
+    """What the settings say of the inputs."""
+    return InputOptions(
+        format="" if settings.format == "auto" else settings.format, map=settings.map,
+        attachments=settings.attachments, delimiter=_character("--delimiter", settings.delimiter),
+        quote=settings.quote if settings.quote == "none" else _character("--quote", settings.quote or '"'),
+        encoding=settings.encoding, kind=settings.kind, by_content=settings.identity == "content",
+        check_files=check_files,
+    )
+
+
+def _character(option: str, text: str) -> str:
+    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(text) > 1 or text in ("\r", "\n"):
+        raise UsageError(f"{option} takes one character, or tab")
+    return text
 
 
 @contextmanager

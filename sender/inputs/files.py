@@ -28,17 +28,17 @@ PAUSE: Final = 0.002
 class InputFile:
     """One opened file; readers share its descriptor and keep their own places."""
 
-    def __init__(self, name: str, handle: int, *, compressed: bool, most_line: int = MOST_LINE) -> None:
+    def __init__(self, name: str, handle: int, compression: str | None = None, *, most_line: int = MOST_LINE) -> None:
         self.name = name
         self._handle = handle
         self._start = os.lseek(handle, 0, os.SEEK_CUR)  # a shell may have read some of its stdin before us
-        self._compressed = compressed
+        self._compression = compression
         self._most_line = most_line
 
     def chunks(self) -> ChunkReader:
         """A reader of its own from the file's beginning."""
         raw = _Place(self._handle, self._start)
-        return _Gzip(raw, self.name) if self._compressed else _Plain(raw, self.name)
+        return _Gzip(raw, self.name) if self._compression else _Plain(raw, self.name)
 
     def lines(self) -> Iterator[Line]:
         """All lines, for those who need no lanes; raises InputError where the file breaks."""

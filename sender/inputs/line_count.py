@@ -12,7 +12,7 @@ from sender.inputs.lines import BOM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sender.inputs.streams import StreamInput
+    from sender.inputs.inputs import Input
 
 CHUNKS: Final = 16
 """Chunks counted in one go: some milliseconds, after which a run that has ended need not wait for more."""
@@ -23,7 +23,7 @@ PAUSE: Final = 0.005
 class LineCount:
     """How many lines there are, as a reader will give them out: blank ones do not count."""
 
-    def __init__(self, inputs: Sequence[InputFile | StreamInput]) -> None:
+    def __init__(self, inputs: Sequence[Input]) -> None:
         self._files = [one for one in inputs if isinstance(one, InputFile)]
         self.countable = len(self._files) == len(inputs)
         """False where a stream is among the inputs: nobody knows how long it is."""

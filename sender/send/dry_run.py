@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -33,7 +34,7 @@ def rehearse(plan: SendPlan) -> int:
     parser = Parser(settings.kind, Options(settings.require_identifiers, frozenset(settings.risky_extensions)))
     books, seen, ledger = Books(), DuplicateIndex(), LedgerView.open(plan.ledger)
     starting: Counter[LaneName] = Counter()
-    for line in all_lines(plan.inputs):
+    for line in all_lines(plan.inputs, replace(plan.reading, check_files=True)):
         books.read += 1
         job = parser.parse(line, time.time())
         if isinstance(job, Invalid):

@@ -17,7 +17,7 @@ import structlog
 
 from sender.engine.preflight import TemplateCheck
 from sender.errors import HaltError, InputError, UsageError
-from sender.inputs.inputs import all_lines, open_inputs
+from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
@@ -74,7 +74,7 @@ class RunEnd(NamedTuple):
 async def send_jobs(plan: SendPlan) -> RunEnd:
     """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
-    async with aclosing(open_inputs(plan.inputs)) as inputs:
+    async with aclosing(open_inputs(plan.inputs, plan.reading)) as inputs:
         with StopSignals(stop):
             return await SendRun(plan, inputs, stop).execute()
 
@@ -141,7 +141,7 @@ class SendRun(Listener):
         others = OtherMemories(memories, session.ledger, parser)
         if files:
             log.info("comparing with other memories", memories=len(others))
-            await others.refuse(all_lines(files), lambda: session.ended)
+            await others.refuse(self._inputs.lines_of_files(), lambda: session.ended)
         if len(files) < len(plan.inputs):
             return others
         others.close()

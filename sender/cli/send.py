@@ -14,6 +14,7 @@ from sender.config.settings import SETTINGS
 from sender.config.value import is_utf8
 from sender.errors import UsageError
 from sender.inputs.input_options import InputOptions
+from sender.inputs.names import beside, expanded
 from sender.send.send_plan import SendPlan
 from sender.transport.base_url import REGIONS, check_base_url
 
@@ -82,8 +83,20 @@ def reading_of(settings: Settings, *, check_files: bool = False) -> InputOptions
         attachments=settings.attachments, delimiter=_character("--delimiter", settings.delimiter),
         quote=settings.quote if settings.quote == "none" else _character("--quote", settings.quote or '"'),
         encoding=settings.encoding, kind=settings.kind, by_content=settings.identity == "content",
+        query=_query(settings),
         check_files=check_files,
     )
+
+
+def _query(settings: Settings) -> str:
+    if not settings.query_file:
+        return settings.query
+    if settings.query:
+        raise UsageError("--query and --query-file are both given; one of them says what is read")
+    try:
+        return Path(settings.query_file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--query-file {settings.query_file} cannot be read: {error}") from None
 
 
 def _character(option: str, text: str) -> str:
@@ -107,11 +120,12 @@ def inputs_of(given: list[str]) -> tuple[str, ...]:
         raise UsageError("name an INPUT, or pipe job lines into stdin; see --help")
     if not all(map(is_utf8, given)):
         raise UsageError("an INPUT has a name that is not UTF-8, and no outcome could tell it: rename the file")
-    return tuple(given) or (STDIN,)
+    return expanded(given) or (STDIN,)
 
 
 def _beside(inputs: tuple[str, ...]) -> str:
-    return f"{inputs[0]}{SUFFIX}" if len(inputs) == 1 and inputs[0] != STDIN else f"sender{SUFFIX}"
+    own = beside(inputs[0]) if len(inputs) == 1 and inputs[0] != STDIN else None
+    return f"{own or 'sender'}{SUFFIX}"
 
 
 def _keep_apart(inputs: tuple[str, ...], outcomes: Path, ledger: Path) -> None:

@@ -130,6 +130,8 @@ class Settings:
     encoding: str = _setting(
         "", "input", "text", "encoding of a CSV; default: by its byte order mark, else utf-8", metavar="NAME"
     )
+    query: str = _setting("", "input", "text", "what is read from an input that is a database", metavar="SQL")
+    query_file: str = _setting("", "input", "path", "file that holds the SQL of --query")
 
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")

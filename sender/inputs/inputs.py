@@ -13,8 +13,11 @@ from sender.inputs.files import FileFeed, InputFile
 from sender.inputs.formats import form_of
 from sender.inputs.input_options import BY_NAME, InputOptions
 from sender.inputs.lines import MOST_LINE
-from sender.inputs.open_rows import open_rows
-from sender.inputs.row_input import RowFeed, RowInput
+from sender.inputs.names import scheme_of
+from sender.inputs.objects.spooled_object import spooled_object
+from sender.inputs.open_rows import mapped, open_rows, table_of
+from sender.inputs.queries.query import is_database, query_table
+from sender.inputs.row_input import JobArray, RowFeed, RowInput, TableInput
 from sender.inputs.spool import spooled
 from sender.inputs.streams import StreamInput, refuse_array
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sender.inputs import LaneOf
+    from sender.inputs.tables import Table
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
 
@@ -66,6 +70,12 @@ class Inputs:
     def file_names(self) -> tuple[str, ...]:
         """Those that are files, and can be read a second time."""
         return tuple(one.name for one in self._opened if not isinstance(one, StreamInput))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The ETags of those that are objects from elsewhere, by their names."""
+        files = [one.file if isinstance(one, JobArray | TableInput) else one for one in self._opened]
+        return {one.name: one.version for one in files if isinstance(one, InputFile) and one.version}
 
     def lines_of_files(self) -> Iterator[Line]:
         """All lines of those, read from their beginnings."""
@@ -148,6 +158,8 @@ class InputsFeed:
 
 
 def _open(name: str, options: InputOptions, most_line: int) -> Input:
+    if is_database(name):
+        return mapped(query_table(name, options.query), options)
     form = form_of(name, options.format, mapped=bool(options.map))
     if form.format != "lines":
         file = _open_whole(name, form.compression)
@@ -156,6 +168,8 @@ def _open(name: str, options: InputOptions, most_line: int) -> Input:
         except UsageError:
             file.close()
             raise
+    if scheme_of(name):
+        return _open_whole(name, form.compression, most_line)
     if name != STDIN and _is_fifo(name):
         return StreamInput(name, None, most_line=most_line)
     handle, is_regular = _open_handle(name)
@@ -172,8 +186,19 @@ def _open(name: str, options: InputOptions, most_line: int) -> Input:
     return file
 
 
-def _open_whole(name: str, compression: str | None) -> InputFile:
-    """A file that can be read from its beginning again; what a pipe gives is kept in a private file."""
+def open_table(name: str, options: InputOptions) -> Table:
+    """The table of an input, without a mapping; UsageError when the input is none."""
+    if is_database(name):
+        return query_table(name, options.query)
+    form = form_of(name, options.format, mapped=True)
+    return table_of(_open_whole(name, form.compression), form.format, options)
+
+
+def _open_whole(name: str, compression: str | None, most_line: int = MOST_LINE) -> InputFile:
+    """A file that can be read from its beginning again; what comes from elsewhere is kept in a private file."""
+    if scheme_of(name):
+        found = spooled_object(name)
+        return InputFile(found.name, found.handle, compression, most_line=most_line, version=found.version)
     handle, is_regular = _open_handle(name)
     return InputFile(name, handle if is_regular else spooled(name, handle), compression)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sender.errors import InputError
 from sender.inputs.files import InputFile
 from sender.inputs.lines import BOM
+from sender.inputs.row_input import TableInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,10 @@ class LineCount:
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         self._files = [one for one in inputs if isinstance(one, InputFile)]
-        self.countable = len(self._files) == len(inputs)
+        self.countable = all(isinstance(one, InputFile | TableInput) for one in inputs)
         """False where a stream is among the inputs: nobody knows how long it is."""
+        self.rows = 0
+        """Those of tables, which somebody else has counted."""
         self.total: int | None = None
         """Lines in all; None until they are counted."""
 
@@ -34,7 +37,7 @@ class LineCount:
         """Count to the end; an input that cannot be read leaves the total unknown, for its reader tells why."""
         if not self.countable:
             return
-        counting, total = _counting(self._files), 0
+        counting, total = _counting(self._files), self.rows
         try:
             while (lines := await asyncio.to_thread(next, counting, None)) is not None:
                 total += lines

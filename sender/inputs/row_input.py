@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sender.inputs import LaneOf
     from sender.inputs.files import InputFile
     from sender.inputs.mapping.row_mapper import RowMapper
-    from sender.inputs.tables import Record, Table
+    from sender.inputs.tables import Table
     from sender.jobs.kinds import LaneName
 
 BATCH: Final = 64
@@ -46,7 +46,9 @@ class RowInput(Protocol):
 class TableInput:
     """A table, and the mapping that makes jobs of its rows; `number` of a line counts the rows from 1."""
 
-    def __init__(self, table: Table, mapper: RowMapper) -> None:
+    def __init__(self, table: Table, mapper: RowMapper, file: InputFile | None = None) -> None:
+        """`file` is what the table was read from, if it is one."""
+        self.file = file
         self.name = table.name
         self.table = table
         self.mapper = mapper
@@ -59,14 +61,21 @@ class TableInput:
 
     def line_batches(self) -> Iterator[list[Line]]:
         """See `RowInput.line_batches`."""
+        name, line = self.name, self.mapper.line
         for records in self.table.batches():
-            yield [self.line_of(record) for record in records]
+            yield [
+                line(name, number, values) if problem is None else self.mapper.faulty(name, number, (), (problem,))
+                for number, values, problem, _ in records
+            ]
 
-    def line_of(self, record: Record) -> Line:
-        """The job line of a row."""
-        if record.problem is None:
-            return self.mapper.line(self.name, record.number, record.values)
-        return self.mapper.faulty(self.name, record.number, (), (record.problem,))
+    def id_keys(self) -> Iterator[list[object]]:
+        """What tells rows apart, of each row from the beginning; None for one without an id."""
+        places = self.mapper.id_columns
+        if places is not None:
+            yield from self.table.keys(places)
+            return
+        for records in self.table.batches():
+            yield [None if record.problem else self.mapper.id_of(record.values) for record in records]
 
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`."""
@@ -86,7 +95,7 @@ class JobArray:
 
     def __init__(self, file: InputFile) -> None:
         self.name = file.name
-        self._file = file
+        self.file = file
 
     def line_batches(self) -> Iterator[list[Line]]:
         """See `RowInput.line_batches`."""
@@ -101,13 +110,13 @@ class JobArray:
 
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`; a job that stands on several lines is put on one."""
-        for number, element in enumerate(elements_of(self._file), 1):
+        for number, element in enumerate(elements_of(self.file), 1):
             data = element.text.encode().replace(b"\r\n", b" ").replace(b"\n", b" ").replace(b"\r", b" ")
             yield Line(self.name, number, data)
 
     def close(self) -> None:
         """See `RowInput.close`."""
-        self._file.close()
+        self.file.close()
 
 
 class RowFeed:

@@ -21,11 +21,12 @@ LINKED: Final = "is a symbolic link, or stands behind one, which is not followed
 
 
 class Place(NamedTuple):
-    """Where a file's content belongs in a body: bytes from and to, and its path below the folder."""
+    """Where a file's content belongs in a body: bytes from and to, its path below the folder, its columns."""
 
     start: int
     end: int
     path: str
+    column: str | None = None
 
 
 class AttachmentFolder:
@@ -130,7 +131,7 @@ class AttachedFiles:
 
     def _told(self, number: int, reason: str) -> Problem:
         field = f"{FIELD}[{number}]"
-        return Problem("bad_attachment", field, f"the file of {field} {reason}")
+        return Problem("bad_attachment", field, f"the file of {field} {reason}", self.places[number].column)
 
 
 def _too_large(total: int) -> Problem:

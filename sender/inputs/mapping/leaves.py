@@ -25,9 +25,12 @@ DROPPED: Final = _Dropped()
 
 
 class FileReference(NamedTuple):
-    """An attachment that is read when its job starts: its path below the folder."""
+    """An attachment that is read when its job starts."""
 
     path: str
+    """Below the folder."""
+    column: str | None
+    """The columns that it was made of."""
 
 
 def compile_leaf(parts: Sequence[Part], columns: Columns) -> Leaf:
@@ -99,6 +102,7 @@ def _cell(expression: Expression, columns: Columns) -> Leaf:
 
 def _file(pattern: FilePattern, columns: Columns) -> Leaf:
     pieces = [(part, None) if isinstance(part, str) else (part.column, _cell(part, columns)) for part in pattern.parts]
+    column = ", ".join(part.column for part in pattern.parts if isinstance(part, Expression)) or None
 
     def reference(row: Sequence[Any]) -> FileReference:
         found: list[str] = []
@@ -107,6 +111,6 @@ def _file(pattern: FilePattern, columns: Columns) -> Leaf:
             if cell is not None and is_empty(value):
                 raise CellError("is empty, and names a file", text)
             found.append(value)
-        return FileReference("".join(found))
+        return FileReference("".join(found), column)
 
     return reference

@@ -26,6 +26,11 @@ class Expression(NamedTuple):
     default: str | None = None
     """What stands for an empty cell."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it gives the cell as it stands."""
+        return not self.filters and self.default is None
+
 
 class FilePattern(NamedTuple):
     """One `{{file:…}}`: the path of an attachment, its columns between single braces."""

@@ -48,7 +48,7 @@ DECODER: Final = json.JSONDecoder(parse_float=NumberText, parse_constant=_no_con
 def as_json(value: Any) -> Any:
     """What orjson writes for a value, with its own type; CellError for what JSON cannot hold."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind is str or kind is bool or value is None or kind is orjson.Fragment:
         return value
     if kind is int:
         return value if _LEAST <= value <= _MOST else orjson.Fragment(str(value))

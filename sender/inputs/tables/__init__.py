@@ -37,5 +37,11 @@ class Table(Protocol):
     def batches(self) -> Iterator[list[Record]]:
         """All rows, some thousand bytes at a time; raises InputError where the table breaks."""
 
+    def keys(self, places: Sequence[int]) -> Iterator[list[Any]]:
+        """Of each row, in the order of `batches`, what stands in these columns: something to compare rows by.
+
+        It is quicker than reading whole rows; what a row that cannot be read gives is of no use.
+        """
+
     def close(self) -> None:
         """Let go of it."""

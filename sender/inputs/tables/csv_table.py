@@ -9,7 +9,8 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
-from typing import TYPE_CHECKING, Final, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from sender.errors import InputError, UsageError
 from sender.inputs.mapping.column_paths import WHY
@@ -19,10 +20,12 @@ from sender.inputs.tables.broken_quote import broken_quote, place_of
 from sender.jobs.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sender.inputs.files import InputFile
 
+CHUNK: Final = 1 << 16
+"""Bytes; rows of larger ones live so long that the garbage collector looks through them."""
 MOST_ROW: Final = 26 * 2**20
 """Characters."""
 CANDIDATES: Final = (",", ";", "\t", "|")
@@ -33,6 +36,7 @@ _MARKS: Final = (
 )
 Entry = tuple[str, list[str], Problem | None]
 """What stood between line ends, its fields, and why it is no row."""
+T = TypeVar("T")
 
 csv.field_size_limit(MOST_ROW)  # the library's own limit is 128 KB for the whole process
 
@@ -81,29 +85,46 @@ class CsvTable:
 
     def batches(self) -> Iterator[list[Record]]:
         """See `Table.batches`; the text of each row is what stood between line ends."""
-        number, width, begun = 0, len(self.header.values), False
-        for entries in self._entries():
+        number, width = 0, len(self.header.values)
+        for entries in self._entries(skip=1):
             batch: list[Record] = []
             for text, fields, problem in entries:
-                if not fields and problem is None:
-                    continue  # a blank line
-                if not begun:
-                    begun = True
-                    continue
                 number += 1
                 if len(fields) != width and problem is None:
                     problem = _ragged(len(fields), width)
                 batch.append(Record(number, fields, problem, text))
-            if batch:
-                yield batch
+            yield batch
+
+    def keys(self, places: Sequence[int]) -> Iterator[list[Any]]:
+        """See `Table.keys`; where no quote stands a row is not taken apart beyond the last of these columns."""
+        most = max(places, default=-1)
+        last = most == len(self.header.values) - 1
+        key = itemgetter(*places) if places else (lambda _: ())
+
+        def of_entry(entry: Entry) -> Any:
+            return key(entry[1]) if len(entry[1]) > most else None
+
+        def of_lines(lines: list[str], line: int) -> list[Any]:
+            try:
+                if last:
+                    raise IndexError  # noqa: TRY301 - a line end must be taken off the last field
+                return [key(text.split(self.dialect.delimiter, most + 1)) for text in lines if text not in ("", "\r")]
+            except IndexError:
+                return [of_entry(entry) for entry in self._plain(lines, line)]
+
+        yield from _without_first(self._read(of_lines, of_entry))
+
+    def _entries(self, *, skip: int = 0) -> Iterator[list[Entry]]:
+        """All rows as they stood and taken apart, the first one with the header."""
+        found = self._read(self._plain, lambda entry: entry)
+        return _without_first(found) if skip else found
 
     def _read_header(self) -> Record:
         for entries in self._entries():
-            for text, fields, problem in entries:
-                if problem is not None:
-                    raise UsageError(f"{self.name}: the header cannot be read: {problem.message}")
-                if fields:
-                    return Record(0, fields, None, text)
+            text, fields, problem = entries[0]
+            if problem is not None:
+                raise UsageError(f"{self.name}: the header cannot be read: {problem.message}")
+            return Record(0, fields, None, text)
         raise UsageError(f"{self.name} is empty; a table begins with the names of its columns")
 
     def _delimiter(self) -> str:
@@ -112,7 +133,8 @@ class CsvTable:
         return max(CANDIDATES, key=first.count)
 
     def _texts(self) -> Iterator[str]:
-        reader, decoder = self._file.chunks(), codecs.getincrementaldecoder(self.encoding)(_errors_of(self.encoding))
+        reader = self._file.chunks(CHUNK)
+        decoder = codecs.getincrementaldecoder(self.encoding)(_errors_of(self.encoding))
         skip = len(self.mark)
         while chunk := reader.read():
             chunk, skip = chunk[skip:], max(0, skip - len(chunk))
@@ -125,8 +147,11 @@ class CsvTable:
         except UnicodeDecodeError as error:
             raise InputError(f"{self.name} is not {self.encoding}: {error.reason}; see --encoding") from None
 
-    def _entries(self) -> Iterator[list[Entry]]:
-        """All rows with the header and blank lines, as they stood and taken apart."""
+    def _read(self, plain: Callable[[list[str], int], list[T]], quoted: Callable[[Entry], T]) -> Iterator[list[T]]:
+        """All rows but blank lines, some at a time, none of which is empty.
+
+        `plain` makes rows of lines without a quote, of which the first has this number, `quoted` one of the others.
+        """
         rest, line, wanted = "", 1, 0
         waiting: list[str] = []
         size = 0
@@ -136,53 +161,72 @@ class CsvTable:
             if size < wanted or "\n" not in chunk:
                 self._check_size(rest, size, line)
                 continue
-            body, _, tail = (rest + "".join(waiting)).rpartition("\n")
-            entries, rest = self._cut(body, line)
-            yield entries
-            line += body.count("\n") + 1 - (rest.count("\n") + 1 if rest else 0)
-            rest = f"{rest}\n{tail}" if rest else tail
-            waiting, size = [], 0
-            wanted = len(rest)  # a long row is not read anew with each chunk
-        rest += "".join(waiting)
-        if rest:
-            entries, open_row = self._cut(rest, line)
-            yield entries
-            if open_row:
-                self._tell_open(open_row, line + rest[: len(rest) - len(open_row)].count("\n"))
+            *lines, tail = "".join([rest, *waiting]).split("\n")
+            found, opened = self._cut(lines, line, plain, quoted)
+            if found:
+                yield found
+            line += opened
+            rest = "\n".join([*lines[opened:], tail])
+            waiting, size, wanted = [], 0, len(rest)  # a long row is not read anew with each chunk
+        lines = "".join([rest, *waiting]).split("\n")
+        found, opened = self._cut(lines, line, plain, quoted)
+        if found:
+            yield found
+        if opened < len(lines):
+            self._tell_open("\n".join(lines[opened:]), line + opened)
 
     def _check_size(self, rest: str, size: int, line: int) -> None:
         if len(rest) + size > MOST_ROW:
             raise InputError(f"{self.name} has a row of more than {MOST_ROW:,} characters at line {line:,}")
 
-    def _cut(self, body: str, line: int) -> tuple[list[Entry], str]:
-        """The rows of whole lines, and the beginning of one whose quote is open at their end."""
-        lines = body.split("\n")
-        if self.dialect.quote is None or self.dialect.quote not in body:
-            try:
-                rows = zip(lines, self.dialect.reader(lines), strict=True)
-                return [(text, fields, None) for text, fields in rows], ""
-            except csv.Error:
-                pass  # a carriage return amid a line: which one is found one by one
-        return self._cut_quoted(lines, line)
+    def _cut(
+        self, lines: list[str], line: int, plain: Callable[[list[str], int], list[T]], quoted: Callable[[Entry], T]
+    ) -> tuple[list[T], int]:
+        """The rows of whole lines, and where a row begins whose quote is open at their end."""
+        quote = self.dialect.quote
+        if quote is None:
+            return plain(lines, line), len(lines)
+        found: list[T] = []
+        place = 0
+        for next_quoted in [number for number, text in enumerate(lines) if quote in text] + [len(lines)]:
+            if next_quoted < place:
+                continue  # a part of a row that began above
+            if place < next_quoted:
+                found += plain(lines[place:next_quoted], line + place)
+                place = next_quoted
+            if place < len(lines):
+                entry, end = self._quoted(lines, place, line)
+                if entry is None:
+                    return found, place
+                found.append(quoted(entry))
+                place = end
+        return found, place
 
-    def _cut_quoted(self, lines: list[str], line: int) -> tuple[list[Entry], str]:
-        taken = _Taken(lines)
-        reader = self.dialect.reader(taken)
-        entries: list[Entry] = []
-        while True:
-            begin = taken.number
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return entries, ""
-            except csv.Error as error:
-                text = "\n".join(lines[begin : taken.number])
-                if taken.ended:
-                    return entries, text
-                entries.append((text, [], self._broken(text, line + begin, str(error))))
-                continue
-            count = taken.number - begin
-            entries.append((lines[begin] if count == 1 else "\n".join(lines[begin : taken.number]), fields, None))
+    def _plain(self, lines: list[str], line: int) -> list[Entry]:
+        try:
+            rows = zip(lines, self.dialect.reader(lines), strict=True)
+            return [(text, fields, None) for text, fields in rows if fields]
+        except csv.Error:  # a carriage return amid a line, or a field that is too long
+            return [self._one(text, line + number) for number, text in enumerate(lines) if text.strip("\r")]
+
+    def _one(self, text: str, line: int) -> Entry:
+        try:
+            return text, next(self.dialect.reader([text])), None
+        except csv.Error as error:
+            return text, [], Problem("bad_row", None, f"line {line:,} cannot be read: {error}")
+
+    def _quoted(self, lines: list[str], place: int, line: int) -> tuple[Entry | None, int]:
+        """The row that begins at this place, and where the next one does; None if its quote is open at the end."""
+        taken = _Taken(lines, place)
+        try:
+            fields = next(self.dialect.reader(taken))
+        except csv.Error as error:
+            if taken.ended:
+                return None, place
+            text = "\n".join(lines[place : taken.number])
+            return (text, [], self._broken(text, line + place, str(error))), taken.number
+        text = lines[place] if taken.number == place + 1 else "\n".join(lines[place : taken.number])
+        return (text, fields, None), taken.number
 
     def _broken(self, text: str, line: int, reason: str) -> Problem:
         broken = broken_quote(text, self.dialect.delimiter, self.dialect.quote or "")
@@ -202,11 +246,11 @@ class CsvTable:
 
 
 class _Taken:
-    """Gives out lines, and knows how many."""
+    """Gives out lines from a place on, and knows how many it gave."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: list[str], place: int) -> None:
         self._lines = lines
-        self.number = 0
+        self.number = place
         self.ended = False
 
     def __iter__(self) -> Iterator[str]:
@@ -218,6 +262,14 @@ class _Taken:
             raise StopIteration
         self.number += 1
         return f"{self._lines[self.number - 1]}\n"
+
+
+def _without_first(batches: Iterator[list[T]]) -> Iterator[list[T]]:
+    """All rows but the first."""
+    first = next(batches, [])
+    if first[1:]:
+        yield first[1:]
+    yield from batches
 
 
 def _mark_of(file: InputFile) -> tuple[bytes, str]:

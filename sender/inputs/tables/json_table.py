@@ -13,7 +13,7 @@ from sender.inputs.tables.json_elements import elements_of
 from sender.jobs.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sender.inputs.files import InputFile
 
@@ -50,6 +50,11 @@ class JsonTable:
                 Record(number, () if problem else [row.get(name) for name in names], problem, text)
                 for number, row, text, problem in batch
             ]
+
+    def keys(self, places: Sequence[int]) -> Iterator[list[Any]]:
+        """See `Table.keys`."""
+        for batch in self.batches():
+            yield [None if record.problem else repr([record.values[place] for place in places]) for record in batch]
 
     def _look(self) -> Columns:
         names: dict[str, None] = {}

@@ -79,9 +79,9 @@ class Mapping:
 
 def _around(payload: dict[str, Any]) -> dict[str, Any]:
     """The envelope around a bare payload."""
-    mixed = next((name for name in payload if name in ENVELOPE), None)
-    if mixed == "kind":
+    if "kind" in payload:
         raise UsageError('there is a kind but no payload; use "payload": {} if it is empty')
+    mixed = next((name for name in payload if name in ENVELOPE), None)
     if mixed is not None:
         raise UsageError(f"{mixed} is a key of the envelope; put the API's own body under the key payload")
     return {"payload": payload}

@@ -64,8 +64,10 @@ class InputFile:
         return LineCutter(self.name, self._most_line, wanted)
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._handle)
+        """Close the descriptor; nothing happens the second time."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 class FileFeed:

@@ -191,8 +191,8 @@ def test_columns_that_are_no_paths_are_told(names: list[str], words: str) -> Non
 
 
 def test_a_finding_of_the_checks_names_the_column() -> None:
-    made = line({"id": "{{a}}", "payload": {"to": "{{b}}", "transactional_message_id": 3, "identifiers": {"id": "{{c}}"}}},
-                {"a": "1", "b": "nobody", "c": ""})
+    body = {"to": "{{b}}", "transactional_message_id": 3, "identifiers": {"id": "{{c}}"}}
+    made = line({"id": "{{a}}", "payload": body}, {"a": "1", "b": "nobody", "c": ""})
     found = Parser().parse(made, 0.0)
     assert [(one.field, one.column) for one in found.problems] == [("to", "b"), ("identifiers.id", "c")]  # type: ignore[union-attr]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 import trustme
-import zstandard
+from backports import zstd
 
 from sender.errors import InputError, UsageError
 from sender.inputs import compression
@@ -40,7 +40,9 @@ ROWS = [(1001, "ada@example.com", Decimal("12.50"), 'says "hi", twice'), (1002, 
 NAMES = ["order_id", "email", "total", "note"]
 MAPPING = {"id": "receipt-{{order_id}}", "payload": {
     "to": "{{email}}", "transactional_message_id": 3, "identifiers": {"id": "{{order_id:text}}"},
-    "message_data": {"total": "{{total:text}}", "amount": "{{total:float}}", "n": "{{order_id:int}}", "note": "{{note|none}}"},
+    "message_data": {
+        "total": "{{total:text}}", "amount": "{{total:float}}", "n": "{{order_id:int}}", "note": "{{note|none}}",
+    },
 }}
 CREATE = """
 CREATE TABLE orders (order_id bigint, email text, total numeric(10, 2), note text);
@@ -101,12 +103,14 @@ def wanted(tmp_path: Path, mapping: str) -> list[bytes]:
     return found
 
 
-COMPRESS = {"": lambda data: data, ".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstandard.compress}
+COMPRESS = {"": lambda data: data, ".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstd.compress}
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("form", ["csv", "tsv", "json", "object.json", "columns.json", "ndjson", "jsonl", "parquet"])
-def test_the_same_jobs_from_every_form(form: str, suffix: str, tmp_path: Path, mapping: str, wanted: list[bytes]) -> None:
+def test_the_same_jobs_from_every_form(
+    form: str, suffix: str, tmp_path: Path, mapping: str, wanted: list[bytes]
+) -> None:
     path = tmp_path / f"orders.{form}"
     if form == "csv":
         write_csv(path)
@@ -154,13 +158,27 @@ def write_xlsx(path: Path) -> None:
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
     kinds = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    rows = [row(1, NAMES), row(2, [1001, "ada@example.com", 12.5, "a &amp; b"]), row(4, [1002, "bob@example.com", 7, ""])]
+    rows = [row(1, NAMES), row(2, [1001, "ada@example.com", 12.5, "a &amp; b"])]
+    rows.append(row(4, [1002, "bob@example.com", 7, ""]))
+    relation = '<Relationship Id="r1" Type="{}" Target="{}"/>'
+    types = [
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>',
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kinds}.sheet.main+xml"/>',
+        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kinds}.worksheet+xml"/>',
+    ]
+    parts = {
+        "[Content_Types].xml": ("Types", f"{package}/content-types", "".join(types)),
+        "_rels/.rels": ("Relationships", f"{package}/relationships",
+                        relation.format(f"{office}/officeDocument", "xl/workbook.xml")),
+        "xl/workbook.xml": ("workbook", main,
+                            f'<sheets><sheet xmlns:r="{office}" name="S" sheetId="1" r:id="r1"/></sheets>'),
+        "xl/_rels/workbook.xml.rels": ("Relationships", f"{package}/relationships",
+                                       relation.format(f"{office}/worksheet", "worksheets/sheet1.xml")),
+        "xl/worksheets/sheet1.xml": ("worksheet", main, f"<sheetData>{''.join(rows)}</sheetData>"),
+    }
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("[Content_Types].xml", f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType="{kinds}.sheet.main+xml"/><Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kinds}.worksheet+xml"/></Types>')
-        archive.writestr("_rels/.rels", f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>')
-        archive.writestr("xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>')
-        archive.writestr("xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>')
-        archive.writestr("xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{"".join(rows)}</sheetData></worksheet>')
+        for name, (tag, space, inner) in parts.items():
+            archive.writestr(name, f'<{tag} xmlns="{space}">{inner}</{tag}>')
 
 
 def test_postgres(postgres: PostgresServer, mapping: str, wanted: list[bytes]) -> None:
@@ -171,7 +189,7 @@ def test_postgres(postgres: PostgresServer, mapping: str, wanted: list[bytes]) -
     with pytest.raises(UsageError, match=r"127\.0\.0\.1.*the query fails.*nowhere"):
         bodies(postgres.url, mapping, query="SELECT * FROM nowhere")
     assert bodies(postgres.url, mapping, query=SELECT) == wanted
-    types = "SELECT 'a' AS order_id, 'a@b.c' AS email, 1.5 AS total, '{\"n\": 1.50}'::jsonb AS note"
+    types = "SELECT 1 AS order_id, 'a@b.c' AS email, 1.5 AS total, '{\"n\": 1.50}'::jsonb AS note"
     (made,) = bodies(postgres.url, mapping, query=types)
     assert b'"note":{"n":1.50}' in made
 
@@ -189,8 +207,8 @@ def test_many_rows_of_postgres_while_a_loop_runs(postgres: PostgresServer, tmp_p
 
 
 def test_mysql(maria: MariaServer, mapping: str, wanted: list[bytes]) -> None:
-    maria.do("CREATE DATABASE IF NOT EXISTS shop; USE shop; SET NAMES utf8mb4; DROP TABLE IF EXISTS orders;" + CREATE.replace(
-        "note text)", "note text) CHARACTER SET utf8mb4"))
+    create = CREATE.replace("note text)", "note text) CHARACTER SET utf8mb4")
+    maria.do(f"USE shop; DROP TABLE IF EXISTS orders;{create}")
     assert bodies(maria.url, mapping, query=SELECT) == wanted
     with pytest.raises(UsageError, match="READ ONLY"):
         bodies(maria.url, mapping, query="DELETE FROM orders")
@@ -208,7 +226,7 @@ def test_sqlite(tmp_path: Path, mapping: str) -> None:
     made = bodies(url, mapping, query=SELECT)
     assert json.loads(made[2])["payload"]["message_data"]["note"] == "zwei\nZeilen 😀"
     assert b'"n":9007199254740993' in made[2]
-    for query, words in (("DELETE FROM orders", "fails|gives no rows"), ("", "--query"), ("SELECT 1 AS a, 2 AS a", "more than one column a")):
+    for query, words in (("DELETE FROM orders", "fails"), ("", "--query"), ("SELECT 1 AS a, 2 AS a", "one column a")):
         with pytest.raises(UsageError, match=words):
             bodies(url, mapping, query=query)
     with pytest.raises(UsageError, match="column email of row 1 holds a value of a type"):
@@ -217,7 +235,9 @@ def test_sqlite(tmp_path: Path, mapping: str) -> None:
         bodies(f"sqlite://{tmp_path}/none.db", mapping, query=SELECT)
 
 
-def test_s3(s3_server: SqsServer, tmp_path: Path, mapping: str, wanted: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3(
+    s3_server: SqsServer, tmp_path: Path, mapping: str, wanted: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     put = into_bucket(s3_server, monkeypatch)
     write_parquet(tmp_path / "orders.parquet")
     put("shop/orders.parquet", (tmp_path / "orders.parquet").read_bytes())
@@ -230,7 +250,7 @@ def test_s3(s3_server: SqsServer, tmp_path: Path, mapping: str, wanted: list[byt
     assert bodies(names[0], mapping) == wanted
     inputs = open_inputs(names, InputOptions(map=mapping))
     assert set(inputs.versions) == set(names)
-    with pytest.raises(UsageError, match="s3://exports/none.csv cannot be read"):
+    with pytest.raises(UsageError, match=r"s3://exports/none\.csv cannot be read"):
         bodies("s3://exports/none.csv", mapping)
     with pytest.raises(UsageError, match="matches nothing"):
         expanded(["s3://exports/none-*"])
@@ -313,7 +333,7 @@ def test_bombs_and_damage(suffix: str, tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises((InputError, UsageError)):
         bodies(str(path), "")
     path.write_bytes(b"this is none of them, whatever its name says")
-    with pytest.raises((InputError, UsageError), match="damaged|cut off|empty"):
+    with pytest.raises((InputError, UsageError), match=r"damaged|cut off|empty"):
         bodies(str(path), "")
 
 
@@ -328,7 +348,7 @@ def test_several_streams_in_one_compressed_file(tmp_path: Path, mapping: str, wa
 def test_a_missing_package_is_told_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    for module, name, extra in (("duckdb", "a.parquet", "parquet"), ("zstandard", "a.csv.zst", "zstd"),
+    for module, name, extra in (("duckdb", "a.parquet", "parquet"), ("backports.zstd", "a.csv.zst", "zstd"),
                                 ("python_calamine", "a.xlsx", "xlsx"), ("obstore", "s3://b/a.csv", "objects"),
                                 ("asyncpg", "postgres://h/d", "postgres"), ("pymysql", "mysql://h/d", "mysql")):
         monkeypatch.setitem(sys.modules, module, None)
@@ -355,7 +375,8 @@ def test_an_array_of_jobs_needs_no_mapping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ('[{"a": 1}, {"a": }]', "line 1, column 18"), ('[{"a": 1}\n {"a": 2}]', "line 2, column 2"), ('[{"a": 1}', "line 1"),
+    ('[{"a": 1}, {"a": }]', "line 1, column 18"), ('[{"a": 1}\n {"a": 2}]', "line 2, column 2"),
+    ('[{"a": 1}', "line 1, column 10"),
     ('[{"a": 1}] x', "something follows"), ("3", "neither an array"), ('{"a": [1], "b": [1, 2]}', "same length"),
     ("[NaN]", "no JSON|JSON does not have"), ("[" * 100_000, "too deep"),
 ])
@@ -379,10 +400,11 @@ def test_an_array_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_rows_of_json_that_are_none(tmp_path: Path, mapping: str) -> None:
-    (tmp_path / "a.ndjson").write_bytes(b'{"order_id": 1, "email": "a@b.c", "total": 1, "note": ""}\n[1]\n{torn\n\xff\n\n{"order_id": 2}\n')
+    first = b'{"order_id": 1, "email": "a@b.c", "total": 1, "note": ""}'
+    (tmp_path / "a.ndjson").write_bytes(first + b'\n[1]\n{torn\n\xff\n\n{"order_id": 2}\n')
     lines = list(all_lines((str(tmp_path / "a.ndjson"),), InputOptions(map=mapping)))
     codes = {line.number: [one.code for one in line.row.problems] for line in lines if line.row is not None}
-    assert codes == {1: [], 2: ["not_an_object"], 3: ["invalid_json"], 4: ["invalid_utf8"], 6: ["bad_cell"]}
+    assert codes == {1: [], 2: ["not_an_object"], 3: ["invalid_json"], 4: ["invalid_utf8"], 6: ["bad_cell", "bad_cell"]}
 
 
 def test_a_member_that_few_rows_have(tmp_path: Path) -> None:
@@ -406,7 +428,9 @@ def survey(*names: str, **options: Any) -> Survey:
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_repeated_ids_are_found_over_all_inputs(in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_ids_are_found_over_all_inputs(
+    in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sender.inputs import repeated_ids
 
     monkeypatch.setattr(repeated_ids, "MOST_IN_MEMORY", 1 << 21 if in_memory else 1000)

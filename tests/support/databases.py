@@ -7,7 +7,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 def find(program: str, package: str) -> str:
     """The program, installed if that is possible; its tests are left out loudly, or fail when CI is set, if not."""
     for attempt in range(2):
-        places = [shutil.which(program) or "", *sorted(glob(f"/usr/lib/postgresql/*/bin/{program}"), reverse=True)]
-        if found := next(filter(os.path.exists, places), None):
+        beside = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), reverse=True)
+        if found := next(filter(os.path.exists, [shutil.which(program) or "", *beside]), None):
             return found
         if attempt == 0 and os.geteuid() == 0 and shutil.which("apt-get"):
             more = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
@@ -104,22 +103,23 @@ class MariaServer(Database):
         super().__init__()
 
     def prepare(self) -> None:
-        command = [find("mariadb-install-db", "mariadb-server"), f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal"]
-        subprocess.run([*command, "--user=root"], check=True, capture_output=True)
-        self.do("CREATE USER tester@'127.0.0.1' IDENTIFIED BY 'a secret'; GRANT ALL ON *.* TO tester@'127.0.0.1';",
-                bootstrap=True)
+        install = find("mariadb-install-db", "mariadb-server")
+        how = ["--no-defaults", f"--datadir={self.folder}/data", "--user=root"]
+        subprocess.run([install, *how, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+
+    def start(self) -> Self:
+        super().start()
+        self.do("CREATE USER tester@localhost IDENTIFIED BY 'a secret'; GRANT ALL ON *.* TO tester@localhost; "
+                "CREATE DATABASE shop;")
+        return self
 
     def arguments(self) -> list[str]:
         return [find("mariadbd", "mariadb-server"), "--no-defaults", f"--datadir={self.folder}/data", "--user=root",
                 f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.folder}/s"]
 
-    def do(self, sql: str, *, bootstrap: bool = False) -> None:
-        if bootstrap:
-            command = [*self.arguments(), "--bootstrap"]
-            sql = f"FLUSH PRIVILEGES;\n{sql}\n"
-        else:
-            command = [find("mariadb", "mariadb-client"), "--no-defaults", "-h127.0.0.1", f"-P{self.port}", "-utester",
-                       "-pa secret"]
+    def do(self, sql: str) -> None:
+        client = [find("mariadb", "mariadb-client"), "--no-defaults", f"-S{self.folder}/s", "-uroot"]
+        command = [*client, "--default-character-set=utf8mb4"]
         subprocess.run(command, input=sql.encode(), check=True, capture_output=True)
 
     @property

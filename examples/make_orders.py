@@ -9,7 +9,7 @@ from pathlib import Path
 
 FIRST = ["Ada", "Grace", "Linus", "Margaret", "Alan", "Katherine", "Edsger", "Barbara", "Donald", "Radia"]
 LAST = ["Lovelace", "Hopper", "Hamilton", "Turing", "Johnson", "Liskov", "Perlman", "Müller", "O'Neill"]
-CITIES = ["Berlin", "København", "Łódź", "Paris, Texas", "Springfield \"East\""]
+CITIES = ["Berlin", "København", "Łódź", "Paris, Texas", 'Springfield "East"']
 HEADER = ["order_id", "date", "email", "customer", "name", "city", "total", "gift"]
 
 

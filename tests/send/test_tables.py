@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FAST = ("--rate", "5000", "--no-progress", "--json", "--no-reconcile")
 MAPPING = {
-    "id": "receipt-{{order_id}}", "kind": "email", "meta": {"order": "{{order_id:int}}"},
+    "id": "receipt-{{order_id}}", "kind": "email", "meta": {"order": "{{order_id}}"},
     "payload": {
         "to": "{{email}}", "transactional_message_id": 3, "identifiers": {"id": "{{customer}}"},
         "message_data": {"total": "{{total:float}}", "name": "{{name|there}}"},
@@ -80,7 +80,7 @@ def test_a_csv_goes_out_with_its_files_and_not_twice(sandbox: Sandbox, folder: P
     assert one["message_data"] == {"total": 7.5, "name": "there"}
     assert {name: b64decode(text) for name, text in one["attachments"].items()} == {"invoice-7.pdf": b"%PDF 7"}
     found = next(line for line in outcomes(folder / "orders.csv.outcomes.jsonl") if line["id"] == "receipt-7")
-    assert (found["source"], found["line"], found["meta"]) == ("orders.csv", 7, {"order": 7})
+    assert (found["source"], found["line"], found["meta"]) == ("orders.csv", 7, {"order": "7"})
     (folder / "files/invoices/7.pdf").write_bytes(b"another content is the same job still")
     status, summary, _ = send(sandbox, folder, *WITH_FILES)
     assert (status, summary["sent"], summary["duplicate"]) == (0, 0, 50)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 import structlog
+from anyio import move_on_after
 
 from sender.engine.preflight import TemplateCheck
 from sender.errors import HaltError, InputError, UsageError
@@ -30,7 +31,7 @@ from sender.send.look_through import look_through, tell_changed
 from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
-from sender.session.other_memories import OtherMemories, find_memories
+from sender.session.other_memories import GuardedFeed, OtherMemories, find_memories
 from sender.session.stores import host_of, shown_memory
 from sender.validation import Options
 from sender.validation.parser import Parser
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from sender.send.send_plan import SendPlan
     from sender.session.session import Session
 
+COUNT_WITHIN: Final = 3.0
+"""Seconds that a stopped run takes to count lines that it never read."""
 OTHERS_EVERY: Final = 1.0
 OTHERS_WAIT: Final = 60.0
 """Seconds that a run waits at its end for jobs that another replica holds; a dead one is known after 30."""
@@ -91,6 +94,7 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: list[Intake] = []
+        self._guards: list[GuardedFeed] = []
         self._late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
         self._line_count = LineCount(inputs.files)
@@ -110,6 +114,9 @@ class SendRun(Listener):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
+            if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
+                with move_on_after(COUNT_WITHIN):
+                    await self._line_count.complete()
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:
@@ -158,6 +165,7 @@ class SendRun(Listener):
             feed: Feed = self._inputs.feed(name, parser.lane_of)
             if others is not None:
                 feed = others.guard(feed)
+                self._guards.append(feed)
             retry = frozenset(self._settings.retry)
             intake = Intake(feed, lane, session, parser, self._tally, retry=retry, templates=templates)
             self._intakes.append(intake)
@@ -232,7 +240,7 @@ class SendRun(Listener):
 
     def _finish(self, session: Session) -> RunEnd:
         books, recorder = self._books, session.recorder
-        unread = 0 if self._tally.full else self._inputs.unread
+        unread = sum(guard.refused for guard in self._guards) + (0 if self._tally.full else self._inputs.unread)
         books.read += unread
         books.not_started += unread
         unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)

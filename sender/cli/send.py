@@ -20,7 +20,7 @@ from sender.transport.base_url import REGIONS, check_base_url
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sender.config.settings import Settings
 
@@ -62,7 +62,7 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
         api_key = None if settings.dry_run else ApiKey.load(settings.api_key_file)
     with _gathering(problems):
         inputs = inputs_of(args.inputs)
-        outcomes = Path(settings.outcomes or _beside(inputs))
+        outcomes = Path(settings.outcomes or outcomes_beside(inputs))
         ledger = Path(settings.ledger or f"{outcomes}.ledger")
         _keep_apart(inputs, outcomes, ledger)
     with _gathering(problems):
@@ -123,7 +123,8 @@ def inputs_of(given: list[str]) -> tuple[str, ...]:
     return expanded(given) or (STDIN,)
 
 
-def _beside(inputs: tuple[str, ...]) -> str:
+def outcomes_beside(inputs: Sequence[str]) -> str:
+    """Where the outcomes of these inputs go by default."""
     own = beside(inputs[0]) if len(inputs) == 1 and inputs[0] != STDIN else None
     return f"{own or 'sender'}{SUFFIX}"
 

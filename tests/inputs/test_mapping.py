@@ -150,6 +150,7 @@ def test_an_empty_id_is_told() -> None:
     ({"payload": {}}, "id names the column or columns that make a row unique"),
     ({"id": "nothing", "payload": {}}, "there is no column nothing"),
     ({"id": 3, "payload": {}}, "id must be a text"),
+    ({"id": "{{a}}", "kind": "emial", "payload": {}}, "there is no kind emial; is email meant"),
     ({"id": "{{a}}", "kind": "email"}, "there is a kind but no payload"),
     ({"id": "{{a}}", "to": "x"}, "put the API's own body under the key payload"),
     ({"idd": "{{a}}", "payload": {}}, "is id meant"),

@@ -463,3 +463,4 @@ def test_what_a_pipe_gives_can_be_read_twice(tmp_path: Path, mapping: str, wante
     (one,) = inputs.files
     assert isinstance(one, TableInput)
     assert one.columns == tuple(NAMES)
+    assert [line.data for line in one.lines_from(2)] == wanted[1:]

@@ -77,8 +77,8 @@ def export(folder: Path) -> None:
 
 def bodies(folder: Path, *arguments: str, bucket: dict[str, str]) -> list[str]:
     """The bodies that a run sends, by recipient, byte for byte as the sandbox got them; it is killed on its way."""
-    limits = ("--rate-send", "100000", "--rate-app", "1000", "--fault", "status_429=0.02", "--fault", "reset_after=0.01")
-    with running_sandbox(*limits, "--seed", "3") as sandbox:
+    limits, faults = ("--rate-send", "100000", "--rate-app", "1000"), ("--fault", "status_429=0.02,reset_after=0.01")
+    with running_sandbox(*limits, *faults, "--seed", "3") as sandbox:
         common = (
             *arguments, "--map", "map.json", "--attachments", "invoices", "--base-url", sandbox.url, "--no-progress",
             "--outcomes", f"{arguments[0].partition(':')[0]}.jsonl", "--reconcile-lag", "0.5", "--send-again",

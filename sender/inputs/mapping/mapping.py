@@ -71,10 +71,14 @@ class Mapping:
             raise UsageError(f"{where}: {error}") from None
 
     def _lane(self, kind: Any) -> LaneName | None:
-        """The one lane of all rows; None where the kind stands in a column."""
-        if isinstance(kind, str) and all(isinstance(part, str) for part in parts_of(kind)):
-            return KINDS.get(kind, KINDS[self._options.kind]).lane
-        return None
+        """The one lane of all rows, None where the kind stands in a column; UsageError for a kind that there is not."""
+        if not isinstance(kind, str) or not all(isinstance(part, str) for part in parts_of(kind)):
+            return None
+        if kind not in KINDS:
+            near = nearest(kind, KINDS)
+            hint = f"is {near} meant?" if near else f"the kinds are {', '.join(KINDS)}"
+            raise UsageError(f"there is no kind {kind}; {hint}")
+        return KINDS[kind].lane
 
 
 def _around(payload: dict[str, Any]) -> dict[str, Any]:

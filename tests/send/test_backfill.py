@@ -78,10 +78,10 @@ def export(folder: Path) -> None:
 def bodies(folder: Path, *arguments: str, bucket: dict[str, str]) -> list[str]:
     """The bodies that a run sends, by recipient, byte for byte as the sandbox got them; it is killed on its way."""
     limits, faults = ("--rate-send", "100000", "--rate-app", "1000"), ("--fault", "status_429=0.02,reset_after=0.01")
-    with running_sandbox(*limits, *faults, "--seed", "3") as sandbox:
+    with running_sandbox(*limits, *faults, "--seed", "3", "--visibility-lag", "0.1") as sandbox:
         common = (
             *arguments, "--map", "map.json", "--attachments", "invoices", "--base-url", sandbox.url, "--no-progress",
-            "--outcomes", f"{arguments[0].partition(':')[0]}.jsonl", "--reconcile-lag", "0.5", "--send-again",
+            "--outcomes", f"{arguments[0].partition(':')[0]}.jsonl", "--reconcile-lag", "2", "--send-again",
         )
         process = start_sender("send", *common, "--rate", "300", cwd=folder, **bucket)
         until = time.monotonic() + 40

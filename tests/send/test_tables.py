@@ -33,7 +33,7 @@ MAPPING = {
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
-    with running_sandbox("--rate-send", "100000", "--rate-app", "1000") as sandbox:
+    with running_sandbox("--rate-send", "100000", "--rate-app", "1000", "--visibility-lag", "0.1") as sandbox:
         yield sandbox
 
 
@@ -157,7 +157,7 @@ def test_killed_and_resumed_each_order_is_accepted_once(sandbox: Sandbox, folder
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
-    again = ("--base-url", sandbox.url, "--rate", "5000", "--no-progress", "--reconcile-lag", "0.5", "--json")
+    again = ("--base-url", sandbox.url, "--rate", "5000", "--no-progress", "--reconcile-lag", "2", "--json")
     sender("send", *WITH_FILES, *again, cwd=folder)
     done = sender("send", *WITH_FILES, *again, cwd=folder)
     accepted = Counter(message["payload"]["to"] for message in sandbox.messages)

@@ -14,7 +14,7 @@ from sender.inputs.formats import form_of
 from sender.inputs.input_options import BY_NAME, InputOptions
 from sender.inputs.lines import MOST_LINE
 from sender.inputs.names import scheme_of
-from sender.inputs.objects.spooled_object import spooled_object
+from sender.inputs.objects.object_url import spooled_object
 from sender.inputs.open_rows import RowOpener, table_of
 from sender.inputs.queries.query import is_database, query_table
 from sender.inputs.row_input import JobArray, RowFeed, RowInput, TableInput

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from sender.inputs.chunks import Place, Plain
 from sender.inputs.compression import decompressed
-from sender.inputs.lines import MOST_LINE, LineCutter
+from sender.inputs.lines import LineCutter
 from sender.inputs.spool import spool
+from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,6 @@ from sender.errors import InputError, UsageError
 from sender.inputs.files import FileFeed, InputFile
 from sender.inputs.formats import form_of
 from sender.inputs.input_options import BY_NAME, InputOptions
-from sender.inputs.lines import MOST_LINE
 from sender.inputs.names import scheme_of
 from sender.inputs.objects.object_url import spooled_object
 from sender.inputs.open_rows import RowOpener, table_of
@@ -20,6 +19,7 @@ from sender.inputs.queries.query import is_database, query_table
 from sender.inputs.row_input import JobArray, RowFeed, RowInput, TableInput
 from sender.inputs.spool import spooled
 from sender.inputs.streams import StreamInput, refuse_array
+from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

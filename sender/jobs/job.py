@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sender.jobs.problem import Problem
 
 Priority = Literal["high", "normal", "low"]
+
+MOST_LINE: Final = 26 * 2**20
+"""Bytes of a job line; the API's largest payload is 25 MB (docs/api.md, "Triggering a broadcast")."""
 
 
 class FilesToRead(Protocol):

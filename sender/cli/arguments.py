@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TITLES: Final = {
     "api": "the API", "limits": "limits", "retry": "retries", "doubt": "jobs in doubt", "run": "the run",
+    "input": "what the inputs hold",
     "output": "what is written and shown", "validation": "checks",
     "queues": "queues",
 }

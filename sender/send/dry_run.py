@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def rehearse(plan: SendPlan) -> int:
     starting: Counter[LaneName] = Counter()
     memories = () if plan.state or settings.send_again else _other_memories(plan)
     elsewhere: Counter[Path] = Counter()
-    for line in all_lines(plan.inputs):
+    for line in all_lines(plan.inputs, replace(plan.reading, check_files=True)):
         books.read += 1
         job = parser.parse(line, time.time())
         if isinstance(job, Invalid):

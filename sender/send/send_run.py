@@ -18,7 +18,7 @@ from anyio import move_on_after
 
 from sender.engine.preflight import TemplateCheck
 from sender.errors import HaltError, InputError, UsageError
-from sender.inputs.inputs import all_lines, open_inputs
+from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
@@ -27,6 +27,7 @@ from sender.runtime.screen import SCREEN
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.intake import Intake
+from sender.send.look_through import look_through, tell_changed
 from sender.send.most_rejected import MostRejected
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
@@ -77,7 +78,7 @@ class RunEnd(NamedTuple):
 async def send_jobs(plan: SendPlan) -> RunEnd:
     """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
-    async with aclosing(open_inputs(plan.inputs)) as inputs:
+    async with aclosing(open_inputs(plan.inputs, plan.reading)) as inputs:
         with StopSignals(stop):
             return await SendRun(plan, inputs, stop).execute()
 
@@ -124,6 +125,8 @@ class SendRun(Listener):
         options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
         parser = Parser(self._settings.kind, options)
         others = None if self._settings.send_again else await self._refuse_known(session, parser)
+        await tell_changed(self._inputs, session.ledger)
+        self._line_count.rows = await look_through(self._inputs, lambda: session.ended)
         if not session.ended:
             await session.workspace.warm()
         session.start()
@@ -148,7 +151,7 @@ class SendRun(Listener):
         others = OtherMemories(memories, session.ledger, parser)
         if files:
             log.info("comparing with other memories", memories=len(others))
-            await others.refuse(all_lines(files), lambda: session.ended)
+            await others.refuse(self._inputs.lines_of_files(), lambda: session.ended)
         if len(files) < len(plan.inputs):
             return others
         others.close()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HELP: Final = "Send jobs from files and stdin, at the API's limit, and write what became of each."
 STDIN: Final = "-"
 SUFFIX: Final = ".outcomes.jsonl"
+REHEARSAL: Final = ".rehearsal.jsonl"
+"""Of a rehearsal's log: later runs look for memories in those with the usual name, and must not find it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +57,19 @@ def make_plan(args: argparse.Namespace) -> SendPlan:
         api_key = None if settings.dry_run else ApiKey.load(settings.api_key_file)
     with _gathering(problems):
         inputs = inputs_of(args.inputs)
-        outcomes = Path(settings.outcomes or _beside(inputs))
+        outcomes = Path(settings.outcomes or _beside(inputs, REHEARSAL if settings.redirect_to else SUFFIX))
         ledger = Path(settings.ledger or f"{outcomes}.ledger")
+        if settings.redirect_to and outcomes.name.endswith(SUFFIX):
+            raise UsageError(f"a rehearsal's log is not called …{SUFFIX}: later runs would take it for what was sent")
         _keep_apart(inputs, outcomes, ledger)
     with _gathering(problems):
         state = state_of(settings)
         if state and settings.adopt:
             raise UsageError("--adopt takes another memory over into a ledger, not into a shared state")
+        if settings.redirect_to and (state or settings.adopt):
+            raise UsageError("a rehearsal (--redirect-to) has a ledger of its own: leave out --state and --adopt")
+        if state and settings.ramp:
+            raise UsageError("--ramp is for a run alone: the rate of a shared state belongs to all its replicas")
         if state and settings.dry_run:
             raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:
@@ -86,8 +94,8 @@ def inputs_of(given: list[str]) -> tuple[str, ...]:
     return tuple(given) or (STDIN,)
 
 
-def _beside(inputs: tuple[str, ...]) -> str:
-    return f"{inputs[0]}{SUFFIX}" if len(inputs) == 1 and inputs[0] != STDIN else f"sender{SUFFIX}"
+def _beside(inputs: tuple[str, ...], suffix: str) -> str:
+    return f"{inputs[0]}{suffix}" if len(inputs) == 1 and inputs[0] != STDIN else f"sender{suffix}"
 
 
 def _keep_apart(inputs: tuple[str, ...], outcomes: Path, ledger: Path) -> None:

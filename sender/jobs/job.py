@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from sender.jobs.kinds import Kind
     from sender.jobs.problem import Problem
 
 Priority = Literal["high", "normal", "low"]
+REHEARSAL: Final = "sender_rehearsal"
+"""The key in `meta` that marks a job which was sent to another recipient than its own (docs/guard-rails.md)."""
 
 
 class Line(NamedTuple):

@@ -15,8 +15,9 @@ from sender.inputs.inputs import all_lines
 from sender.jobs.job import Invalid
 from sender.ledger.ledger_view import LedgerView
 from sender.outcomes.summary import Books, summary_text
-from sender.validation import Options
-from sender.validation.parser import Parser
+from sender.send.exclusions.exclusions import Exclusions
+from sender.send.job_check import JobCheck, parser_of
+from sender.send.redirect import Redirect
 
 if TYPE_CHECKING:
     from sender.config.settings import Settings
@@ -30,19 +31,21 @@ def rehearse(plan: SendPlan) -> int:
     """Count what a run would do; exits as `validate` does."""
     begin = time.monotonic()
     settings = plan.settings
-    parser = Parser(settings.kind, Options(settings.require_identifiers, frozenset(settings.risky_extensions)))
+    check = JobCheck(parser_of(settings), Exclusions.of(settings), Redirect.of(settings))
     books, seen, ledger = Books(), DuplicateIndex(), LedgerView.open(plan.ledger)
     starting: Counter[LaneName] = Counter()
     for line in all_lines(plan.inputs):
         books.read += 1
-        job = parser.parse(line, time.time())
+        job, skip = check.check(line, time.time())
         if isinstance(job, Invalid):
             books.count("invalid")
             continue
         books.warnings.update(warning.code for warning in job.warnings)
         record = ledger.find([job.key]).get(job.key)
         admission = admit(job, seen.add(job), record, run=NO_RUN, retry=frozenset(settings.retry))
-        if admission == "start":
+        if admission == "start" and skip is not None:
+            books.count("skipped")
+        elif admission == "start":
             books.not_started += 1
             starting[job.kind.lane] += 1
         elif admission == "known" and record is not None:

@@ -19,7 +19,7 @@ from sender.outcomes.recorder import GATHER
 from sender.runtime.supervisor import Supervisor
 from sender.session.other_memories import find_ledgers, open_memory, register
 from sender.session.session import Session
-from sender.session.stores import host_of, open_ledger, open_shared, refuse_older_log, shown_memory
+from sender.session.stores import memory_of, open_ledger, open_shared, refuse_older_log, shown_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,11 +55,11 @@ async def open_session(
         seen = await _look_ahead(plan, workspace, stop)
         ledger: SqliteLedger | RedisLedger
         if state is None:
-            ledger = await open_ledger(plan.ledger, plan.base_url, plan.settings, stack)
+            ledger = await open_ledger(plan.ledger, memory_of(plan), plan.settings, stack)
             wait_out(ledger, workspace)
             register(plan.ledger)
             if plan.settings.adopt:
-                await _adopt(ledger, Path(plan.settings.adopt))
+                await _adopt(ledger, Path(plan.settings.adopt), memory_of(plan))
         else:
             ledger = state.ledger
         if seen.workspace is not None:
@@ -78,12 +78,12 @@ async def open_session(
 
 def _find_others(plan: SessionPlan, workspace: str | None) -> list[LedgerView]:
     folders = {plan.ledger.resolve().parent, plan.outcomes.resolve().parent}
-    return [memory.view for memory in find_ledgers(plan.ledger, folders, host_of(plan.base_url), workspace)]
+    return [memory.view for memory in find_ledgers(plan.ledger, folders, memory_of(plan), workspace)]
 
 
-async def _adopt(ledger: SqliteLedger, path: Path) -> None:
-    """Take over what another memory knows; UsageError when it is in use, or no memory."""
-    memory = open_memory(path)
+async def _adopt(ledger: SqliteLedger, path: Path, host: str) -> None:
+    """Take over what another memory of the same API knows; UsageError when it is in use, or no such memory."""
+    memory = open_memory(path, host)
     try:
         jobs, number = memory.jobs(), 0
         while batch := list(islice(jobs, ADOPT_BATCH)):

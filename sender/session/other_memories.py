@@ -12,14 +12,14 @@ import sqlite3
 from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 import structlog
 
 from sender.errors import UsageError
 from sender.jobs.identity import key_of_id
-from sender.jobs.job import Job
+from sender.jobs.job import REHEARSAL, Job
 from sender.ledger.ledger_view import LedgerView, StoredJob
 from sender.outcomes.outcome_log import read_outcomes
 
@@ -83,7 +83,8 @@ class LogMemory:
         self._db.execute("CREATE TABLE jobs (key TEXT PRIMARY KEY, state TEXT, detail TEXT) WITHOUT ROWID")
         for outcome in read_outcomes(path):
             text, status = outcome.get("id"), outcome.get("status")
-            if isinstance(text, str) and status in ("sent", "in_doubt", "rejected", "failed"):
+            ended = status in ("sent", "in_doubt", "rejected", "failed")
+            if isinstance(text, str) and ended and not _rehearsed(outcome):
                 detail = {name: outcome.get(name) for name in ("id", "kind", "source", "line", "attempts")}
                 for key in {key_of_id(None, text), text}:  # without an id of its own a job's id is its key
                     self._db.execute("REPLACE INTO jobs VALUES (?, ?, ?)", (key, status, orjson.dumps(detail).decode()))
@@ -207,13 +208,19 @@ def find_ledgers(ledger: Path, folders: Iterable[Path], host: str, workspace: st
     return [memory for path in paths if (memory := _open_ledger(path, host, workspace)) is not None]
 
 
-def open_memory(path: Path) -> Memory:
-    """The memory that the user names, a ledger or an outcome log; UsageError when it is neither."""
+def open_memory(path: Path, host: str) -> Memory:
+    """The memory that the user names, a ledger of this API or an outcome log; UsageError when it is neither."""
     if not path.is_file():
         raise UsageError(f"there is no memory {path}: --adopt takes a ledger or an outcome log")
     with path.open("rb") as file:
         is_ledger = file.read(6) == b"SQLite"
-    return LedgerMemory(path, LedgerView.open(path)) if is_ledger else LogMemory(path)
+    if not is_ledger:
+        return LogMemory(path)
+    view = LedgerView.open(path)
+    if (known := view.fact("host")) not in (None, host):
+        view.close()
+        raise UsageError(f"the ledger {path} belongs to {known}, this run goes to {host}: it cannot be taken over")
+    return LedgerMemory(path, view)
 
 
 def registered() -> set[Path]:
@@ -256,6 +263,12 @@ def _open_ledger(path: Path, host: str, workspace: str | None) -> LedgerMemory |
         return LedgerMemory(path, view)
     view.close()
     return None
+
+
+def _rehearsed(outcome: dict[str, Any]) -> bool:
+    """Whether somebody else got it, who only wanted to see it."""
+    meta = outcome.get("meta")
+    return isinstance(meta, dict) and REHEARSAL in meta
 
 
 def _told(found: Counter[Path]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Job
 
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
+DIGEST_LENGTH: Final = 64
 _LIQUID: Final = re.compile(r"\{[{%]")
 
 
@@ -27,7 +28,8 @@ def digest_of(name: str) -> bytes:
 def digest_of_entry(entry: str) -> bytes:
     """The digest of an entry of a list: one that is a SHA-256 in hexadecimal stands for itself."""
     entry = entry.strip()
-    return bytes.fromhex(entry) if _DIGEST.fullmatch(entry) else digest_of(entry)
+    is_digest = len(entry) == DIGEST_LENGTH and _DIGEST.fullmatch(entry)
+    return bytes.fromhex(entry) if is_digest else digest_of(entry)
 
 
 def names_in(job: Job, payload: Mapping[str, Any]) -> set[str]:

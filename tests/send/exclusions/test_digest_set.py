@@ -18,18 +18,18 @@ def test_it_holds_what_was_put_in_and_nothing_else(inside: list[bytes], others: 
     for digest in inside:
         found.add(digest)
     assert all(digest in found for digest in inside)
-    known = {digest[:8] for digest in inside}
-    assert len(found) == len(known)
-    assert [digest in found for digest in others] == [digest[:8] in known for digest in others]
+    known = {digest[:7] for digest in inside}
+    assert len(found) == len(inside)
+    assert [digest in found for digest in others] == [digest[:7] in known for digest in others]
 
 
 def test_an_entry_is_not_found_across_two_others() -> None:
     found = DigestSet()
-    found.add(b"\0\0" + b"abcdef" + bytes(24))
-    found.add(b"\0\0" + b"ghijkl" + bytes(24))
-    assert b"\0\0" + b"defghi" + bytes(24) not in found
-    found.add(b"\0\0" + b"defghi" + bytes(24))
-    assert b"\0\0" + b"defghi" + bytes(24) in found
+    found.add(b"\0\0" + b"abcde" + bytes(25))
+    found.add(b"\0\0" + b"fghij" + bytes(25))
+    assert b"\0\0" + b"defgh" + bytes(25) not in found
+    found.add(b"\0\0" + b"defgh" + bytes(25))
+    assert b"\0\0" + b"defgh" + bytes(25) in found
     assert len(found) == 3
 
 

@@ -161,6 +161,25 @@ class Settings:
         metavar="RATE-RATE:TIME",
     )
 
+    format: str = _setting(
+        "auto", "input", "choice", "what the inputs hold; auto = by their names (docs/tables.md)",
+        choices=("auto", "lines", "csv", "tsv", "json", "ndjson", "parquet", "xlsx"),
+    )
+    map: str = _setting("", "input", "path", "mapping that makes a job of each row; default: column names are paths")
+    attachments: str = _setting("", "input", "path", "folder of the files that a mapping attaches")
+    delimiter: str = _setting(
+        "", "input", "text", "what parts the fields of a CSV; default: what parts its header", metavar="CHAR"
+    )
+    quote: str = _setting(
+        "", "input", "text", "what quotes a field of a CSV; none = nothing does; default: the double quote",
+        metavar="CHAR",
+    )
+    encoding: str = _setting(
+        "", "input", "text", "encoding of a CSV; default: by its byte order mark, else utf-8", metavar="NAME"
+    )
+    query: str = _setting("", "input", "text", "what is read from an input that is a database", metavar="SQL")
+    query_file: str = _setting("", "input", "path", "file that holds the SQL of --query")
+
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
     state: str = _setting(

@@ -103,6 +103,6 @@ def reason_of(outcome: Outcome) -> dict[str, Any]:
     """Why a job goes to the dead letter: its status, and the first problem."""
     reason: dict[str, Any] = {"reason": outcome.status, "id": outcome.id, "kind": outcome.kind}
     if outcome.problems:
-        code, field, text = outcome.problems[0]
+        code, field, text, _ = outcome.problems[0]
         reason |= {"code": code, "field": field, "error": text}
     return reason

@@ -11,6 +11,9 @@ PROBLEMS: Final[dict[str, str]] = {
     "invalid_json": "The line is not JSON, or torn.",
     "not_an_object": "The line is JSON, but not an object.",
     "too_deep": "The line nests deeper than about 250 levels.",
+    # the row of a table
+    "bad_row": "The row has another number of fields than the header, or a broken quote.",
+    "bad_cell": "A cell does not give what the job needs.",
     # the envelope
     "unknown_key": "The envelope has a key that does not exist.",
     "missing_payload": "There is a kind but no payload.",

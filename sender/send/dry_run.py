@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -34,7 +35,7 @@ def rehearse(plan: SendPlan) -> int:
     check = JobCheck(parser_of(settings), Exclusions.of(settings), Redirect.of(settings))
     books, seen, ledger = Books(), DuplicateIndex(), LedgerView.open(plan.ledger)
     starting: Counter[LaneName] = Counter()
-    for line in all_lines(plan.inputs):
+    for line in all_lines(plan.inputs, replace(plan.reading, check_files=True)):
         books.read += 1
         job, skip = check.check(line, time.time())
         if isinstance(job, Invalid):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,9 @@ import orjson
 import structlog
 
 from sender.errors import HaltError, UsageError
-from sender.inputs.inputs import all_lines, open_inputs
+from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
+from sender.inputs.survey import Survey
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
@@ -59,7 +60,7 @@ log = structlog.get_logger()
 async def send_jobs(plan: SendPlan) -> RunEnd:
     """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
-    async with aclosing(open_inputs(plan.inputs)) as inputs:
+    async with aclosing(open_inputs(plan.inputs, plan.reading)) as inputs:
         with StopSignals(stop):
             exclusions = await asyncio.to_thread(Exclusions.of, plan.settings, lambda: stop.asked)
             check = JobCheck(parser_of(plan.settings), exclusions, Redirect.of(plan.settings))
@@ -108,6 +109,7 @@ class SendRun(Listener):
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
         alone = self._settings.send_again or check.redirect is not None
         others = None if alone else await self._refuse_known(session, check.parser)
+        await self._look_through(session)
         if not session.ended:
             await session.workspace.warm()
         session.start()
@@ -124,6 +126,30 @@ class SendRun(Listener):
         await intakes.wait_for_others(self._stop)
         await session.settle()
 
+    async def _look_through(self, session: Session) -> None:
+        """Tell of rows whose id repeats before the first request; UsageError when a table breaks on the way."""
+        await self._tell_changed(session)
+        with closing(Survey(self._inputs.files)) as survey:
+            while not session.ended and await asyncio.to_thread(survey.step):
+                pass
+            self._line_count.rows = survey.rows
+            if survey.repeated:
+                log.warning(
+                    "ids stand more than once; each is sent once", rows=survey.repeated,
+                    examples="; ".join(one.told() for one in survey.examples),
+                )
+
+    async def _tell_changed(self, session: Session) -> None:
+        """Tell of objects that have another content than when a run on this ledger read them."""
+        for name, version in self._inputs.versions.items():
+            note, now = f"version of {name}", version.encode()
+            before = await session.ledger.get_note(note)
+            if before is not None and before != now:
+                log.warning("an input has changed since an earlier run read it; its rows are known by their ids",
+                            input=name, etag=version, etag_before=before.decode())
+            if before != now:
+                await session.ledger.put_note(note, now)
+
     async def _refuse_known(self, session: Session, parser: Parser) -> OtherMemories | None:
         """UsageError when another memory knows jobs of the files; returns what the streams are held against."""
         plan, files = self._plan, self._inputs.file_names
@@ -137,7 +163,7 @@ class SendRun(Listener):
         others = OtherMemories(memories, session.ledger, parser)
         if files:
             log.info("comparing with other memories", memories=len(others))
-            await others.refuse(all_lines(files), lambda: session.ended)
+            await others.refuse(self._inputs.lines_of_files(), lambda: session.ended)
         if len(files) < len(plan.inputs):
             return others
         others.close()
@@ -148,7 +174,7 @@ class SendRun(Listener):
         files = self._inputs.file_names
         if len(files) < len(self._plan.inputs):
             raise UsageError("--canary chooses from files: a stream has nothing to choose from before it is read")
-        places = await choose(all_lines(files), check, self._settings, lambda: session.ended)
+        places = await choose(self._inputs.lines_of_files(), check, self._settings, lambda: session.ended)
         await intakes.run(lambda feed: PartFeed(feed, places, inside=True))
         await session.drain()
         tell_canary(self._books, self._unsent)

@@ -1,0 +1,42 @@
+"""Opens what holds rows: the table of an input's format, and the mapping that makes jobs of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sender.inputs.mapping.mapping import Mapping
+from sender.inputs.row_input import JobArray, TableInput
+from sender.inputs.tables.csv_table import CsvTable
+from sender.inputs.tables.json_table import JsonTable
+from sender.inputs.tables.parquet_table import ParquetTable
+from sender.inputs.tables.workbook import workbook_table
+
+if TYPE_CHECKING:
+    from sender.inputs.files import InputFile
+    from sender.inputs.input_options import InputOptions
+    from sender.inputs.row_input import RowInput
+    from sender.inputs.tables import Table
+
+
+def open_rows(file: InputFile, form: str, options: InputOptions) -> RowInput:
+    """The input of a file that holds rows; UsageError when its mapping does not fit."""
+    if form == "json" and not options.map:
+        return JobArray(file)
+    return mapped(table_of(file, form, options), options, file)
+
+
+def mapped(table: Table, options: InputOptions, file: InputFile | None = None) -> TableInput:
+    """A table whose rows become jobs."""
+    return TableInput(table, Mapping.load(options).bind(table.columns, table.name), file)
+
+
+def table_of(file: InputFile, form: str, options: InputOptions) -> Table:
+    """The table of a file; UsageError when it cannot be one."""
+    if form in ("csv", "tsv"):
+        delimiter = options.delimiter or ("\t" if form == "tsv" else "")
+        return CsvTable(file, delimiter=delimiter, quote=options.quote, encoding=options.encoding)
+    if form == "parquet":
+        return ParquetTable(file)
+    if form == "xlsx":
+        return workbook_table(file)
+    return JsonTable(file, by_line=form == "ndjson")

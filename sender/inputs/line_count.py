@@ -33,6 +33,11 @@ class LineCount:
         self.total: int | None = None
         """Lines in all; None until they are counted."""
 
+    async def complete(self) -> None:
+        """Count them now, unless that was done."""
+        if self.total is None:
+            await self.run()
+
     async def run(self) -> None:
         """Count to the end; an input that cannot be read leaves the total unknown, for its reader tells why."""
         if not self.countable:

@@ -54,6 +54,8 @@ def begin_run(db: sqlite3.Connection, path: Path, host: str | None) -> Beginning
         run = int(get(db, "run") or 0) + 1
         beginning = Beginning(run, get(db, "clean") != "0", None if stamp is None else float(stamp))
         put(db, "run", str(run))
+        if run == 1:
+            put(db, "log", "unread")
         put(db, "clean", "0")
         db.execute("COMMIT")
     except sqlite3.Error as error:

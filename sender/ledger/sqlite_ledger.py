@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from sender.errors import OutputError, UsageError
+from sender.errors import HaltError, OutputError, UsageError
 from sender.ledger import sqlite_facts as facts
 from sender.ledger import sqlite_statements as statements
 from sender.ledger.group_commit import GroupCommit
@@ -30,7 +30,7 @@ from sender.ledger.sqlite_schema import connect, lock
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from sender.ledger.ledger_view import StoredJob
@@ -47,6 +47,8 @@ class SqliteLedger(Ledger):
         """Whether the run before this one ended in order."""
         self.last_hand_over = beginning.last_hand_over
         """Unix seconds of the last hand-over before this run."""
+        self.after_hand_over: Callable[[Sequence[HandOverRecord]], Awaitable[None]] | None = None
+        """Called when a hand-over is durable; raises to take it back."""
         self._path = path
         self._lock = lock
         self._logged = 0
@@ -97,6 +99,12 @@ class SqliteLedger(Ledger):
             facts.put(db, "last_hand_over", now)
 
         await self._commits.write(write)
+        if self.after_hand_over is not None:
+            try:
+                await self.after_hand_over(records)
+            except HaltError:
+                await self.release([record.key for record in records])
+                raise
         return {}
 
     async def release(self, keys: Sequence[str]) -> None:

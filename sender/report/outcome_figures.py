@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SLOWEST: Final = 10
 MOST_CODES: Final = 200
+MOST_WARNINGS: Final = 20
+"""Warnings of one line that are counted; a line has no more."""
 MOST_ATTEMPTS: Final = 1_000_000
 MOST_UNSENT: Final = 10_000
 """Jobs that were not sent which are held for the page; a file takes all of them."""
@@ -84,6 +86,9 @@ class OutcomeFigures:
         self.timeline = Timeline()
         self.latency_ms = Histogram()
         self.examples: dict[str, Example] = {}
+        self.warnings: Counter[str] = Counter()
+        """Warnings by code; a `draft` is accepted and reaches nobody until a person releases it."""
+        self.warned: dict[str, Example] = {}
         self.fates: dict[tuple[str, str], int] = {}
         self.doubts: list[tuple[str, str, int]] = []
         """(code of its first doubt, status that holds, jobs) of all that ever were in doubt."""
@@ -160,6 +165,7 @@ class OutcomeFigures:
         lasting = outcome["status"] == "in_doubt" or outcome.get("kind") == "broadcast"
         if isinstance(stamp, str) and not self._seen.is_new(key, stamp[:40], lasting=lasting):
             return
+        self._warn(outcome)
         times = Times.of(outcome)
         attempts = outcome.get("attempts")
         attempts = attempts if type(attempts) is int and 0 < attempts <= MOST_ATTEMPTS else 0
@@ -176,6 +182,16 @@ class OutcomeFigures:
             self._request(outcome, times, written, attempts)
         if times.latency_ms is not None:
             self._slowest(outcome, times.latency_ms, attempts)
+
+    def _warn(self, outcome: dict[str, Any]) -> None:
+        warnings = outcome.get("warnings")
+        for warning in warnings[:MOST_WARNINGS] if isinstance(warnings, list) else ():
+            if isinstance(warning, dict):
+                code = clean_code(warning.get("code"))
+                code = code if code in self.warned or len(self.warned) < MOST_CODES else ELSE
+                self.warnings[code] += 1
+                if code not in self.warned:
+                    self.warned[code] = Example(_shown_job(outcome), clean_message(warning.get("message")))
 
     def _request(self, outcome: dict[str, Any], times: Times, written: float, attempts: int) -> None:
         step = self.timeline.request(written)

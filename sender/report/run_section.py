@@ -33,7 +33,7 @@ COUNTED: Final = (
 def run_section(name: str, figures: OutcomeFigures, index: int, limit: float | None) -> Section:
     """Everything that the log of one run tells."""
     charts = (_rate(figures, index, limit), _latency(figures, index), _percentiles(figures, index))
-    tables = (_errors(figures), _doubts(figures), _unsent(figures), _slowest(figures))
+    tables = (_errors(figures), _warnings(figures), _doubts(figures), _unsent(figures), _slowest(figures))
     statuses = figures.by_status()
     bars = tuple(Bar(status, count, TONES.get(status, "quiet")) for status, count in statuses.items() if count)
     return Section(
@@ -63,6 +63,8 @@ def _facts(figures: OutcomeFigures) -> tuple[Fact, ...]:
         Fact("retries", number(figures.retries), "second" if figures.retries else "quiet"),
         Fact("ended by 429", number(figures.http_429), "bad" if figures.http_429 else "quiet"),
     ]
+    if figures.warnings["draft"]:
+        facts.append(Fact("drafts that wait for a person", number(figures.warnings["draft"]), "second"))
     if figures.timeline.busiest:
         facts.append(Fact("busiest second", number(figures.timeline.busiest)))
     if latency.count:
@@ -158,6 +160,14 @@ def _errors(figures: OutcomeFigures) -> Table:
         for code, status, count in figures.by_code()[:MOST_ERRORS]
     )
     return Table("Errors by code", ("code", "jobs", "status", "for example", "message"), rows, words=(0, 2, 3, 4))
+
+
+def _warnings(figures: OutcomeFigures) -> Table:
+    rows = tuple(
+        (code, number(count), figures.warned[code].job, figures.warned[code].message)
+        for code, count in figures.warnings.most_common(MOST_ERRORS)
+    )
+    return Table("Warnings by code", ("code", "warnings", "for example", "message"), rows, words=(0, 2, 3))
 
 
 def _example(figures: OutcomeFigures, code: str) -> tuple[str, str]:

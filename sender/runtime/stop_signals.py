@@ -1,6 +1,6 @@
 """A StopRequest ends a run early: the first one in order, the second one at once (docs/operations.md).
 
-SIGINT, SIGTERM and SIGHUP each are such a request.
+SIGINT, SIGTERM and SIGHUP each are such a request; a SIGHUP that was ignored before, as by nohup, stays so.
 """
 
 from __future__ import annotations
@@ -68,12 +68,14 @@ class StopSignals:
     def __init__(self, request: StopRequest) -> None:
         self._request = request
         self._loop = asyncio.get_running_loop()
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._numbers = [number for number in STOPPING if not (ignored and number == signal.SIGHUP)]
 
     def __enter__(self) -> Self:
-        for number in STOPPING:
+        for number in self._numbers:
             self._loop.add_signal_handler(number, self._request.ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in STOPPING:
+        for number in self._numbers:
             self._loop.remove_signal_handler(number)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sender.outcomes.tally import Tally
     from sender.runtime.stop_signals import StopRequest
     from sender.send.job_check import JobCheck
+    from sender.session.other_memories import GuardedFeed, OtherMemories
     from sender.session.session import Session
 
 OTHERS_EVERY: Final = 1.0
@@ -40,14 +41,20 @@ class Intakes:
         self._retry = retry
         self._templates = TemplateCheck(seen.templates, session.workspace.reader.get)
         self._intakes: list[Intake] = []
+        self._guards: list[GuardedFeed] = []
         self.late: InputError | UsageError | None = None
         """What broke an input after its beginning."""
 
-    async def run(self, part: Callable[[Feed], Feed]) -> None:
-        """Feed every lane with this part of its lines, to their end."""
+    async def run(self, others: OtherMemories | None, part: Callable[[Feed], Feed] | None = None) -> None:
+        """Feed every lane with its lines or a part of them, held against other memories, to their end."""
         session, feeding = self._session, []
         for name, lane in session.workspace.lanes.items():
-            feed = part(self._inputs.feed(name, self._check.parser.lane_of))
+            feed: Feed = self._inputs.feed(name, self._check.parser.lane_of)
+            if others is not None:
+                feed = others.guard(feed)
+                self._guards.append(feed)
+            if part is not None:
+                feed = part(feed)
             intake = Intake(
                 feed, lane, session, self._check, self._tally, retry=self._retry, templates=self._templates
             )
@@ -66,6 +73,11 @@ class Intakes:
         except UsageError as error:
             self.late = self.late or error
             self._inputs.stop()
+
+    @property
+    def held(self) -> int:
+        """Lines of streams that were read and not taken up, since another memory knows some of them."""
+        return sum(guard.refused for guard in self._guards)
 
     @property
     def elsewhere(self) -> int:

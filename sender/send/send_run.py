@@ -10,10 +10,11 @@ import sys
 from contextlib import aclosing, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 import structlog
+from anyio import move_on_after
 
 from sender.errors import HaltError, UsageError
 from sender.inputs.inputs import open_inputs
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
-    from sender.inputs import Feed
     from sender.inputs.inputs import Inputs
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from sender.send.send_plan import SendPlan
     from sender.session.session import Session
     from sender.validation.parser import Parser
+
+COUNT_WITHIN: Final = 3.0
+"""Seconds that a stopped run takes to count lines that it never read."""
 
 log = structlog.get_logger()
 
@@ -99,6 +102,9 @@ class SendRun(Listener):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
+            if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
+                with move_on_after(COUNT_WITHIN):
+                    await self._line_count.complete()
             return self._finish(session)
 
     async def _work(self, session: Session, seen: Preflight) -> None:
@@ -117,9 +123,8 @@ class SendRun(Listener):
         intakes = self._intakes = Intakes(
             self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry)
         )
-        sent = await self._send_canary(session, check, intakes) if self._settings.canary else frozenset()
-        guard = others.guard if others is not None else _as_it_is
-        await intakes.run(lambda feed: PartFeed(guard(feed), sent, inside=False) if sent else guard(feed))
+        sent = await self._send_canary(session, check, intakes) if self._settings.canary else None
+        await intakes.run(others, None if sent is None else partial(PartFeed, places=sent, inside=False))
         if others is not None:
             others.close()
         await session.drain()
@@ -175,7 +180,7 @@ class SendRun(Listener):
         if len(files) < len(self._plan.inputs):
             raise UsageError("--canary chooses from files: a stream has nothing to choose from before it is read")
         places = await choose(self._inputs.lines_of_files(), check, self._settings, lambda: session.ended)
-        await intakes.run(lambda feed: PartFeed(feed, places, inside=True))
+        await intakes.run(None, partial(PartFeed, places=places, inside=True))
         await session.drain()
         tell_canary(self._books, self._unsent)
         if not session.ended and not await may_go_on(self._books, self._settings.canary_wait, self._stop):
@@ -231,7 +236,7 @@ class SendRun(Listener):
     def _finish(self, session: Session) -> RunEnd:
         books, intakes = self._books, self._intakes
         late = None if intakes is None else intakes.late
-        unread = 0 if self._tally.full else self._inputs.unread
+        unread = (0 if intakes is None else intakes.held) + (0 if self._tally.full else self._inputs.unread)
         books.read += unread
         books.not_started += unread + (0 if intakes is None else intakes.elsewhere)
         close_books(books, session)
@@ -254,7 +259,3 @@ class SendRun(Listener):
         )
         as_json = self._settings.json
         return orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)
-
-
-def _as_it_is(feed: Feed) -> Feed:
-    return feed

@@ -17,7 +17,10 @@ from sender.engine.workspace import Workspace
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.outcomes.recorder import GATHER
 from sender.runtime.supervisor import Supervisor
-from sender.session.other_memories import find_ledgers, open_memory, register
+from sender.session.concurrent_runs import ConcurrentRuns
+from sender.session.ledger_registry import register
+from sender.session.memories import knows_log, open_memory
+from sender.session.other_memories import find_ledgers
 from sender.session.session import Session
 from sender.session.stores import memory_of, open_ledger, open_shared, refuse_older_log, shown_memory
 
@@ -55,11 +58,7 @@ async def open_session(
         seen = await _look_ahead(plan, workspace, stop)
         ledger: SqliteLedger | RedisLedger
         if state is None:
-            ledger = await open_ledger(plan.ledger, memory_of(plan), plan.settings, stack)
-            wait_out(ledger, workspace)
-            register(plan.ledger)
-            if plan.settings.adopt:
-                await _adopt(ledger, Path(plan.settings.adopt), memory_of(plan))
+            ledger = await _open_own(plan, workspace, seen.workspace, stack)
         else:
             ledger = state.ledger
         if seen.workspace is not None:
@@ -91,6 +90,35 @@ async def _adopt(ledger: SqliteLedger, path: Path, host: str) -> None:
     finally:
         memory.close()
     log.info("a memory was taken over", path=str(path), jobs=number)
+
+
+async def _open_own(
+    plan: SessionPlan, workspace: Workspace, name: str | None, stack: AsyncExitStack
+) -> SqliteLedger:
+    """The run's own ledger file, known to other runs of this user, with what it is to take over."""
+    host = memory_of(plan)
+    ledger = await open_ledger(plan.ledger, host, plan.settings, stack)
+    wait_out(ledger, workspace)
+    register(plan.ledger, plan.outcomes)
+    if plan.settings.adopt:
+        await _adopt(ledger, Path(plan.settings.adopt), host)
+    if _is_empty(plan.outcomes) or _is_same(plan.outcomes, plan.settings.adopt):
+        await ledger.put_note("log", b"own")
+    elif not await knows_log(ledger, plan.outcomes):
+        await ledger.put_note("log", b"unread")
+    if not plan.settings.send_again:
+        runs = ConcurrentRuns(plan.ledger, host, name)
+        stack.callback(runs.close)
+        ledger.after_hand_over = runs.refuse
+    return ledger
+
+
+def _is_empty(path: Path) -> bool:
+    return not path.is_file() or not path.stat().st_size
+
+
+def _is_same(path: Path, name: str) -> bool:
+    return bool(name) and path.resolve() == Path(name).resolve()
 
 
 async def _look_ahead(plan: SessionPlan, workspace: Workspace, stop: StopRequest) -> Preflight:

@@ -7,21 +7,19 @@ job with an `id` is known over all of them; one without an `id` is known by its 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-import orjson
 import structlog
 
 from sender.errors import UsageError
-from sender.jobs.identity import key_of_id
-from sender.jobs.job import REHEARSAL, Job
-from sender.ledger.ledger_view import LedgerView, StoredJob
-from sender.outcomes.outcome_log import read_outcomes
+from sender.jobs.job import Job
+from sender.ledger.ledger_view import LedgerView
+from sender.session.ledger_registry import registered
+from sender.session.memories import LedgerMemory, LogMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,82 +27,15 @@ if TYPE_CHECKING:
     from sender.inputs import Feed
     from sender.jobs.job import Line
     from sender.ledger import Ledger
+    from sender.session.memories import Memory
     from sender.validation.parser import Parser
 
 LEDGER_SUFFIX: Final = ".ledger"
 LOG_SUFFIX: Final = ".outcomes.jsonl"
-STANDING: Final = ("sent", "in_doubt", "handed_over")
 BATCH: Final = 2000
+_WAYS_ON: Final = "Take that memory over with --adopt PATH, or send the jobs again, on your word, with --send-again"
 
 log = structlog.get_logger()
-
-
-class Memory(Protocol):
-    """One of them; used in one thread at a time."""
-
-    path: Path
-
-    def known(self, keys: Sequence[str]) -> set[str]:
-        """Those of these identities that stand as sent or in doubt."""
-
-    def jobs(self) -> Iterator[StoredJob]:
-        """Everything that it knows, to be taken over."""
-
-    def close(self) -> None:
-        """Let go of its file."""
-
-
-class LedgerMemory:
-    """A ledger of another run."""
-
-    def __init__(self, path: Path, view: LedgerView) -> None:
-        self.path = path
-        self.view = view
-
-    def known(self, keys: Sequence[str]) -> set[str]:
-        """See `Memory.known`."""
-        return {key for key, record in self.view.find(keys).items() if record.state in STANDING}
-
-    def jobs(self) -> Iterator[StoredJob]:
-        """See `Memory.jobs`."""
-        return self.view.jobs()
-
-    def close(self) -> None:
-        """See `Memory.close`."""
-        self.view.close()
-
-
-class LogMemory:
-    """An outcome log whose ledger is gone, read into a private temporary file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._db = sqlite3.connect("", check_same_thread=False)
-        self._db.execute("CREATE TABLE jobs (key TEXT PRIMARY KEY, state TEXT, detail TEXT) WITHOUT ROWID")
-        for outcome in read_outcomes(path):
-            text, status = outcome.get("id"), outcome.get("status")
-            ended = status in ("sent", "in_doubt", "rejected", "failed")
-            if isinstance(text, str) and ended and not _rehearsed(outcome):
-                detail = {name: outcome.get(name) for name in ("id", "kind", "source", "line", "attempts")}
-                for key in {key_of_id(None, text), text}:  # without an id of its own a job's id is its key
-                    self._db.execute("REPLACE INTO jobs VALUES (?, ?, ?)", (key, status, orjson.dumps(detail).decode()))
-
-    def known(self, keys: Sequence[str]) -> set[str]:
-        """See `Memory.known`."""
-        rows = self._db.execute(
-            "SELECT key FROM jobs WHERE key IN (SELECT value FROM json_each(?)) AND state IN ('sent', 'in_doubt')",
-            (orjson.dumps(keys).decode(),),
-        )
-        return {key for (key,) in rows}
-
-    def jobs(self) -> Iterator[StoredJob]:
-        """See `Memory.jobs`; a log does not tell a job's content, which is taken to be the same."""
-        for key, state, detail in self._db.execute("SELECT key, state, detail FROM jobs"):
-            yield StoredJob(key, "", state, 1, None, detail if state == "in_doubt" else None)
-
-    def close(self) -> None:
-        """See `Memory.close`."""
-        self._db.close()
 
 
 class OtherMemories:
@@ -126,7 +57,7 @@ class OtherMemories:
         while not stopped() and (keys := await asyncio.to_thread(self._next_keys, remaining)) is not None:
             found.update(await self._known(keys))
         if found:
-            raise UsageError(_told(found))
+            raise UsageError(f"{_told(found)}; nothing was sent. {_WAYS_ON}")
 
     def close(self) -> None:
         """Let go of their files."""
@@ -141,7 +72,7 @@ class OtherMemories:
         """See `refuse`, for a few lines of a stream."""
         found = await self._known([key for line in lines if (key := self._key(line))])
         if found:
-            raise UsageError(_told(found))
+            raise UsageError(f"{_told(found)}; these and what follows were not sent. {_WAYS_ON}")
 
     def _next_keys(self, lines: Iterator[Line]) -> list[str] | None:
         keys: list[str] = []
@@ -177,11 +108,17 @@ class GuardedFeed:
     def __init__(self, feed: Feed, others: OtherMemories) -> None:
         self._feed = feed
         self._others = others
+        self.refused = 0
+        """Lines that were read and are not passed on."""
 
     async def read(self, most: int, most_bytes: int) -> Sequence[Line]:
         """See `Feed.read`; UsageError when one of the lines is known elsewhere."""
         lines = await self._feed.read(most, most_bytes)
-        await self._others.refuse_batch(lines)
+        try:
+            await self._others.refuse_batch(lines)
+        except UsageError:
+            self.refused += len(lines)
+            raise
         return lines
 
 
@@ -190,90 +127,61 @@ def find_memories(
 ) -> list[Memory]:
     """The memories of this API beside `ledger`, which is a run's own and was opened before.
 
-    Looked for among the ledgers that this user has written, and in the folders of these files.
+    Looked for among the ledgers that this user has written, and in the folders of these files; where a ledger is gone
+    or cannot be read, its outcome log stands for it.
     """
     folders = {path.resolve().parent for path in (ledger, outcomes, *inputs)}
-    found = find_ledgers(ledger, folders, host, workspace)
+    logs_of = registered()
+    found, broken = _open_ledgers(_other_ledgers(ledger, folders), host, workspace)
     logs = {one for one in _beside(folders, LOG_SUFFIX) if not Path(f"{one}{LEDGER_SUFFIX}").exists()}
+    logs |= {one for path, one in logs_of.items() if one is not None and not path.exists()}
+    logs |= {logs_of.get(path) or path.with_suffix("") for path in broken}
     logs.discard(outcomes.resolve())
     with closing(LedgerView.open(ledger)) as own:
-        if own.fact("run") == "1":  # a new ledger knows nothing of the log that lies there
+        if own.fact("log") == "unread":  # the log knows more than its ledger
             logs.add(outcomes.resolve())
     return [*found, *(LogMemory(path) for path in sorted(logs) if path.is_file() and path.stat().st_size)]
 
 
 def find_ledgers(ledger: Path, folders: Iterable[Path], host: str, workspace: str | None) -> list[LedgerMemory]:
     """The ledgers of this API that this user has written, or that lie in these folders, but for the run's own."""
-    paths = sorted({*registered(), *_beside(folders, LEDGER_SUFFIX)} - {ledger.resolve()})
-    return [memory for path in paths if (memory := _open_ledger(path, host, workspace)) is not None]
+    return _open_ledgers(_other_ledgers(ledger, folders), host, workspace)[0]
 
 
-def open_memory(path: Path, host: str) -> Memory:
-    """The memory that the user names, a ledger of this API or an outcome log; UsageError when it is neither."""
-    if not path.is_file():
-        raise UsageError(f"there is no memory {path}: --adopt takes a ledger or an outcome log")
-    with path.open("rb") as file:
-        is_ledger = file.read(6) == b"SQLite"
-    if not is_ledger:
-        return LogMemory(path)
-    view = LedgerView.open(path)
-    if (known := view.fact("host")) not in (None, host):
-        view.close()
-        raise UsageError(f"the ledger {path} belongs to {known}, this run goes to {host}: it cannot be taken over")
-    return LedgerMemory(path, view)
-
-
-def registered() -> set[Path]:
-    """Ledgers that this user has written, as far as they are still there."""
-    try:
-        names = _register().read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return set()
-    return {path for name in names if (path := Path(name)).is_absolute() and path.is_file()}
-
-
-def register(ledger: Path) -> None:
-    """Have later runs know this ledger; where there is no folder to write to, they know what lies beside them."""
-    path = ledger.resolve()
-    if path in registered():
-        return
-    with suppress(OSError):
-        _register().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(_register(), "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(f"{path}\n")
-
-
-def _register() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sender" / "ledgers"
+def find_working(ledger: Path, host: str, workspace: str | None) -> list[LedgerMemory]:
+    """Those in which another run may be writing now: SQLite keeps a write-ahead log beside an open file."""
+    paths = [path for path in _other_ledgers(ledger, ()) if Path(f"{path}-wal").exists()]
+    return _open_ledgers(paths, host, workspace)[0]
 
 
 def _beside(folders: Iterable[Path], suffix: str) -> set[Path]:
     return {path for folder in folders for path in folder.glob(f"*{suffix}") if path.is_file()}
 
 
-def _open_ledger(path: Path, host: str, workspace: str | None) -> LedgerMemory | None:
-    """None for a ledger of another API or workspace, and for what cannot be read."""
-    try:
-        view = LedgerView.open(path)
-    except UsageError as error:
-        log.warning("a memory of another run is passed over", error=str(error))
-        return None
-    other = view.fact("workspace")
-    if view.fact("host") == host and (workspace is None or other is None or other == workspace):
-        return LedgerMemory(path, view)
-    view.close()
-    return None
+def _other_ledgers(ledger: Path, folders: Iterable[Path]) -> list[Path]:
+    return sorted({*filter(Path.is_file, registered()), *_beside(folders, LEDGER_SUFFIX)} - {ledger.resolve()})
 
 
-def _rehearsed(outcome: dict[str, Any]) -> bool:
-    """Whether somebody else got it, who only wanted to see it."""
-    meta = outcome.get("meta")
-    return isinstance(meta, dict) and REHEARSAL in meta
+def _open_ledgers(
+    paths: Iterable[Path], host: str, workspace: str | None
+) -> tuple[list[LedgerMemory], list[Path]]:
+    """Those of this API and workspace, and the paths of those that cannot be read."""
+    found, broken = [], []
+    for path in paths:
+        try:
+            view = LedgerView.open(path)
+            same = view.fact("host") == host and view.fact("workspace") in (None, workspace or view.fact("workspace"))
+        except (UsageError, sqlite3.Error) as error:
+            log.warning("a ledger cannot be read; its outcome log stands for it", path=str(path), error=str(error))
+            broken.append(path)
+            continue
+        if same:
+            found.append(LedgerMemory(path, view))
+        else:
+            view.close()
+    return found, broken
 
 
 def _told(found: Counter[Path]) -> str:
     memories = ", ".join(f"{path} ({number:,})" for path, number in found.most_common())
-    return (
-        f"jobs of this run stand as sent or in doubt in another memory: {memories}; nothing was sent. Take that memory "
-        "over with --adopt PATH, or send the jobs again, on your word, with --send-again"
-    )
+    return f"jobs of this run stand as sent or in doubt in another memory: {memories}"

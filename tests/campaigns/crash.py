@@ -1,9 +1,9 @@
-"""The crash harness: kill -9 at random instants, disks that fill up, torn logs, against a server that keeps count.
+"""The crash harness: starts that are killed, stopped or robbed of their disk, against a server that keeps count.
 
     python -m tests.campaigns.crash --kills 200
 
-A round is one pile of jobs, sent by the same command again and again: each start but the last is killed at a random
-instant, some on a disk that fills up, and now and then a line is torn that the log was about to end with. The server
+A round is one pile of jobs, sent by the same command again and again: each start but the last suffers one of the
+`ATTACKS`, and now and then a line is torn that the log was about to end with. The server
 answers some sends with a reset after it has accepted them. At the end of each round the books of both sides are held
 against each other, before and after `sender reconcile`.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,24 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import Sandbox, email, environment, outcomes, running_sandbox, sender, write_jobs
-
-RATE = "400"
-LIMITED = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from sender.cli.main import main
-sys.exit(main(sys.argv[2:]))
-"""
+from tests.campaigns.attacks import ATTACKS, Stage
+from tests.support.processes import Sandbox, email, running_sandbox, sender, write_jobs
 
 
 @dataclass
 class Tally:
     """What all rounds came to."""
 
-    kills: int = 0
-    full_disks: int = 0
+    attacks: Counter[str] = field(default_factory=Counter)
+    """How often each attack was played."""
     torn_lines: int = 0
     jobs: int = 0
     lost: list[str] = field(default_factory=list)
@@ -50,12 +41,16 @@ class Tally:
     settled: int = 0
 
     @property
+    def kills(self) -> int:
+        return self.attacks.total()
+
+    @property
     def good(self) -> bool:
         return not (self.lost or self.twice or self.wrong)
 
     def __str__(self) -> str:
         rows = [
-            ("kill -9", self.kills), ("full disks", self.full_disks), ("torn log lines", self.torn_lines),
+            *self.attacks.most_common(), ("all starts that suffered", self.kills), ("torn log lines", self.torn_lines),
             ("jobs", self.jobs), ("lost", len(self.lost)), ("accepted twice", len(self.twice)),
             ("outcomes that are wrong", len(self.wrong)), ("in doubt before reconcile", self.in_doubt),
             ("of them settled by reconcile", self.settled),
@@ -63,35 +58,12 @@ class Tally:
         return "\n".join(f"{name:>30}  {number:,}" for name, number in rows)
 
 
-def command(sandbox: Sandbox) -> list[str]:
-    return ["send", "jobs.jsonl", "--base-url", sandbox.url, "--rate", RATE, "--timeout", "2", "--json",
-            "--no-progress", "--no-preflight", "--no-reconcile"]
-
-
-def run_and_kill(sandbox: Sandbox, cwd: Path, chance: random.Random, tally: Tally) -> bool:
-    """One start, killed at some instant; whether it came to its end before."""
-    arguments = [sys.executable, "-m", "sender", *command(sandbox)]
-    full = chance.random() < 0.25
-    if full:
-        size = max((file.stat().st_size for file in cwd.iterdir()), default=0)
-        limit = str(size + chance.randrange(1, 50_000))
-        arguments = [sys.executable, "-c", LIMITED, limit, *command(sandbox)]
-    process = subprocess.Popen(
-        arguments, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        _, problems = process.communicate(timeout=20 if full else chance.uniform(0.25, 1.6))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        tally.kills += 1
-        return False
-    if full and process.returncode in (2, 3):
-        tally.full_disks += 1
-        return False
-    assert process.returncode in (0, 1), problems.decode()
-    return True
+def attack(stage: Stage, tally: Tally) -> bool:
+    """One start that suffers something; whether it came to its end all the same."""
+    names, weights = list(ATTACKS), [weight for _, weight in ATTACKS.values()]
+    name = stage.chance.choices(names, weights)[0]
+    tally.attacks[name] += 1
+    return ATTACKS[name][0](stage)
 
 
 def tear(log: Path, chance: random.Random, tally: Tally) -> None:
@@ -102,14 +74,15 @@ def tear(log: Path, chance: random.Random, tally: Tally) -> None:
         tally.torn_lines += 1
 
 
-def last_lines(log: Path) -> dict[str, dict[str, Any]]:
-    return {line["id"]: line for line in outcomes(log) if line["status"] != "duplicate"}
+def last_lines(log: bytes) -> dict[str, dict[str, Any]]:
+    lines = (json.loads(line) for line in log.splitlines(keepends=True) if line.endswith(b"\n"))
+    return {line["id"]: line for line in lines if line["status"] != "duplicate"}
 
 
-def compare(sandbox: Sandbox, cwd: Path, count: int, tally: Tally) -> int:
+def compare(sandbox: Sandbox, log: bytes, count: int, tally: Tally) -> int:
     """Hold the log against the server; returns the number of jobs in doubt."""
     accepted = Counter(sandbox.numbers())
-    holding = last_lines(cwd / "jobs.jsonl.outcomes.jsonl")
+    holding = last_lines(log)
     for number in range(count):
         name = f"job-{number}"
         status = holding.get(name, {}).get("status")
@@ -126,49 +99,50 @@ def compare(sandbox: Sandbox, cwd: Path, count: int, tally: Tally) -> int:
     return sum(line["status"] == "in_doubt" for line in holding.values())
 
 
-def finish(sandbox: Sandbox, cwd: Path) -> None:
+def finish(stage: Stage) -> None:
     """Run to the end, undisturbed."""
-    done = sender(*command(sandbox), cwd=cwd)
+    done = sender(*stage.command(), cwd=stage.cwd, XDG_STATE_HOME=str(stage.cwd / "state"))
     assert done.returncode in (0, 1), done.stderr.decode()
     summary = json.loads(done.stdout)
     books = sum(summary[name] for name in ("sent", "invalid", "rejected", "failed", "in_doubt", "duplicate"))
     assert summary["read"] == books + summary["not_started"], summary
 
 
-def play_round(sandbox: Sandbox, cwd: Path, count: int, kills: int, chance: random.Random, tally: Tally) -> None:
-    """One pile of jobs, killed at most so often."""
-    write_jobs(cwd / "jobs.jsonl", [email(number) for number in range(count)])
+def play_round(stage: Stage, count: int, kills: int, tally: Tally) -> None:
+    """One pile of jobs, attacked at most so often."""
+    sandbox, jobs = stage.sandbox, stage.cwd / "jobs.jsonl"
+    write_jobs(jobs, [email(number) for number in range(count)])
     before = tally.kills
-    while tally.kills - before < kills and not run_and_kill(sandbox, cwd, chance, tally):
-        tear(cwd / "jobs.jsonl.outcomes.jsonl", chance, tally)
-    finish(sandbox, cwd)
+    while tally.kills - before < kills and not attack(stage, tally):
+        tear(stage.log, stage.chance, tally)
+    finish(stage)
     tally.jobs += count
-    doubts = compare(sandbox, cwd, count, tally)
+    doubts = compare(sandbox, stage.written(), count, tally)
     # One later delivery of the same template is what proves that another is absent.
-    with (cwd / "jobs.jsonl").open("a") as file:
+    with jobs.open("a") as file:
         file.write(json.dumps(email(count)) + "\n")
     time.sleep(1)
     sandbox.heal()
-    finish(sandbox, cwd)
-    reconciled = sender(
-        "reconcile", "jobs.jsonl", "--base-url", sandbox.url, "--reconcile-lag", "2", "--rate", "app=500", cwd=cwd
-    )
+    finish(stage)
+    reconciled = sender("reconcile", "jobs.jsonl", "--base-url", sandbox.url, "--reconcile-lag", "2",
+                        "--rate", "app=500", cwd=stage.cwd)
     assert reconciled.returncode in (0, 1), reconciled.stderr.decode()
-    left = compare(sandbox, cwd, count + 1, tally)
+    left = compare(sandbox, stage.written(), count + 1, tally)
     tally.in_doubt += doubts
     tally.settled += doubts - left
 
 
 def torture(kills: int, seed: int, *, count: int = 1200, most_in_a_round: int = 20) -> Tally:
-    """Rounds until so many kills have happened."""
+    """Rounds until so many starts have suffered."""
     chance, tally = random.Random(seed), Tally()
     with running_sandbox("--rate-send", "0", "--rate-app", "0", "--visibility-lag", "1") as sandbox:
         while tally.kills < kills:
             sandbox.post("reset")
-            sandbox.post("faults", fault="reset_after", probability=0.02)
             with tempfile.TemporaryDirectory() as folder:
-                play_round(sandbox, Path(folder), count, min(most_in_a_round, kills - tally.kills), chance, tally)
-            sys.stderr.write(f"{tally.kills} kills, {tally.jobs} jobs, {'good' if tally.good else 'BAD'}\n")
+                stage = Stage(sandbox, Path(folder), chance)
+                stage.usual_faults()
+                play_round(stage, count, min(most_in_a_round, kills - tally.kills), tally)
+            sys.stderr.write(f"{tally.kills} attacks, {tally.jobs} jobs, {'good' if tally.good else 'BAD'}\n")
     return tally
 
 

@@ -44,11 +44,11 @@ def torture(jobs: int) -> tuple[dict[str, int], bool]:
     tally = Tally(jobs=jobs)
     with running_sandbox("--visibility-lag", "2") as sandbox, tempfile.TemporaryDirectory() as folder:
         summary = run(sandbox, Path(folder), jobs)
-        left = compare(sandbox, Path(folder), jobs, tally)
-        doubts = doubted(Path(folder) / "jobs.jsonl.outcomes.jsonl")
+        log = Path(folder) / "jobs.jsonl.outcomes.jsonl"
+        left = compare(sandbox, log.read_bytes(), jobs, tally)
+        doubts = doubted(log)
         ends = Counter(
-            {line["id"]: line["status"] for line in outcomes(Path(folder) / "jobs.jsonl.outcomes.jsonl")
-             if line["id"] in doubts}.values()
+            {line["id"]: line["status"] for line in outcomes(log) if line["id"] in doubts}.values()
         )
     ended = sum(summary[name] for name in ("sent", "failed", "in_doubt", "rejected", "invalid", "duplicate"))
     figures = {

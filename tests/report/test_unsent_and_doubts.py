@@ -167,3 +167,15 @@ def test_an_empty_log_and_a_torn_one(tmp_path: Path) -> None:
     assert not empty.tables
     assert "torn last line" in torn.notes[0]
     assert page([empty, torn], "t").count("<section>") == 2
+
+
+def test_drafts_are_told_beside_what_was_sent(tmp_path: Path) -> None:
+    """A message that the API holds for a person counted as sent, and nothing said so."""
+    draft = {"code": "draft", "field": "payload.queue_draft", "message": "nobody gets it"}
+    lines = [line(n, warnings=[draft]) for n in range(3)]
+    lines += [line(3, status, warnings=[draft], written_at=stamp(0)) for status in ("in_doubt", "sent")]
+    lines += [line(4, warnings=[{"code": EVIL, "message": EVIL}, 7]), line(5, warnings="x")]
+    (section,) = make_sections([write(tmp_path / "log", lines)], None)
+    assert [fact.value for fact in section.facts if fact.name == "drafts that wait for a person"] == ["4"]
+    assert table(section, "Warnings by code").rows[0] == ("draft", "4", "job-0", "nobody gets it")
+    assert table(section, "Warnings by code").rows[1][0] == "(unreadable code)"

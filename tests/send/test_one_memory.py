@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import email, running_sandbox, write_jobs
+from tests.support.processes import email, running_sandbox, start_sender, write_jobs
 from tests.support.processes import sender as run_sender
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.processes import Sandbox
@@ -40,6 +41,13 @@ def send(
         "send", *arguments, "--base-url", sandbox.url, "--json", cwd=folder, stdin=stdin,
         XDG_STATE_HOME=str(folder.parent / "state"),
     )
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def stops(sandbox: Sandbox, folder: Path, *arguments: str, stdin: bytes | None = None) -> str:
@@ -83,6 +91,74 @@ def test_a_deleted_ledger_beside_its_outcome_log(sandbox: Sandbox, folder: Path)
     assert len(sandbox.messages) == 21
 
 
+def test_a_refusal_opens_no_door(sandbox: Sandbox, folder: Path) -> None:
+    """The refused run left an empty ledger beside the log, and the next one sent everything again."""
+    assert send(sandbox, folder, "a.jsonl").returncode == 0
+    for part in folder.glob("*.ledger*"):
+        part.unlink()
+    for _ in range(3):
+        stops(sandbox, folder, "a.jsonl")
+    write_jobs(folder / "a.jsonl", [email(50)])
+    assert send(sandbox, folder, "a.jsonl").returncode == 0
+    write_jobs(folder / "a.jsonl", [*(email(number) for number in range(20)), email(50)])
+    assert "a.jsonl.outcomes.jsonl (20)" in stops(sandbox, folder, "a.jsonl")
+    done = send(sandbox, folder, "a.jsonl", "--adopt", "a.jsonl.outcomes.jsonl")
+    assert (done.returncode, json.loads(done.stdout)["duplicate"]) == (0, 21)
+
+
+def test_a_log_of_any_name_stands_for_its_lost_ledger(sandbox: Sandbox, folder: Path) -> None:
+    assert send(sandbox, folder, "a.jsonl", "--outcomes", "res.txt").returncode == 0
+    for part in folder.glob("res.txt.ledger*"):
+        part.unlink()
+    assert "res.txt (20)" in stops(sandbox, folder, "a.jsonl")
+
+
+def test_the_log_of_a_corrupt_ledger_is_read(sandbox: Sandbox, folder: Path) -> None:
+    assert send(sandbox, folder, "a.jsonl", "--outcomes", "first.log").returncode == 0
+    (folder / "first.log.ledger").write_bytes(b"SQLite format 3\0" + bytes(4000))
+    assert "first.log (20)" in stops(sandbox, folder, "a.jsonl")
+
+
+def test_an_older_copy_of_the_ledger_knows_less_than_its_log(sandbox: Sandbox, folder: Path) -> None:
+    write_jobs(folder / "a.jsonl", (email(number) for number in range(5)))
+    assert send(sandbox, folder, "a.jsonl").returncode == 0
+    ledger = folder / "a.jsonl.outcomes.jsonl.ledger"
+    copy = ledger.read_bytes()
+    write_jobs(folder / "a.jsonl", (email(number) for number in range(20)))
+    assert send(sandbox, folder, "a.jsonl").returncode == 0
+    ledger.write_bytes(copy)
+    assert "a.jsonl.outcomes.jsonl (15)" in stops(sandbox, folder, "a.jsonl")
+
+
+def test_a_doubt_that_a_log_tells_of_is_one_job(sandbox: Sandbox, folder: Path) -> None:
+    sandbox.post("faults", fault="reset_after", count=1)
+    assert send(sandbox, folder, "a.jsonl", "--no-reconcile").returncode == 1
+    sandbox.heal()
+    for part in folder.glob("*.ledger*"):
+        part.unlink()
+    done = send(sandbox, folder, "a.jsonl", "--adopt", "a.jsonl.outcomes.jsonl", "--no-reconcile")
+    summary = json.loads(done.stdout)
+    assert (summary["in_doubt"], summary["duplicate"]) == (1, 19), done.stderr
+    assert b"jobs=20" in done.stderr
+
+
+def test_a_stream_that_stops_in_its_middle_tells_what_was_sent(sandbox: Sandbox, folder: Path) -> None:
+    """It said that nothing was sent, and lines that it had read were counted nowhere."""
+    assert send(sandbox, folder, "a.jsonl").returncode == 0
+    run = start_sender("send", "-", "--base-url", sandbox.url, "--json", "--outcomes", "s", cwd=folder,
+                       XDG_STATE_HOME=str(folder.parent / "state"))
+    assert run.stdin is not None
+    run.stdin.write(b"".join(json.dumps(email(number)).encode() + b"\n" for number in (100, 101)))
+    run.stdin.flush()
+    wait_for(lambda: len(sandbox.messages) == 22)
+    run.stdin.write(b"".join(json.dumps(email(number)).encode() + b"\n" for number in (3, 102, 4)))
+    out, error = run.communicate(timeout=30)
+    summary = json.loads(out)
+    assert (summary["read"], summary["sent"], summary["not_started"]) == (5, 2, 3)
+    assert b"nothing was sent" not in error
+    assert b"these and what follows were not sent" in error
+
+
 def test_two_inputs_and_then_one_of_them(sandbox: Sandbox, folder: Path) -> None:
     write_jobs(folder / "b.jsonl", (email(number) for number in range(20, 30)))
     assert send(sandbox, folder, "a.jsonl", "b.jsonl").returncode == 0
@@ -106,6 +182,29 @@ def test_taking_a_memory_over_sends_only_what_is_new(sandbox: Sandbox, folder: P
     assert sorted(sandbox.numbers()) == list(range(25))
     again = send(sandbox, folder, "c.jsonl")
     assert (again.returncode, json.loads(again.stdout)["duplicate"]) == (0, 10)
+
+
+@pytest.mark.parametrize("first", ["a.jsonl", "b.jsonl"])
+def test_two_runs_at_a_time_share_no_job(sandbox: Sandbox, folder: Path, first: str) -> None:
+    """Each had compared the memories when it began; 200 jobs that the other reached later were sent twice."""
+    write_jobs(folder / "a.jsonl", (email(number) for number in range(300)))
+    write_jobs(folder / "b.jsonl", (email(number) for number in (*range(500, 600), *range(200, 300))))
+    second = {"a.jsonl": "b.jsonl", "b.jsonl": "a.jsonl"}[first]
+    state = str(folder.parent / "state")
+    common = ("--base-url", sandbox.url, "--json", "--no-progress")
+    runs = []
+    for name in (first, second):
+        runs.append(start_sender("send", name, *common, cwd=folder, XDG_STATE_HOME=state))
+        wait_for(lambda name=name: (folder / f"{name}.outcomes.jsonl.ledger-wal").exists())
+    ends = [run.communicate(timeout=40) for run in runs]
+    numbers = sandbox.numbers()
+    assert sorted(set(numbers)) == sorted(numbers), "a job was sent by both"
+    stopped = [run for run in runs if run.returncode == 3]
+    assert stopped
+    assert any(b"another run, with the ledger" in error for _, error in ends)
+    for out, _ in ends:
+        summary = json.loads(out)
+        assert summary["read"] == summary["sent"] + summary["not_started"]
 
 
 def test_on_the_users_word_they_are_sent_again(sandbox: Sandbox, folder: Path) -> None:
@@ -137,7 +236,7 @@ def test_a_memory_in_doubt_is_taken_over_with_its_doubts(sandbox: Sandbox, folde
     stops(sandbox, folder, "a.jsonl", "--outcomes", "x")
     done = send(
         sandbox, folder, "a.jsonl", "--outcomes", "x", "--adopt", "a.jsonl.outcomes.jsonl.ledger",
-        "--reconcile-lag", "1",
+        "--reconcile-lag", "4",
     )
     assert (done.returncode, json.loads(done.stdout)["sent"]) == (0, 1), done.stderr
     assert len(sandbox.messages) == 20

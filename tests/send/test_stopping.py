@@ -76,6 +76,26 @@ def test_a_stopped_process_reads_its_answers(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_hangup_that_is_ignored_stays_ignored(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`nohup sender send` ended with the terminal."""
+    write_jobs(tmp_path / "jobs.jsonl", (email(number) for number in range(200)))
+    process = start(sandbox, tmp_path, "jobs.jsonl", "--rate", "100", program=("nohup", *SENDER))
+    until(lambda: len(sandbox.messages) >= 10)
+    process.send_signal(signal.SIGHUP)
+    summary, _ = end(process)
+    assert (process.returncode, summary["sent"]) == (0, 200)
+
+
+def test_a_stop_during_the_preflight_counts_the_lines(sandbox: Sandbox, tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs.jsonl", (email(number) for number in range(500)))
+    sandbox.post("faults", fault="hang", lane="app")
+    process = start(sandbox, tmp_path, "jobs.jsonl")
+    until(lambda: sandbox.get("stats")["requests"] > 0)
+    process.send_signal(signal.SIGTERM)
+    summary, _ = end(process)
+    assert (process.returncode, summary["read"], summary["not_started"]) == (3, 500, 500)
+
+
 def test_a_fifo_that_nobody_writes_to_swallows_no_signal(sandbox: Sandbox, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     process = start(sandbox, tmp_path, "fifo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,14 +55,18 @@ def run(args: argparse.Namespace) -> int:
     return run_loop(send_jobs(plan)).tell()  # outside of the loop a Ctrl-C ends even a write that nobody reads
 
 
-def make_plan(args: argparse.Namespace) -> SendPlan:
-    """Resolve everything that can be known before the run; UsageError tells all that is wrong."""
+def make_plan(args: argparse.Namespace, *, sends: bool = True) -> SendPlan:
+    """Resolve everything that can be known before the run; UsageError tells all that is wrong.
+
+    What `sends` nothing has a key only where one is given.
+    """
     settings = load(vars(args))
     problems: list[str] = []
     with _gathering(problems):
         base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
     with _gathering(problems):
-        api_key = None if settings.dry_run else ApiKey.load(settings.api_key_file)
+        needs_key = not settings.dry_run if sends else bool(settings.api_key_file or os.environ.get("SENDER_API_KEY"))
+        api_key = ApiKey.load(settings.api_key_file) if needs_key else None
     with _gathering(problems):
         inputs = inputs_of(args.inputs)
         outcomes = Path(settings.outcomes or _beside(inputs, REHEARSAL if settings.redirect_to else SUFFIX))

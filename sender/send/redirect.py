@@ -16,11 +16,29 @@ from sender.validation.recipients import PLAIN
 
 if TYPE_CHECKING:
     from sender.config.settings import Settings
-    from sender.jobs.job import Job
+    from sender.jobs.job import FilesToRead, Job
 
 BY_PHONE: Final = ("sms", "whatsapp")
 IDENTIFIERS: Final = ("id", "email", "cio_id")
 USAGE: Final = "--redirect-to takes an address, a phone number in E.164 form like +15551234567, or both with a comma"
+
+
+class RedirectedFiles(NamedTuple):
+    """See `FilesToRead`: the files have their places in the body as it was."""
+
+    files: FilesToRead
+    body: bytes
+    members: dict[str, bytes | None]
+
+    def problems(self) -> tuple[Problem, ...]:
+        """See `FilesToRead.problems`."""
+        return self.files.problems()
+
+    def read_into(self, body: bytes) -> bytes | Problem:
+        """See `FilesToRead.read_into`."""
+        del body
+        made = self.files.read_into(self.body)
+        return made if isinstance(made, Problem) else with_members(made, self.members)
 
 
 class Redirect(NamedTuple):
@@ -50,8 +68,9 @@ class Redirect(NamedTuple):
         if reason is not None:
             problem = Problem("cannot_redirect", None, reason)
             return Invalid(job.id, job.kind.name, job.source, job.line, (problem,), job.warnings, _marked(job.meta))
-        body = with_members(job.body, self._members(job.kind.name, read_payload(job.body)))
-        return job._replace(body=body, meta=_marked(job.meta))
+        members = self._members(job.kind.name, read_payload(job.body))
+        files = None if job.files is None else RedirectedFiles(job.files, job.body, members)
+        return job._replace(body=with_members(job.body, members), files=files, meta=_marked(job.meta))
 
     def _refusal(self, job: Job) -> str | None:
         kind = job.kind.name

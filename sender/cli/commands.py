@@ -40,6 +40,14 @@ COMMANDS: Final = {
             ("A page to show to others", "sender preview receipts.jsonl -n 20 --html --out preview.html"),
         ),
     ),
+    "verify": Command(
+        "hold a run's manifest against its log and ledger", "MANIFEST",
+        (
+            ("Log, ledger and manifest agree, or what does not", "sender verify receipts.jsonl.run.json"),
+            ("The same of a rehearsal", "sender verify receipts.jsonl.rehearsal.run.json"),
+            ("In a script", "sender verify receipts.jsonl.run.json && echo agreed"),
+        ),
+    ),
     "consume": Command(
         "send jobs from queues", "[URL…]",
         (

@@ -10,7 +10,7 @@ import sys
 from contextlib import aclosing, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
@@ -31,6 +31,7 @@ from sender.send.exclusions.exclusions import Exclusions
 from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intakes import Intakes
 from sender.send.job_check import JobCheck, parser_of
+from sender.send.manifest import Manifest
 from sender.send.most_rejected import MostRejected
 from sender.send.redirect import Redirect
 from sender.send.run_end import RunEnd, close_books
@@ -96,6 +97,9 @@ class SendRun(Listener):
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
             self._session = session
+            manifest = Manifest(self._plan, session, self._inputs.versions)
+            if self._settings.manifest:
+                await manifest.begin()
             try:
                 await self._work(session, seen)
             except UsageError:
@@ -105,7 +109,10 @@ class SendRun(Listener):
             if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
                 with move_on_after(COUNT_WITHIN):
                     await self._line_count.complete()
-            return self._finish(session)
+            end = self._finish(session)
+            if self._settings.manifest and self._stop.count < 2:
+                await manifest.end(end.status, self._summary(), self._check.exclusions)
+            return end
 
     async def _work(self, session: Session, seen: Preflight) -> None:
         progress = Progress(partial(self._snapshot, session), shown=self._settings.progress)
@@ -251,11 +258,12 @@ class SendRun(Listener):
                    "takes them up" for kind, said in sorted(closed.items())]
         if session.halted is not None or late is not None:
             reasons.append(str(session.halted or late))
-        return RunEnd(status, self._summary(status), tuple(reasons))
+        summary = self._summary()
+        as_json = self._settings.json
+        text = orjson.dumps(summary).decode() if as_json else summary_text(summary, status, books.in_all)
+        return RunEnd(status, text, tuple(reasons))
 
-    def _summary(self, status: int) -> str:
-        summary = self._books.summary(
+    def _summary(self) -> dict[str, Any]:
+        return self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        as_json = self._settings.json
-        return orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)

@@ -27,3 +27,13 @@ echo "Some receipts are wrong on purpose, so the exit status is $status. Why the
 "$@" outcomes "$work/receipts.outcomes.jsonl" --status invalid,rejected,failed,in_doubt |
     sed 's/.*"source":"[^"]*","line":\([0-9]*\).*/\1 &/; s/^\([0-9]*\) .*"message":"\([^"]*\)".*/  line \1: \2/' | cut -c1-150
 [ "$status" -eq 1 ]
+echo
+echo "The same from an export: $here/orders.csv by the mapping $here/receipt.json, each receipt with its invoice."
+echo
+status=0
+"$@" send "$here/orders.csv" --map "$here/receipt.json" --attachments "$here" --base-url "$url" \
+    --outcomes "$work/orders.outcomes.jsonl" --reconcile-lag 3 || status=$?
+echo
+echo "Three rows are wrong on purpose. To be repaired, they come back as they stood, with the reason:"
+"$@" outcomes "$work/orders.outcomes.jsonl" --status invalid --rows "$here/orders.csv"
+[ "$status" -eq 1 ]

@@ -20,7 +20,8 @@ COMMANDS: Final = {
         "send jobs from files and stdin", "[INPUT…]",
         (
             ("Send a file; what became of each job is written beside it", "sender send receipts.jsonl"),
-            ("Count what would be sent, and send nothing", "sender send --dry-run receipts.jsonl"),
+            ("Count what would be sent of an export, and send nothing",
+             "sender send --dry-run orders.csv --map receipt.json"),
             ("Send what another program writes, as it comes", "tail -f jobs.jsonl | sender send --kind sms"),
         ),
     ),

@@ -14,6 +14,7 @@ from sender.cli.arguments import add_settings
 from sender.cli.send import reading_of
 from sender.config.load import load
 from sender.errors import UsageError
+from sender.inputs.formats import form_of
 from sender.inputs.inputs import all_lines
 from sender.jobs.kinds import KINDS
 from sender.jobs.status import STATUSES
@@ -185,6 +186,8 @@ def _print_jobs(chosen: Iterable[_Entry], inputs: list[str]) -> int:
     for name in inputs:
         if not Path(name).is_file():
             raise UsageError(f"--jobs: {name} must be a file, since it is read twice")
+        if form_of(name).format not in ("lines", "json"):
+            raise UsageError(f"--jobs: {name} is a table; --rows gives its rows back")
     lines = JobLines()
     for entry in chosen:
         lines.want(entry.outcome)

@@ -21,7 +21,7 @@ from sender.transport.base_url import REGIONS, check_base_url
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sender.config.settings import Settings
 
@@ -69,7 +69,7 @@ def make_plan(args: argparse.Namespace, *, sends: bool = True) -> SendPlan:
         api_key = ApiKey.load(settings.api_key_file) if needs_key else None
     with _gathering(problems):
         inputs = inputs_of(args.inputs)
-        outcomes = Path(settings.outcomes or _beside(inputs, REHEARSAL if settings.redirect_to else SUFFIX))
+        outcomes = Path(settings.outcomes or outcomes_beside(inputs, REHEARSAL if settings.redirect_to else SUFFIX))
         ledger = Path(settings.ledger or f"{outcomes}.ledger")
         if settings.redirect_to and outcomes.name.endswith(SUFFIX):
             raise UsageError(f"a rehearsal's log is not called …{SUFFIX}: later runs would take it for what was sent")
@@ -136,7 +136,8 @@ def inputs_of(given: list[str]) -> tuple[str, ...]:
     return expanded(given) or (STDIN,)
 
 
-def _beside(inputs: tuple[str, ...], suffix: str) -> str:
+def outcomes_beside(inputs: Sequence[str], suffix: str = SUFFIX) -> str:
+    """Where the outcomes of these inputs go by default."""
     own = beside(inputs[0]) if len(inputs) == 1 and inputs[0] != STDIN else None
     return f"{own or 'sender'}{suffix}"
 

@@ -93,7 +93,7 @@ class Settings:
 
     kind: str = _setting("email", "run", "text", "kind of a bare payload", metavar="KIND")
     grace: float = _setting(25.0, "run", "seconds", "seconds that jobs in hand get after the first signal")
-    memory: int = _setting(64 * 2**20, "run", "size", "payloads held in memory, whatever their number")
+    memory: int = _setting(64 * 2**20, "run", "size", "payloads and messages held in memory, whatever their number")
     retry: tuple[str, ...] = _setting(
         [],
         "run",
@@ -224,7 +224,7 @@ class Settings:
         "message", "queues", "choice", "what tells jobs without an id apart: the broker's message id, or their content",
         choices=("message", "content"),
     )
-    prefetch: int = _setting(100, "queues", "count", "messages of a queue in hand at once")
+    prefetch: int = _setting(100, "queues", "count", "messages of a queue in hand at once, but for parked ones")
     max_deliveries: int = _setting(5, "queues", "count", "deliveries after which a message goes to the dead letter")
     health_port: int = _setting(0, "queues", "limit", "port of /livez, /readyz and /metrics; 0 = none", metavar="PORT")
     health_host: str = _setting("0.0.0.0", "queues", "text", "addresses of the health port, parted by commas")  # noqa: S104

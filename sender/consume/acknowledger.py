@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from sender.runtime.supervisor import Supervisor
 
 BATCH: Final = 100
+LETTER_WITHIN: Final = 2.0
+"""Seconds for a dead letter; what takes longer is parked, so that it takes memory, but no place of other messages."""
+
+MANY: Final = 20
+"""Letters that wait and are refused, after which something is wrong with the dead letter, and not with one of them."""
 
 log = structlog.get_logger()
 
@@ -32,6 +37,17 @@ class Acknowledger:
         self._dead_letters = dead_letters
         self._supervisor = supervisor
         self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
+        self.late_letters = 0
+        """Dead letters that their queue has not taken within `LETTER_WITHIN`."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why messages cannot go to the dead letter; None while they can, or only a few are refused."""
+        if self._dead_letters is None or not self.late_letters:
+            return None
+        if self._dead_letters.away:
+            return f"the dead letter does not answer; letters that wait: {self.late_letters}"
+        return None if self.late_letters < MANY else f"the dead letter refuses {self.late_letters} letters; see the log"
 
     def ack(self, message: UnackedMessage) -> None:
         """The job is done."""
@@ -67,7 +83,18 @@ class Acknowledger:
         self._in_flight.closed(fresh)
 
     async def _write(self, dead_letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
-        await dead_letters.write(message.message, reason)
+        writing = asyncio.ensure_future(dead_letters.write(message.message, reason))
+        try:
+            if not (await asyncio.wait([writing], timeout=LETTER_WITHIN))[0]:
+                message.parked = True
+                self.late_letters += 1
+                try:
+                    await asyncio.wait([writing])
+                finally:
+                    self.late_letters -= 1
+            await writing
+        finally:
+            writing.cancel()
         self._acks.put_nowait(message)
 
 
@@ -80,11 +107,14 @@ async def ack(messages: Iterable[UnackedMessage]) -> None:
             log.warning("messages could not be acknowledged; they will come again, and be known", error=str(error))
 
 
-async def requeue(messages: Iterable[UnackedMessage]) -> None:
-    """Let other readers have these; what a broker refuses to take returns by itself, and is logged."""
+async def requeue(messages: Iterable[UnackedMessage], delay: float = 0.0) -> None:
+    """Let other readers have these, after `delay` seconds where the broker knows a delay.
+
+    What a broker refuses to take returns by itself, and is logged.
+    """
     for queue, batch in by_queue(messages).items():
         try:
-            await queue.requeue(batch)
+            await queue.requeue(batch, delay)
         except QueueError as error:
             log.warning(
                 "messages could not be given back; they return by themselves", messages=len(batch), error=str(error)

@@ -38,6 +38,9 @@ RETURN_AFTER: Final = 25.0
 See docs/queues-and-state.md, "What happens to a message".
 """
 
+MOST_IN_HAND: Final = 100_000
+"""Messages of a queue, parked ones among them; SQS gives out 120,000 before some have ended."""
+
 
 @dataclass(slots=True)
 class RejoinState:
@@ -98,8 +101,8 @@ def _open_reader(
 ) -> Reader:
     """SQS keeps no count of what was requeued: the first workspace's memory does."""
     counts = StoredRequeueCounts(next(iter(consumers.values())).memory.ledger) if url.startswith("sqs:") else None
-    queue = open_queue(url, in_hand=settings.prefetch, return_after=RETURN_AFTER, requeue_counts=counts)
+    queue = open_queue(url, in_hand=MOST_IN_HAND, return_after=RETURN_AFTER, requeue_counts=counts)
     stack.push_async_callback(queue.aclose)
     options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
     parser = Parser(settings.kind, options, frozenset(name for name in consumers if name is not None))
-    return Reader(queue, consumers, MessageParser(parser, settings), settings.prefetch, conditions)
+    return Reader(queue, consumers, MessageParser(parser, settings), settings.prefetch, conditions, settings.memory)

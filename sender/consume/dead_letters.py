@@ -29,6 +29,8 @@ class DeadLetters:
         self._queue = queue
         self._writing = asyncio.Semaphore(AT_ONCE)
         self._told = False
+        self.away = False
+        """Whether its broker did not answer the last letter."""
 
     async def write(self, message: Message, reason: Mapping[str, Any]) -> None:
         """Return when the letter is durable; until then it is tried again and again."""
@@ -42,7 +44,7 @@ class DeadLetters:
                 await asyncio.sleep(wait)
                 wait = min(MOST_WAIT, wait * 2)
             else:
-                self._told = False
+                self._told = self.away = False
                 return
 
     def _tell(self, error: QueueError) -> None:
@@ -50,3 +52,4 @@ class DeadLetters:
         if not self._told or not isinstance(error, QueueLost):
             log.warning("the dead letter cannot be written; its messages stay in hand", error=str(error))
         self._told = True
+        self.away = isinstance(error, QueueLost)

@@ -41,7 +41,7 @@ class Dispatcher:
         self._max_deliveries = max_deliveries
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
-        """Returns the messages to be requeued; raises HaltError when the ledger cannot be read."""
+        """Returns the messages to be tried again later; raises HaltError when the ledger cannot be read."""
         keys = [job.key for job, _ in arrived]
         with self._in_flight.look_up(keys):
             found = await self._session.ledger.find(keys)
@@ -54,7 +54,7 @@ class Dispatcher:
         self._session.record(FinishedJob(outcome, None, key=key))
 
     def _take_on(self, job: Job, message: UnackedMessage, record: JobRecord | None) -> bool:
-        """Whether the message has a place or an end; if not, it is requeued."""
+        """Whether the message has a place or an end; if not, another replica is at work on its job."""
         joined = self._in_flight.join(job, message)
         if joined == "conflict":
             self._refuse_conflict(job, message)
@@ -62,7 +62,8 @@ class Dispatcher:
             return joined != "ask_again"
         # One that failed was given up, and surely not accepted.
         if record is None or (record.state == "failed" and not record.owned_elsewhere):
-            return self._start(job, message)
+            self._start(job, message)
+            return True
         if record.owned_elsewhere or record.state == "handed_over":
             return False
         if admit(job, None, record, run=0) == "id_conflict":
@@ -71,8 +72,11 @@ class Dispatcher:
             self._completer.known(job, message, record)
         return True
 
-    def _start(self, job: Job, message: UnackedMessage) -> bool:
-        """Start a job of which nothing is known, unless something speaks against it; False: there is no room."""
+    def _start(self, job: Job, message: UnackedMessage) -> None:
+        """Have its lane start a job of which nothing is known, unless something speaks against it.
+
+        What a full lane cannot start soon is parked there: the reader goes by memory, and reads on for other lanes.
+        """
         deliveries = message.message.deliveries
         if self._memory.forgot(message.message):
             self._doubt(job, message)
@@ -80,18 +84,12 @@ class Dispatcher:
             text = f"it was delivered {deliveries - 1} times, and nobody came to an end with it"
             problem = Problem("too_many_deliveries", None, text)
             self.refuse(message, JobExecution(job).outcome("invalid", problem))
-        elif not self._has_room(job):
-            return False
         else:
+            message.parked = not self._capacity.places(job.kind.lane, job.priority)[0]
             span = self._tracer.begin(job.kind.name, job.kind.lane, message.message.headers)
             execution = JobExecution(job, owner=self._in_flight, span=span)
             self._in_flight.start(execution, message)
             self._session.submit(execution)
-        return True
-
-    def _has_room(self, job: Job) -> bool:
-        refused = job.kind.name in self._session.workspace.closed_kinds
-        return not refused and self._capacity.places(job.kind.lane, job.priority)[0] > 0
 
     def _doubt(self, job: Job, message: UnackedMessage) -> None:
         """Nobody knows whether it was sent before the shared state was lost."""

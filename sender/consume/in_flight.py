@@ -18,7 +18,7 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +32,8 @@ State = Literal["waiting", "running", "recorded", "requeued"]
 Joined = Literal["joined", "conflict", "unknown", "ask_again"]
 """`ask_again`: its end was recorded while the ledger was asked, whose answer may be older."""
 Told = Literal["ack", "requeue"]
+OVERHEAD: Final = 4096
+"""Bytes that a message takes beside its line, which stands in it and in its job."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +46,13 @@ class UnackedMessage:
     """Loop time at which it was read."""
     told: Told | None = None
     """What its broker was told of it: one of the two, once."""
+    parked: bool = False
+    """Whether it waits for something slow, a full lane or the dead letter: it takes memory, but no place of others."""
+    size: int = field(init=False)
+    """Bytes of memory that it takes."""
+
+    def __post_init__(self) -> None:
+        self.size = 2 * len(self.message.data) + OVERHEAD
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +107,20 @@ class InFlight:
         """Number of messages of this queue."""
         return sum(one.queue is queue for one in self)
 
+    def places_of(self, queue: Queue) -> int:
+        """Number of messages of this queue that are not parked."""
+        return sum(one.queue is queue and not one.parked for one in self)
+
+    @property
+    def parked(self) -> int:
+        """Messages that wait for a full lane, or for the dead letter."""
+        return sum(one.parked for one in self)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that all messages take."""
+        return sum(one.size for one in self)
+
     def keys(self) -> list[str]:
         """Identities with messages that wait for an end, and messages that are no job."""
         return [key for key, record in self._jobs.items() if record.messages]
@@ -106,14 +129,6 @@ class InFlight:
         """Identities of the jobs of which surely nothing was sent, the latest first."""
         return [key for key, one in self._latest() if one.state == "waiting"]
 
-    def in_lane(self, lane: LaneName) -> list[str]:
-        """Identities of the jobs that this lane has, the latest first."""
-        return [key for key, one in self._latest() if not one.left and one.job.kind.lane == lane]
-
-    def left(self) -> list[str]:
-        """Identities of the jobs that their lanes let go of without an end, the latest first."""
-        return [key for key, one in self._latest() if one.left]
-
     def overdue(self, now: float) -> list[str]:
         """Identities with a message that its broker soon gives to another, whatever is done with it."""
 
@@ -121,6 +136,16 @@ class InFlight:
             return one.queue.ack_timeout is not None and now - one.since > one.queue.ack_timeout
 
         return [key for key, record in self._jobs.items() if any(map(late, record.messages))]
+
+    def park(self, lane: LaneName, number: int) -> None:
+        """The latest jobs of this lane will not start soon."""
+        waiting = [one for _, one in self._latest() if not one.left and one.job.kind.lane == lane]
+        for message in (message for one in waiting[:number] for message in one.messages):
+            message.parked = True
+
+    def returns_freely(self, key: str) -> bool:
+        """Whether no broker counts it against the messages of this job when they are given back."""
+        return not any(one.queue.counts_returns for one in self._jobs[key].messages)
 
     @contextmanager
     def look_up(self, keys: Sequence[str]) -> Iterator[None]:
@@ -206,19 +231,23 @@ class InFlight:
         await self._all_closed.wait()
 
     def may_start(self, execution: JobExecution) -> bool:
-        """See `JobOwner`: not when its messages were requeued."""
+        """See `JobOwner`: not when its messages were requeued. They are parked no more."""
         record = self._jobs.get(execution.job.key)
         if record is None or record.execution is not execution:
             return False
         if not record.messages:
             self._forget(execution.job.key)
+        for one in record.messages:
+            one.parked = False
         return bool(record.messages)
 
     def lane_left(self, execution: JobExecution) -> None:
-        """Its lane let go of it without an end."""
+        """Its lane let go of it without an end, since its kind is refused: its messages stay in hand until the stop."""
         record = self._jobs.get(execution.job.key)
         if record is not None and record.execution is execution:
             record.left = True
+            for one in record.messages:
+                one.parked = True
             if not record.messages:
                 self._forget(execution.job.key)
 

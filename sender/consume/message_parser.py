@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from sender.jobs.job import Invalid, Line
+from sender.jobs.job import MOST_LINE, Invalid, Line
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 
@@ -30,7 +30,8 @@ class MessageParser:
         identity = None
         if self._settings.identity == "message":
             identity = (message.id, f"{message.source}\n{message.id}")
-        line = Line(message.source, self._number, message.data, None, identity, message.priority or "normal")
+        fault = _too_long(message.unread) if message.unread else None
+        line = Line(message.source, self._number, message.data, fault, identity, message.priority or "normal")
         found = self._check(line, message.deliveries)
         return invalid(found, found.problems) if isinstance(found, Invalid) else found
 
@@ -46,6 +47,11 @@ class MessageParser:
         if late and deliveries > 1:  # it may have been sent in time: the ledger knows, else the lane says it
             return self._parser.parse(line, 0.0)
         return found
+
+
+def _too_long(size: int) -> Problem:
+    text = f"the message has {size:,} bytes, and a job at most {MOST_LINE:,}; it was not read"
+    return Problem("line_too_long", None, text)
 
 
 def invalid(found: Invalid | Job, problems: tuple[Problem, ...]) -> Outcome:

@@ -1,8 +1,8 @@
-"""The PrefetchPolicy of a reader: how many messages to read now, so that hardly any has to be given back. Pure.
+"""The PrefetchPolicy of a reader: how many messages to read now, so that few have to be parked. Pure.
 
 It remembers which lanes its queue's messages went to, and reads what these have room for, in batches that are not too
 small. Messages for other lanes may stand behind those of full ones, so now and then a few are probed though no known
-lane has room.
+lane has room; those that turn out to be for full lanes are parked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PrefetchPolicy:
         self._known[workspace, job.kind.lane, job.priority] = now
 
     def most(self, in_hand: int, now: float) -> int:
-        """Messages to read at the loop time `now`, with so many in hand; 0 means wait."""
+        """Messages to read at the loop time `now`, with so many in hand that are not parked; 0 means wait."""
         room = self._prefetch - in_hand
         self._known = {where: at for where, at in self._known.items() if now - at < FORGET_AFTER}
         places = [one.places(lane, priority) for one, lane, priority in self._known]
@@ -60,5 +60,5 @@ class PrefetchPolicy:
             return wanted
         if now - self._probed_at >= PROBE_EVERY and room > 0:
             self._probed_at = now
-            return min(room, PROBE)
+            return min(room, free or PROBE)
         return 0

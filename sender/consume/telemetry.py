@@ -44,6 +44,7 @@ class Telemetry(NamedTuple):
         for name, one in consumers.items():
             conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
             conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
+            conditions.watch(f"dead letter of {name or 'default'}", partial(getattr, one.acknowledger, "trouble"))
         if self.metrics is None:
             return
         for name, one in consumers.items():
@@ -53,9 +54,13 @@ class Telemetry(NamedTuple):
         for reader in readers:
             self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
         self.metrics.conditions = conditions.met
-        self.metrics.in_hand = lambda: sum(1 for one in consumers.values() for _ in one.in_flight)
+        self.metrics.in_hand = lambda: (
+            sum(1 for one in consumers.values() for _ in one.in_flight) + sum(len(one.beside) for one in readers)
+        )
         if states:
             self.metrics.state = lambda: all(one.reachable for one in states)
+        all_in_flight = [one.in_flight for one in consumers.values()]
+        self.metrics.parked = lambda: (sum(one.parked for one in all_in_flight), sum(one.size for one in all_in_flight))
 
 
 def _halted(consumer: WorkspaceConsumer) -> str | None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 GATHER: Final = 0.08
 """Seconds that ends wait for others: each record is a round trip, which all replicas pay to one server."""
 FIND_WITHIN: Final = 5.0
-"""Seconds for a look into the ledger; then the messages go back, long before they return by themselves."""
+"""Seconds for a look into the ledger; then the messages wait beside, and others may be read."""
 SHED_EVERY: Final = 1.0
 RECORD_WITHIN: Final = 5.0
 """Seconds that the end waits for outcomes to be recorded."""
@@ -65,7 +65,7 @@ class WorkspaceConsumer(Listener):
         self._halted = False
         self._preflight = settings.preflight
         self._lease = Lease(memory.ledger)
-        self._capacity = LaneCapacity(workspace, self.in_flight, settings.prefetch)
+        self._capacity = LaneCapacity(workspace, settings.prefetch)
         self._completer = Completer(self.session, self.in_flight, self.acknowledger, settings)
         self._dispatcher = Dispatcher(
             self.session, memory, self.in_flight, self._completer, self._capacity, tracer, settings.max_deliveries
@@ -120,13 +120,13 @@ class WorkspaceConsumer(Listener):
         return self._capacity.places(lane, priority) if self.works else (0, 0)
 
     async def take_on(self, arrived: Sequence[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
-        """Start these jobs, or end their messages by what is known of them; returns those to be requeued."""
+        """Start these jobs, or end their messages by what is known of them; returns those to be tried again later."""
         if self.works:
             try:
                 with fail_after(FIND_WITHIN):
                     return await self._dispatcher.take_on(arrived)
             except TimeoutError:
-                log.debug("the ledger does not answer in time; the messages are requeued", messages=len(arrived))
+                log.debug("the ledger does not answer in time; the messages wait", messages=len(arrived))
             except HaltError as error:
                 self.session.halt(error)
         return [message for _, message in arrived]
@@ -186,7 +186,10 @@ class WorkspaceConsumer(Listener):
             log.warning("outcomes could not be recorded; their jobs are in doubt for the next replica")
 
     async def _shed(self) -> None:
-        """Requeue in time what will not start soon."""
+        """Park what will not start soon; without its memory let other replicas have it, where that costs nothing."""
         while True:
             await asyncio.sleep(SHED_EVERY)
-            self.requeue(self.in_flight.unstarted() if self.memory.away else self._capacity.not_soon())
+            for lane, number in self._capacity.excess():
+                self.in_flight.park(lane, number)
+            if self.memory.away:
+                self.requeue([key for key in self.in_flight.unstarted() if self.in_flight.returns_freely(key)])

@@ -49,7 +49,7 @@ class Absence:
             return "the API may list it only later: it is a draft, or its send_at is to come"
         if not all(self._is_timed(attempt) for attempt in attempts):
             return CLOCK
-        if not await self._list_reaches(one, max(attempt.until for attempt in attempts)):
+        if not await self._list_reaches(one, max(attempt.span[1] for attempt in attempts)):
             return "the API lists no delivery yet that was accepted after this attempt"
         return None
 

@@ -82,8 +82,8 @@ class DeliveryLists:
         return (await asyncio.shield(self._names)).get(name)
 
     def _window(self, doubtful_jobs: Sequence[DoubtfulJob]) -> tuple[int, int]:
-        start = min(one.since for one in doubtful_jobs) - WIDE_SKEW
-        end = max(one.until for one in doubtful_jobs) + self._lag + WIDE_SKEW
+        start = min(one.span[0] for one in doubtful_jobs) - WIDE_SKEW
+        end = max(one.span[1] for one in doubtful_jobs) + self._lag + WIDE_SKEW
         return max(0, int(start)), int(end) + 1
 
     async def _of_template(self, number: int, doubtful_jobs: Sequence[DoubtfulJob]) -> set[str]:

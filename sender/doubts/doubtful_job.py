@@ -105,10 +105,22 @@ class DoubtfulJob:
         kept = {name: value for name, value in self.detail.items() if name != MARK}
         return replace(self, detail=kept | found)
 
+    @property
+    def due(self) -> float | None:
+        """Unix seconds by the API's clock of its `send_at`: it may be listed by that time, or by its acceptance."""
+        due = self.detail.get("send_at")
+        return float(due) if isinstance(due, int | float) and due > 0 else None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The earliest and the latest time by which the API may list it."""
+        due = self.due
+        return (self.since, self.until) if due is None else (min(self.since, due), max(self.until, due))
+
     def appears_later(self, now: float, lag: float) -> bool:
         """Whether the API may list it later than usual: as a draft, or once its `send_at` is due."""
-        due = self.detail.get("send_at")
-        later = isinstance(due, int | float) and due + lag > now and due > self.since
+        due = self.due
+        later = due is not None and due + lag > now and due > self.since
         return later or self.detail.get("queue_draft") not in (None, False)
 
     def outcome(self, status: Status, *problems: Problem, **facts: Any) -> Outcome:

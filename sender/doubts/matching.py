@@ -112,7 +112,8 @@ def may_be(one: DoubtfulJob, listed: ListedDelivery, rules: Rules, *, untimed: b
     """Whether nothing that is sure speaks against it; `untimed` leaves the time out."""
     if listed.type is not None and listed.type not in TYPES.get(one.kind, {listed.type}):
         return False
-    if not untimed and not one.since - WIDE_SKEW <= listed.created <= one.until + rules.lag + WIDE_SKEW:
+    first, last = one.span
+    if not untimed and not first - WIDE_SKEW <= listed.created <= last + rules.lag + WIDE_SKEW:
         return False
     number = number_of(one, rules.numbers)
     return number is None or listed.template is None or listed.template == number
@@ -127,6 +128,8 @@ def is_plausible(one: DoubtfulJob, listed: ListedDelivery, rules: Rules, *, unti
 def is_like(one: DoubtfulJob, listed: ListedDelivery, rules: Rules) -> bool:
     """Whether template, time, recipient and subject all speak for it."""
     in_time = one.since - SKEW <= listed.created <= one.likely_until + rules.lag
+    if one.due is not None:
+        in_time = in_time or one.due - SKEW <= listed.created <= one.due + rules.lag
     number = number_of(one, rules.numbers)
     known = number is not None and listed.template == number and not one.is_anonymous
     return in_time and known and is_plausible(one, listed, rules)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 NOT_SURE: Final = "the API shows deliveries that may be this one, but none that surely is"
 UNREADABLE: Final = "the API's list holds entries of a form that is not known here: one may be this one"
-IN_FLIGHT: Final = "a job whose answer is to come may have made what the API shows"
+IN_FLIGHT: Final = (
+    "a job whose answer is to come, here or in another ledger, may have made what the API shows; ask again in 2 min"
+)
 
 
 class SendReconciler:

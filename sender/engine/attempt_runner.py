@@ -187,9 +187,10 @@ class AttemptRunner:
     async def _learn_of_kind(self, job: Job, outcome: Outcome, verdict: Verdict, started: float) -> None:
         """What this end tells of the other jobs of its kind."""
         kinds, kind = self._context.kinds, job.kind.name
-        if outcome.status == "sent" or verdict.what == "accepted_id_unknown":
+        nameless = verdict.what == "accepted_id_unknown"  # to everybody: what answers is no such API
+        if outcome.status == "sent":
             kinds.accepted(kind)
-        elif verdict.http_status is not None and self._is_considered(outcome, started):
+        elif verdict.http_status is not None and (nameless or self._is_considered(outcome, started)):
             kinds.refused(kind, verdict.http_status, person_of(job), outcome.problems[0].message)
         if outcome.status in ("sent", "rejected"):
             await self._forbidden.allowed(kind, started)

@@ -3,7 +3,8 @@
     403 --> waiting --a job of its kind, begun later, is not forbidden--> rejected: it was about the job
                |
                +-----nothing else of its kind for MOST_WAIT-------------> rejected
-               +-----REFUSALS_OF_A_KIND in a row------------------------> the kind is closed, those that wait go back
+               +-----REFUSALS_OF_A_KIND in a row, SAME_IN_A_ROW where
+               |     the API took jobs of the kind before---------------> the kind is closed, those that wait go back
                +-----nothing more comes: as the jobs before it went-----> rejected, or the kind is closed
 
 So each job makes one request. Meanwhile it is not handed over: a run that dies leaves it to the next one.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sender.engine.kind_gate import SAME_IN_A_ROW
 
 if TYPE_CHECKING:
     from sender.engine.backlog import Backlog
@@ -55,7 +58,7 @@ class ForbiddenJobs:
         waiting = self._waiting.setdefault(kind, [])
         waiting.append(job)
         self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
-        if self._in_a_row[kind] >= REFUSALS_OF_A_KIND:
+        if self._in_a_row[kind] >= (SAME_IN_A_ROW if kind in self._allowed else REFUSALS_OF_A_KIND):
             self._close(kind)
         elif kind in self._kinds.closed:
             self._leave(kind)

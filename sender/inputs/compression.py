@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +18,9 @@ MOST_GROWTH: Final = 250
 """Times that a file may grow; what programs write grows 5 to 50 times."""
 FREE: Final = 64 << 20
 """Bytes up to which it may grow in any case."""
-MOST_WINDOW: Final = 64 << 20
-"""Bytes of memory that a zstd file may ask for."""
+MOST_WINDOW: Final = 26
+"""A zstd file may ask for two to the power of this many bytes of memory: 64 MiB."""
+ZSTD: Final = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 
 
 def decompressed(raw: Place, name: str, compression: str, size: int) -> Decompressed:
@@ -27,9 +29,9 @@ def decompressed(raw: Place, name: str, compression: str, size: int) -> Decompre
         return Decompressed(gzip.GzipFile(fileobj=raw, mode="rb"), raw, name, size)
     if compression == "bzip2":
         return Decompressed(bz2.BZ2File(raw), raw, name, size)
-    zstandard = imported("zstandard", "zstd", f"{name} is compressed with zstd")
-    decoder = zstandard.ZstdDecompressor(max_window_size=MOST_WINDOW)
-    return Decompressed(decoder.stream_reader(raw, read_across_frames=True), raw, name, size, zstandard.ZstdError)
+    zstd = imported(ZSTD, "zstd", f"{name} is compressed with zstd")
+    options = {zstd.DecompressionParameter.window_log_max: MOST_WINDOW}
+    return Decompressed(zstd.ZstdFile(raw, options=options), raw, name, size, zstd.ZstdError)
 
 
 class Decompressed:
@@ -47,7 +49,7 @@ class Decompressed:
     def read(self) -> bytes:
         """See `ChunkReader.read`."""
         try:
-            data: bytes = self._file.read1(self._size) if hasattr(self._file, "read1") else self._file.read(self._size)
+            data: bytes = self._file.read1(self._size)
         except (EOFError, OSError, zlib.error, self._error) as error:
             raise self._broken("is cut off" if isinstance(error, EOFError) else "is damaged") from None
         self._given += len(data)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from sender.inputs.chunks import Place, Plain
 from sender.inputs.compression import decompressed
-from sender.inputs.lines import MOST_LINE, LineCutter
+from sender.inputs.lines import LineCutter
 from sender.inputs.spool import spool
+from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,8 +69,10 @@ class InputFile:
         return LineCutter(self.name, self._most_line, wanted)
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._handle)
+        """Close the descriptor; nothing happens the second time."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 class FileFeed:

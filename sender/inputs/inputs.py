@@ -12,14 +12,14 @@ from sender.errors import InputError, UsageError
 from sender.inputs.files import FileFeed, InputFile
 from sender.inputs.formats import form_of
 from sender.inputs.input_options import BY_NAME, InputOptions
-from sender.inputs.lines import MOST_LINE
 from sender.inputs.names import scheme_of
-from sender.inputs.objects.spooled_object import spooled_object
-from sender.inputs.open_rows import mapped, open_rows, table_of
+from sender.inputs.objects.object_url import spooled_object
+from sender.inputs.open_rows import RowOpener, table_of
 from sender.inputs.queries.query import is_database, query_table
 from sender.inputs.row_input import JobArray, RowFeed, RowInput, TableInput
 from sender.inputs.spool import spooled
 from sender.inputs.streams import StreamInput, refuse_array
+from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,11 +39,12 @@ def open_inputs(names: Sequence[str], options: InputOptions = BY_NAME, *, most_l
     """Open every input; UsageError names all that cannot be read, or that the mapping does not fit."""
     problems: list[str] = []
     opened: list[Input] = []
+    opener = RowOpener(options)
     if list(names).count(STDIN) > 1:
         raise UsageError("- (stdin) is given more than once")
     for name in names:
         try:
-            opened.append(_open(name, options, most_line))
+            opened.append(_open(name, opener, most_line))
         except UsageError as error:
             problems.append(str(error))
     if problems:
@@ -157,14 +158,15 @@ class InputsFeed:
         return True
 
 
-def _open(name: str, options: InputOptions, most_line: int) -> Input:
+def _open(name: str, opener: RowOpener, most_line: int) -> Input:
+    options = opener.options
     if is_database(name):
-        return mapped(query_table(name, options.query), options)
+        return opener.mapped(query_table(name, options.query))
     form = form_of(name, options.format, mapped=bool(options.map))
     if form.format != "lines":
         file = _open_whole(name, form.compression)
         try:
-            return open_rows(file, form.format, options)
+            return opener.open(file, form.format)
         except UsageError:
             file.close()
             raise

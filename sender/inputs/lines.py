@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sender.jobs.job import Line
+from sender.jobs.job import MOST_LINE, Line
 from sender.jobs.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOST_LINE: Final = 26 * 2**20
-"""Bytes; the API's largest payload is 25 MB (docs/api.md, "Triggering a broadcast")."""
 BOM: Final = b"\xef\xbb\xbf"
 
 

@@ -50,7 +50,7 @@ def _matches(pattern: str) -> list[str]:
 
         matches = names_in_bucket(pattern)
     else:
-        matches = sorted(name for name in glob.glob(pattern, recursive=True) if not Path(name).is_dir())
+        matches = sorted(name for name in glob.glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - also absolute ones
     if not matches:
         raise UsageError(f"{pattern} matches nothing")
     return matches

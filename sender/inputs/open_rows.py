@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sender.inputs.mapping.mapping import Mapping
@@ -18,16 +19,26 @@ if TYPE_CHECKING:
     from sender.inputs.tables import Table
 
 
-def open_rows(file: InputFile, form: str, options: InputOptions) -> RowInput:
-    """The input of a file that holds rows; UsageError when its mapping does not fit."""
-    if form == "json" and not options.map:
-        return JobArray(file)
-    return mapped(table_of(file, form, options), options, file)
+class RowOpener:
+    """For the inputs of one command: they share a mapping, which is read when the first one needs it."""
 
+    def __init__(self, options: InputOptions) -> None:
+        self.options = options
 
-def mapped(table: Table, options: InputOptions, file: InputFile | None = None) -> TableInput:
-    """A table whose rows become jobs."""
-    return TableInput(table, Mapping.load(options).bind(table.columns, table.name), file)
+    @cached_property
+    def mapping(self) -> Mapping:
+        """The mapping; UsageError when it cannot be read."""
+        return Mapping.load(self.options)
+
+    def open(self, file: InputFile, form: str) -> RowInput:
+        """The input of a file that holds rows; UsageError when its mapping does not fit."""
+        if form == "json" and not self.options.map:
+            return JobArray(file)
+        return self.mapped(table_of(file, form, self.options), file)
+
+    def mapped(self, table: Table, file: InputFile | None = None) -> TableInput:
+        """A table whose rows become jobs."""
+        return TableInput(table, self.mapping.bind(table.columns, table.name), file)
 
 
 def table_of(file: InputFile, form: str, options: InputOptions) -> Table:

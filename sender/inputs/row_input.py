@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sender.inputs import LaneOf
     from sender.inputs.files import InputFile
     from sender.inputs.mapping.row_mapper import RowMapper
-    from sender.inputs.tables import Table
+    from sender.inputs.tables import Record, Table
     from sender.jobs.kinds import LaneName
 
 BATCH: Final = 64
@@ -64,12 +64,21 @@ class TableInput:
 
     def line_batches(self) -> Iterator[list[Line]]:
         """See `RowInput.line_batches`."""
-        name, line = self.name, self.mapper.line
         for records in self.table.batches():
-            yield [
-                line(name, number, values) if problem is None else self.mapper.faulty(name, number, (), (problem,))
-                for number, values, problem, _ in records
-            ]
+            yield self._lines_of(records)
+
+    def lines_from(self, number: int) -> Iterator[Line]:
+        """The job lines from this row on; those before it are read, and no jobs are made of them."""
+        for records in self.table.batches():
+            if records[-1].number >= number:
+                yield from self._lines_of([record for record in records if record.number >= number])
+
+    def _lines_of(self, records: Sequence[Record]) -> list[Line]:
+        name, line = self.name, self.mapper.line
+        return [
+            line(name, number, values) if problem is None else self.mapper.faulty(name, number, (), (problem,))
+            for number, values, problem, _ in records
+        ]
 
     def line_at(self, number: int) -> Line | None:
         """See `RowInput.line_at`; the other rows are read and not mapped."""

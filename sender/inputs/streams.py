@@ -19,8 +19,8 @@ import structlog
 
 from sender.errors import InputError, UsageError
 from sender.inputs.files import take
-from sender.inputs.lines import MOST_LINE, LineCutter
-from sender.jobs.job import Line
+from sender.inputs.lines import LineCutter
+from sender.jobs.job import MOST_LINE, Line
 from sender.jobs.kinds import LANES
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import orjson
 
 from sender.errors import UsageError
 from sender.ledger import sqlite_facts as facts
+from sender.ledger import sqlite_statements as statements
 from sender.ledger.ledger import Doubt, JobRecord
 from sender.ledger.sqlite_schema import VERSION
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE: Final = 1000
-_FIND: Final = """
-SELECT key, state, content, run, resendable FROM standings WHERE key IN (SELECT value FROM json_each(?))
-"""
 _PAGE: Final = """
 SELECT key, content, state, resendable, result, detail FROM jobs WHERE key > ? ORDER BY key LIMIT ?
 """
@@ -76,7 +74,7 @@ class LedgerView:
         """What is known of these identities."""
         if self._db is None or not keys:
             return {}
-        rows = self._db.execute(_FIND, (orjson.dumps(keys).decode(),))
+        rows = orjson.loads(statements.find(self._db, orjson.dumps(keys).decode()))
         return {key: JobRecord(state, content, run, bool(again)) for key, state, content, run, again in rows}
 
     def doubts(self) -> Iterator[Doubt]:

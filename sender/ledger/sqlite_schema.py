@@ -25,11 +25,6 @@ CREATE INDEX doubts ON jobs (key) WHERE state = 'in_doubt';
 CREATE TABLE held (key TEXT PRIMARY KEY, content TEXT NOT NULL, run INTEGER NOT NULL, detail TEXT) WITHOUT ROWID;
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 CREATE TABLE tally (state TEXT PRIMARY KEY, jobs INTEGER NOT NULL) WITHOUT ROWID;
-CREATE VIEW standings AS
-    SELECT held.key, 'handed_over' AS state, held.content, held.run, coalesce(jobs.resendable, 1) AS resendable
-    FROM held LEFT JOIN jobs USING (key)
-    UNION ALL
-    SELECT key, state, content, run, resendable FROM jobs WHERE key NOT IN (SELECT key FROM held);
 """
 
 

@@ -41,7 +41,8 @@ ON CONFLICT (key) DO UPDATE SET
 """
 _UNKNOWN: Final = """
 SELECT json_group_array(json(value)) FROM json_each(?) AS other
-WHERE NOT EXISTS (SELECT 1 FROM standings WHERE key = other.value ->> 0 AND state <> 'failed')
+WHERE NOT EXISTS (SELECT 1 FROM held WHERE key = other.value ->> 0)
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE key = other.value ->> 0 AND state <> 'failed')
 """
 _STATES: Final = """
 SELECT json_group_object(state, jobs)

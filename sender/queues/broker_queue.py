@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
+from sender.jobs.job import MOST_LINE
 from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ TRANSFER: Final = 20.0
 """Seconds more for a read, which may carry many megabytes."""
 LEAVE_WITHIN: Final = 3.0
 """Seconds that closing waits for a read that was cancelled."""
+HEAD: Final = 1024
+"""Bytes that are kept of a message that is larger than any job."""
 FULL: Final = 0.05
 """Seconds that a read waits when all places in hand are taken."""
 
@@ -33,6 +36,7 @@ class BrokerQueue(ABC, Generic[C]):
 
     keep_every: float | None = None
     ack_timeout: float | None = None
+    counts_returns: bool = False
     handles_outlive_connection: ClassVar[bool] = True
     connection_type: ClassVar[type[BrokerConnection[Any]]]
 
@@ -45,6 +49,8 @@ class BrokerQueue(ABC, Generic[C]):
         self._requeue_counts = requeue_counts
         self._limit = in_hand
         self._wait = WAIT
+        self.read_bytes = MOST_LINE
+        self._largest = MOST_LINE
         self._in_hand: dict[Hashable, Message] = {}
         self._done: dict[Hashable, Message] = {}
         self._flushing = asyncio.Lock()
@@ -80,11 +86,11 @@ class BrokerQueue(ABC, Generic[C]):
         except QueueLost:
             self._forget_dead_handles()
 
-    async def requeue(self, messages: Iterable[Message]) -> None:
-        """Let other readers have these at once, uncounted."""
+    async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
+        """Let other readers have these, uncounted; after `delay` seconds where the broker knows a delay."""
         batch = [message for message in messages if self._has(message) and self._key(message) not in self._done]
         try:
-            await self._unless_lost(self._requeue, batch)
+            await self._unless_lost(lambda client, batch: self._requeue(client, batch, delay), batch)
         finally:  # what could not be put back returns by itself, and is new then
             self._release(batch)
 
@@ -206,7 +212,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def _ack(self, client: C, batch: list[Message]) -> None: ...
 
     @abstractmethod
-    async def _requeue(self, client: C, batch: list[Message]) -> None: ...
+    async def _requeue(self, client: C, batch: list[Message], delay: float) -> None: ...
 
     @abstractmethod
     async def _keep(self, client: C, batch: list[Message]) -> None: ...

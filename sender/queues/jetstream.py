@@ -19,7 +19,7 @@ import nats.js.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig
 
 from sender.queues.broker_connection import PATIENCE, BrokerConnection
-from sender.queues.broker_queue import BrokerQueue
+from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, QueueLost, trace_context
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 KEEP_COUNTS: Final = 30 * 86400.0
 """Seconds."""
+AT_ONCE: Final = 0.05
+"""Seconds to wait for further messages that are there already."""
 PENDING_BYTES: Final = 2**31
 """Bytes read ahead at most; the library drops what is more."""
 _REFUSALS: Final = (
@@ -53,6 +55,8 @@ class JetStreamClient:
     subscription: JetStreamContext.PullSubscription | None = None
     epoch: str = ""
     """When the stream was made: its sequence begins anew with it."""
+    largest: int = 2**20
+    """Bytes of a message, by the limits of server and stream."""
 
 
 class JetStreamConnection(BrokerConnection[JetStreamClient]):
@@ -144,6 +148,7 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             )
         except nats.js.errors.NotFoundError:
             raise QueueError(f"{self.source}: there is no stream {self._stream}; make it first") from None
+        client.largest = max(1, min(client.client.max_payload, _limit(info.config.max_msg_size)))
         client.epoch = f"{info.created:%Y%m%dT%H%M%S}" if info.created else "0"
 
     async def _make_consumer(self, jetstream: JetStreamContext) -> None:
@@ -163,22 +168,34 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
 
     async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
-        assert client.subscription is not None  # noqa: S101 - `_prepare` makes it
-        try:
-            found = await client.subscription.fetch(room, timeout=self._wait)
-        except TimeoutError:
-            if not client.client.is_connected:
-                raise QueueLost(f"{self.source}: the connection is gone") from None
-            return []
+        found = await self._fetch(client, room, self.read_bytes, self._wait)
+        while found and len(found) < room and (left := self.read_bytes - sum(len(one.data) for one in found)) > 0:
+            more = await self._fetch(client, room - len(found), left, AT_ONCE)
+            if not more:
+                break
+            found += more
         again = [message for message in found if message.metadata.num_delivered > 1]
         counts = await self._counts(client).find([self._sequence(message) for message in again]) if again else {}
         return [self._message(client, one, counts.get(self._sequence(one), 0)) for one in found]
 
+    async def _fetch(self, client: JetStreamClient, most: int, room: int, wait: float) -> list[Msg]:
+        """As many as have room whatever their size, one at least."""
+        assert client.subscription is not None  # noqa: S101 - `_prepare` makes it
+        try:
+            return await client.subscription.fetch(max(1, min(most, room // client.largest)), timeout=wait)
+        except TimeoutError:
+            if not client.client.is_connected:
+                raise QueueLost(f"{self.source}: the connection is gone") from None
+            return []
+
     def _message(self, client: JetStreamClient, found: Msg, requeues: int) -> Message:
+        unread = len(found.data) if len(found.data) > self._largest else 0
+        if unread:
+            found.data = found.data[:HEAD]
         return Message(
             source=self.source, id=f"{self._stream}/{client.epoch}/{self._sequence(found)}", data=found.data,
             deliveries=max(1, found.metadata.num_delivered - requeues), handle=found, connection=client,
-            priority=self.address.priority, headers=trace_context(found.headers),
+            priority=self.address.priority, headers=trace_context(found.headers), unread=unread,
         )
 
     @staticmethod
@@ -200,9 +217,9 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         with suppress(nats.errors.NoRespondersError):  # the consumer was deleted, and the message with it
             await client.client.request(message.handle.reply, b"+ACK", timeout=PATIENCE)
 
-    async def _requeue(self, client: JetStreamClient, batch: list[Message]) -> None:
+    async def _requeue(self, client: JetStreamClient, batch: list[Message], delay: float) -> None:
         await self._counts(client).add([self._sequence(one.handle) for one in batch])
-        await self._say(client, batch, b"-NAK")
+        await self._say(client, batch, b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK")
 
     async def _keep(self, client: JetStreamClient, batch: list[Message]) -> None:
         await self._say(client, batch, b"+WPI")
@@ -214,7 +231,11 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
 
     async def _lag(self, client: JetStreamClient) -> int | None:
         info = await client.jetstream.consumer_info(self._stream, self._consumer)
-        return int(info.num_pending or 0)
+        return int(info.num_pending or 0) + int(info.num_ack_pending or 0)
+
+
+def _limit(configured: int | None) -> int:
+    return configured if configured and configured > 0 else 2**63
 
 
 class JetStreamPublisher(Publisher[JetStreamClient]):

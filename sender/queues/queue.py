@@ -73,6 +73,8 @@ class Message:
     """Trace context, by lower-case name."""
     group: str | None = None
     """The SQS FIFO group: only one message of it is in hand at a time."""
+    unread: int = 0
+    """Its size in bytes where it is larger than any job: `data` is its beginning then, and the rest was not kept."""
 
 
 class Queue(Protocol):
@@ -86,6 +88,10 @@ class Queue(Protocol):
     """Seconds between two `keep` of a message in hand; None when the broker needs none."""
     ack_timeout: float | None
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
+    counts_returns: bool
+    """Whether the broker itself counts a message that is put back, and may drop it for that."""
+    read_bytes: int
+    """Bytes after which a read takes no further message; the reader sets it as memory allows."""
 
     async def open(self) -> None:
         """Connect and check that the queue is there: QueueError if it is not, QueueLost if nobody answers."""
@@ -93,20 +99,21 @@ class Queue(Protocol):
     async def read(self, most: int) -> Sequence[Message]:
         """Up to `most` messages, waiting about a second for the first; empty when there is none.
 
+        They are fewer where they are large: a read holds no more than `read_bytes` and one message.
         Also takes over what a dead reader left. A cancelled read loses nothing: the next one returns what it got.
         """
 
     async def ack(self, messages: Iterable[Message]) -> None:
         """Done: take these out of the queue. Repeating it does no harm."""
 
-    async def requeue(self, messages: Iterable[Message]) -> None:
-        """Not started: let other readers have these at once, uncounted."""
+    async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
+        """Not started: let other readers have these, uncounted; after `delay` seconds if the broker knows a delay."""
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """Still working on these: the time until they return to the queue begins anew."""
 
     async def lag(self) -> int | None:
-        """How many messages wait to be read, where the broker tells."""
+        """How many messages have no end yet, where the broker tells: those that wait, and those in a reader's hand."""
 
     async def left_since(self, seconds: float) -> bool:
         """Whether a message was given out longer ago than this and has no end yet; False where the broker is silent."""

@@ -1,14 +1,16 @@
 """RabbitMQ (aio-pika): the message body is the job line; classic and quorum queues.
 
-Messages are fetched one by one (basic.get) as many as are wanted now: nothing lies in a buffer where no other replica
-can have it, and a broker restart counts as a delivery only for what was really in hand.
+Messages are pushed, as many as are wanted now (`PushedMessages`): nothing lies in a buffer where no other replica can
+have it, and a broker restart counts as a delivery only for what was really in hand. Whatever is published goes over a
+connection of its own: RabbitMQ stops reading from those that publish while its memory or disk is low, and
+acknowledgements must not stand behind that.
 
 The broker's count is not enough: a classic queue only tells *that* a message came before, and any return of it counts.
 So the count travels in the header `x-sender-deliveries`: a message that is put back, and one that a classic queue
 redelivers, is published anew to the end of the same queue, confirmed, and then the old one is acknowledged. A crash
 between the two leaves two messages with one identity; the ledger lets one of them through. It needs the right to
-write to the default exchange. A quorum queue's own `x-delivery-limit` must
-be above the consumer's.
+write to the default exchange. While RabbitMQ takes no copy the message goes on, or goes back, as it is, and the broker
+counts that. A quorum queue's own `x-delivery-limit` must be above the consumer's.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aio_pika
+import structlog
 from aio_pika.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -30,9 +33,10 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 
 from sender.queues.broker_connection import BrokerConnection
-from sender.queues.broker_queue import BrokerQueue
+from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
-from sender.queues.queue import Message, QueueError, trace_context
+from sender.queues.pushed_messages import PushedMessages
+from sender.queues.queue import Message, QueueError, QueueLost, trace_context
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -48,8 +52,9 @@ for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).propagate = False
 
 COUNT: Final = "x-sender-deliveries"
-POLL_EVERY: Final = 0.1
-"""Seconds between two looks at an empty queue."""
+LOOK_EVERY: Final = 0.5
+"""Seconds after which an open confirmation is looked at: RabbitMQ may have stopped to read."""
+BLOCKED: Final = "RabbitMQ takes no messages now, since its memory or disk is low"
 ACK_TIMEOUT: Final = 25 * 60.0
 """Seconds; RabbitMQ closes the channel of a message that is unacknowledged for 30 minutes."""
 _PROPERTIES: Final = (
@@ -60,6 +65,7 @@ _REFUSALS: Final = (
     AuthenticationError, ProbableAuthenticationError, ChannelNotFoundEntity, ChannelAccessRefused,
     ConnectionNotAllowed, DeliveryError, QueueError,
 )
+log = structlog.get_logger()
 
 
 class RabbitMqClient(NamedTuple):
@@ -68,6 +74,32 @@ class RabbitMqClient(NamedTuple):
     connection: AbstractConnection
     channel: AbstractChannel
     queue: AbstractQueue
+    pushed: PushedMessages
+
+    async def publish(self, message: aio_pika.Message) -> None:
+        """To the queue; it is confirmed when this returns. QueueLost when RabbitMQ has stopped to read from us."""
+        if await self._is_blocked():
+            raise QueueLost(BLOCKED)
+        sent = self.channel.default_exchange.publish(message, routing_key=self.queue.name, mandatory=True)
+        publishing = asyncio.ensure_future(sent)
+        try:
+            while not (await asyncio.wait([publishing], timeout=LOOK_EVERY))[0]:
+                if await self._is_blocked():
+                    raise QueueLost(BLOCKED)
+            publishing.result()
+        finally:
+            publishing.cancel()
+
+    async def _is_blocked(self) -> bool:
+        transport: Any = self.connection.transport
+        if transport is None:  # it is closed: whoever uses it is told
+            return False
+        try:
+            async with asyncio.timeout(0):
+                await transport.connection.ready()  # at once, unless RabbitMQ has said `connection.blocked`
+        except TimeoutError:
+            return True
+        return False
 
 
 class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
@@ -78,10 +110,11 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         try:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             queue = await channel.get_queue(self.address.parameters["queue"], ensure=True)
+            pushed = PushedMessages(await channel.get_underlay_channel(), queue.name)
         except BaseException:
             await connection.close()
             raise
-        return RabbitMqClient(connection, channel, queue)
+        return RabbitMqClient(connection, channel, queue, pushed)
 
     async def _disconnect(self, client: RabbitMqClient) -> None:
         await client.connection.close()
@@ -116,50 +149,54 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
     ) -> None:
         super().__init__(address, in_hand, return_after, requeue_counts)
         self._name = address.parameters["queue"]
+        self._publishing = RabbitMqConnection(address)
+
+    async def aclose(self) -> None:
+        """See `Queue.aclose`."""
+        await super().aclose()
+        await self._publishing.aclose()
 
     def _key(self, message: Message) -> Hashable:
         """Two messages may have one id, and each has to be acknowledged."""
         return id(message.connection), message.handle.delivery_tag
 
     async def _read(self, client: RabbitMqClient, room: int) -> list[Message]:
-        clock = asyncio.get_running_loop().time
-        ends = clock() + self._wait
+        """What was dropped for want of room stays in the queue."""
         got: list[Message] = []
-        while len(got) < room:
-            found = await client.queue.get(fail=False, timeout=None)
-            if found is not None and (message := await self._message(client, found)):
+        taken = client.pushed.take(room, self._wait, room=self.read_bytes, largest=self._largest, head=HEAD)
+        for found, size, dropped in await taken:
+            if dropped and size <= self._largest:
+                await found.nack(requeue=True)
+            elif message := await self._message(client, found, size if dropped else 0):
                 got.append(message)
-            if clock() >= ends or (got and found is None):
-                break
-            if found is None:
-                await asyncio.sleep(POLL_EVERY)
         return got
 
-    async def _message(self, client: RabbitMqClient, found: AbstractIncomingMessage) -> Message | None:
+    async def _message(self, client: RabbitMqClient, found: AbstractIncomingMessage, unread: int) -> Message | None:
         """The message; None when its count had to be written first: it will be read again with it."""
         before = _count(found.headers.get(COUNT))
         if "x-delivery-count" in found.headers:
             before += _count(found.headers["x-delivery-count"])
         elif found.redelivered:  # a quorum queue would have told how often
             before += 1
-            if await self._rewrite(client, found, before):
+            if not unread and await self._rewrite(found, before):
                 return None
         return Message(
             source=self.source, id=identity(found), data=found.body, deliveries=before + 1, handle=found,
-            connection=client, priority=self.address.priority, headers=trace_context(found.headers),
+            connection=client, priority=self.address.priority, headers=trace_context(found.headers), unread=unread,
         )
 
-    async def _rewrite(self, client: RabbitMqClient, found: AbstractIncomingMessage, deliveries: int) -> bool:
+    async def _rewrite(self, found: AbstractIncomingMessage, deliveries: int) -> bool:
         """Put a copy with this count at the end of the queue, and only then take the message out.
 
-        False when the queue takes no copy, since it is full.
+        False when the queue takes no copy, since it is full, or RabbitMQ takes nothing now.
         """
         properties = {name: getattr(found, name) for name in _PROPERTIES}
         headers = {name: value for name, value in found.headers.items() if name != "x-delivery-count"}
         copy = aio_pika.Message(found.body, headers=headers | {COUNT: deliveries}, **properties)
         try:
-            await client.channel.default_exchange.publish(copy, routing_key=self._name, mandatory=True)
-        except DeliveryError:
+            await self._publishing.run(lambda client: client.publish(copy))
+        except QueueError as error:
+            log.warning("a message cannot be published anew with its count of deliveries", error=str(error))
             return False
         await found.ack()
         return True
@@ -169,19 +206,21 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
             if message.connection is client:
                 await message.handle.ack()
 
-    async def _requeue(self, client: RabbitMqClient, batch: list[Message]) -> None:
+    async def _requeue(self, client: RabbitMqClient, batch: list[Message], delay: float) -> None:  # noqa: ARG002
+        """RabbitMQ knows no delay."""
         for message in batch:
             if message.connection is not client:
                 continue
-            if not await self._rewrite(client, message.handle, message.deliveries - 1):
+            if message.unread or not await self._rewrite(message.handle, message.deliveries - 1):
                 await message.handle.nack(requeue=True)  # counted, but not lost
 
     async def _keep(self, client: RabbitMqClient, batch: list[Message]) -> None:
         """RabbitMQ has no such signal; see `ack_timeout`."""
 
     async def _lag(self, client: RabbitMqClient) -> int | None:
+        """RabbitMQ tells over this protocol what waits, and of what is in hand only each reader knows its own."""
         declared = await client.channel.declare_queue(self._name, passive=True)
-        return declared.declaration_result.message_count
+        return (declared.declaration_result.message_count or 0) + len(self._in_hand)
 
 
 class RabbitMqPublisher(Publisher[RabbitMqClient]):
@@ -195,9 +234,7 @@ class RabbitMqPublisher(Publisher[RabbitMqClient]):
                 one.line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                 headers={"x-sender-reason": one.reason} if one.reason else None,
             )
-            await client.channel.default_exchange.publish(
-                message, routing_key=self.address.parameters["queue"], mandatory=True
-            )
+            await client.publish(message)
 
 
 def _count(value: Any) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio as client
@@ -29,9 +30,10 @@ from redis.exceptions import (
 )
 
 from sender.queues.broker_connection import PATIENCE, BrokerConnection
-from sender.queues.broker_queue import BrokerQueue
+from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
+from sender.queues.redis_reads import ReadBounds, RedisReads, StreamEntry, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +72,7 @@ class RedisStreamsConnection(BrokerConnection["client.Redis"]):
         if isinstance(error, _REFUSALS):
             return False
         # A server that lost its data has no group: connecting anew makes it.
-        if isinstance(error, _PASSING) or str(error).startswith("NOGROUP"):
+        if isinstance(error, _PASSING) or "NOGROUP" in str(error):
             return True
         return False if isinstance(error, RedisError | QueueError) else None
 
@@ -87,6 +89,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         self.keep_every = return_after / 3
         self._stream, self._group = address.parameters["stream"], address.parameters["group"]
         self._name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._reads = RedisReads(self._stream, self._group, self._name)
         self._claim_at = 0.0
         self._new_first = False
         self._cursor = _START
@@ -107,20 +110,29 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         while True:
             if clock() >= self._claim_at and (got := await self._read_left(client, room)):
                 return got
-            if got := await self._read_new(client, room, max(1, int(min(CLAIM_EVERY, ends - clock()) * 1000))):
+            if got := await self._read_new(client, room):
                 return got
+            if got := await self._wait_for_one(client, max(1, int(min(CLAIM_EVERY, ends - clock()) * 1000))):
+                return got + await self._read_new(client, room - 1)
             if clock() >= ends:
                 return []
 
-    async def _read_new(self, redis: client.Redis, room: int, block: int | None) -> list[Message]:
-        """What nobody has read yet, waited for if `block` says how many milliseconds."""
-        got: Any = await redis.xreadgroup(self._group, self._name, {self._stream: ">"}, count=room, block=block)
-        return [self._message(entry, 1) for entry in got[0][1]] if got else []
+    def _bounds(self, room: int) -> ReadBounds:
+        return ReadBounds(room, self.read_bytes, self._largest, HEAD)
+
+    async def _read_new(self, redis: client.Redis, room: int) -> list[Message]:
+        """What nobody has read yet."""
+        return [self._message(entry) for entry in await self._reads.new(redis, self._bounds(room))]
+
+    async def _wait_for_one(self, redis: client.Redis, milliseconds: int) -> list[Message]:
+        """The next that comes: a script cannot wait."""
+        got: Any = await redis.xreadgroup(self._group, self._name, {self._stream: ">"}, count=1, block=milliseconds)
+        return [self._message(whole(entry, self._bounds(1))) for entry in got[0][1]] if got else []
 
     async def _read_left(self, redis: client.Redis, room: int) -> list[Message]:
         """What others left and put back, in turns with what is new: else what is always put back would hide it."""
         self._new_first, new_first = False, self._new_first
-        if new_first and (got := await self._read_new(redis, room, None)):
+        if new_first and (got := await self._read_new(redis, room)):
             return got
         left = await self._claim(redis, room)
         self._new_first = bool(left)
@@ -128,46 +140,37 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
 
     async def _claim(self, redis: client.Redis, room: int) -> list[Message]:
         """What dead readers left and others put back, the oldest first; entries deleted meanwhile are dropped."""
-        reply = await redis.xautoclaim(
-            self._stream, self._group, self._name, int(self.return_after * 1000), self._cursor, count=room
-        )
-        self._cursor = reply[0]
+        idle = int(self.return_after * 1000)
+        self._cursor, entries = await self._reads.left(redis, self._bounds(room), idle, self._cursor)
         if self._cursor == _START:
             self._claim_at = asyncio.get_running_loop().time() + CLAIM_EVERY
-        entries = [entry for entry in reply[1] if entry[1]]
-        counts = await self._deliveries(redis, [entry[0] for entry in entries])
-        return [self._message(entry, count) for entry, count in zip(entries, counts, strict=True)]
+        return [self._message(entry) for entry in entries]
 
-    async def _deliveries(self, redis: client.Redis, ids: list[bytes]) -> list[int]:
-        pipe = redis.pipeline(transaction=False)
-        for one in ids:
-            pipe.xpending_range(self._stream, self._group, one, one, 1)
-        return [found[0]["times_delivered"] if found else 1 for found in await pipe.execute()]
-
-    def _message(self, entry: tuple[bytes, dict[bytes, bytes]], deliveries: int) -> Message:
-        key, fields = entry
+    def _message(self, entry: StreamEntry) -> Message:
         return Message(
-            source=self.source, id=key.decode(), data=fields.get(b"job", b""), deliveries=deliveries, handle=key,
-            priority=self.address.priority, headers=trace_context(fields),
+            source=self.source, id=entry.id.decode(), data=entry.fields.get(b"job", b""), deliveries=entry.deliveries,
+            handle=entry.id, priority=self.address.priority, headers=trace_context(entry.fields), unread=entry.unread,
         )
 
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
         await client.xack(self._stream, self._group, *(message.handle for message in batch))
 
-    async def _requeue(self, client: client.Redis, batch: list[Message]) -> None:
-        await self._set_pending(client, batch, idle=LONG_IDLE, uncount=True)
+    async def _requeue(self, client: client.Redis, batch: list[Message], delay: float) -> None:
+        """An entry is taken over when it has been idle for `return_after`."""
+        idle = max(0, int((self.return_after - delay) * 1000)) if delay else LONG_IDLE
+        await self._set_pending(client, batch, idle=idle, uncount=True)
 
     async def _keep(self, client: client.Redis, batch: list[Message]) -> None:
         await self._set_pending(client, batch, idle=0, uncount=False)
 
     async def _set_pending(self, redis: client.Redis, batch: Iterable[Message], *, idle: int, uncount: bool) -> None:
         """Write idle time (and count) of our own entries; one that another reader has taken over is left alone."""
-        mine = await self._mine(redis, batch)
-        pipe = redis.pipeline(transaction=False)
-        for message in mine:
-            more: dict[str, Any] = {"retrycount": message.deliveries - 1} if uncount else {}
-            pipe.xclaim(self._stream, self._group, self._name, 0, [message.handle], idle=idle, justid=True, **more)
-        await pipe.execute()
+        by_count: defaultdict[int | None, list[Any]] = defaultdict(list)
+        for message in await self._mine(redis, batch):
+            by_count[message.deliveries - 1 if uncount else None].append(message.handle)
+        for count, ids in by_count.items():
+            more: dict[str, Any] = {} if count is None else {"retrycount": count}
+            await redis.xclaim(self._stream, self._group, self._name, 0, ids, idle=idle, justid=True, **more)
 
     async def _mine(self, redis: client.Redis, batch: Iterable[Message]) -> list[Message]:
         messages, pipe = list(batch), redis.pipeline(transaction=False)
@@ -179,7 +182,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         for group in await client.xinfo_groups(self._stream):
             if group["name"] == self._group.encode():
                 lag = group.get("lag")
-                return None if lag is None else int(lag)
+                return None if lag is None else int(lag) + int(group["pending"])
         return None
 
     async def _left_since(self, client: client.Redis, seconds: float) -> bool:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 10
 """Messages in one call, by SQS's own limit."""
+LARGEST: Final = 2**20
+"""Bytes of a message, by SQS's own limit: no message is too large for a job."""
 ACK_TIMEOUT: Final = 11.5 * 3600
 """Seconds; SQS lets a message be invisible for 12 hours in all."""
 _REFUSALS: Final = re.compile(
@@ -89,6 +91,7 @@ class SqsQueue(BrokerQueue[SqsClient]):
     """One queue of an account and region."""
 
     ack_timeout = ACK_TIMEOUT
+    counts_returns = True
     connection_type = SqsConnection
 
     def __init__(
@@ -99,9 +102,9 @@ class SqsQueue(BrokerQueue[SqsClient]):
         self._seconds = max(1, round(return_after))
 
     async def _read(self, client: SqsClient, room: int) -> list[Message]:
-        found = await self._receive(client, room, wait=self._wait)
-        while found and len(found) < room:
-            more = await self._receive(client, room - len(found), wait=0)
+        found = await self._receive(client, min(room, self.read_bytes // LARGEST), wait=self._wait)
+        while found and len(found) < room and (left := self.read_bytes - sum(len(one["Body"]) for one in found)) > 0:
+            more = await self._receive(client, min(room - len(found), left // LARGEST), wait=0)
             if not more:
                 break
             found += more
@@ -110,9 +113,9 @@ class SqsQueue(BrokerQueue[SqsClient]):
         return [self._message(one, counts.get(one["MessageId"], 0)) for one in found]
 
     async def _receive(self, client: SqsClient, most: int, *, wait: float) -> list[dict[str, Any]]:
-        """One long poll; of a FIFO queue one message, since a batch may hold several of one group."""
+        """One long poll, for one message at least; of a FIFO queue for one, since a batch may hold two of a group."""
         reply = await client.client.receive_message(
-            QueueUrl=client.queue_url, MaxNumberOfMessages=1 if client.fifo else min(BATCH, most),
+            QueueUrl=client.queue_url, MaxNumberOfMessages=1 if client.fifo else max(1, min(BATCH, most)),
             WaitTimeSeconds=ceil(wait), VisibilityTimeout=self._seconds,
             AttributeNames=["All"], MessageAttributeNames=["All"],
         )
@@ -132,10 +135,11 @@ class SqsQueue(BrokerQueue[SqsClient]):
         if self._requeue_counts:
             await self._requeue_counts.forget([message.id for message in batch])
 
-    async def _requeue(self, client: SqsClient, batch: list[Message]) -> None:
+    async def _requeue(self, client: SqsClient, batch: list[Message], delay: float) -> None:
         if self._requeue_counts:
             await self._requeue_counts.add([message.id for message in batch])
-        await self._in_tens(client.client.change_message_visibility_batch, client, batch, VisibilityTimeout=0)
+        call = client.client.change_message_visibility_batch
+        await self._in_tens(call, client, batch, VisibilityTimeout=ceil(delay))
 
     async def _keep(self, client: SqsClient, batch: list[Message]) -> None:
         call = client.client.change_message_visibility_batch
@@ -155,9 +159,9 @@ class SqsQueue(BrokerQueue[SqsClient]):
                 raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
 
     async def _lag(self, client: SqsClient) -> int | None:
-        name = "ApproximateNumberOfMessages"
-        reply = await client.client.get_queue_attributes(QueueUrl=client.queue_url, AttributeNames=[name])
-        return int(reply["Attributes"][name])
+        names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+        reply = await client.client.get_queue_attributes(QueueUrl=client.queue_url, AttributeNames=names)
+        return sum(int(reply["Attributes"].get(name, 0)) for name in names)
 
 
 def _received(found: dict[str, Any]) -> int:

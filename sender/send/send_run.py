@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,6 @@ from anyio import move_on_after
 from sender.errors import HaltError, UsageError
 from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
-from sender.inputs.survey import Survey
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
@@ -31,6 +30,7 @@ from sender.send.exclusions.exclusions import Exclusions
 from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intakes import Intakes
 from sender.send.job_check import JobCheck, parser_of
+from sender.send.look_through import look_through, tell_changed
 from sender.send.manifest import Manifest
 from sender.send.most_rejected import MostRejected
 from sender.send.redirect import Redirect
@@ -122,7 +122,8 @@ class SendRun(Listener):
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
         alone = self._settings.send_again or check.redirect is not None
         others = None if alone else await self._refuse_known(session, check.parser)
-        await self._look_through(session)
+        await tell_changed(self._inputs, session.ledger)
+        self._line_count.rows = await look_through(self._inputs, lambda: session.ended)
         if not session.ended:
             await session.workspace.warm()
         session.start()
@@ -137,30 +138,6 @@ class SendRun(Listener):
         await session.drain()
         await intakes.wait_for_others(self._stop)
         await session.settle()
-
-    async def _look_through(self, session: Session) -> None:
-        """Tell of rows whose id repeats before the first request; UsageError when a table breaks on the way."""
-        await self._tell_changed(session)
-        with closing(Survey(self._inputs.files)) as survey:
-            while not session.ended and await asyncio.to_thread(survey.step):
-                pass
-            self._line_count.rows = survey.rows
-            if survey.repeated:
-                log.warning(
-                    "ids stand more than once; each is sent once", rows=survey.repeated,
-                    examples="; ".join(one.told() for one in survey.examples),
-                )
-
-    async def _tell_changed(self, session: Session) -> None:
-        """Tell of objects that have another content than when a run on this ledger read them."""
-        for name, version in self._inputs.versions.items():
-            note, now = f"version of {name}", version.encode()
-            before = await session.ledger.get_note(note)
-            if before is not None and before != now:
-                log.warning("an input has changed since an earlier run read it; its rows are known by their ids",
-                            input=name, etag=version, etag_before=before.decode())
-            if before != now:
-                await session.ledger.put_note(note, now)
 
     async def _refuse_known(self, session: Session, parser: Parser) -> OtherMemories | None:
         """UsageError when another memory knows jobs of the files; returns what the streams are held against."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LEDGER_SUFFIX: Final = ".ledger"
 LOG_SUFFIX: Final = ".outcomes.jsonl"
 BATCH: Final = 2000
-_WAYS_ON: Final = "Take that memory over with --adopt PATH, or send the jobs again, on your word, with --send-again"
+WAYS_ON: Final = "Take that memory over with --adopt PATH, or send the jobs again, on your word, with --send-again"
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class OtherMemories:
         while not stopped() and (keys := await asyncio.to_thread(self._next_keys, remaining)) is not None:
             found.update(await self._known(keys))
         if found:
-            raise UsageError(f"{_told(found)}; nothing was sent. {_WAYS_ON}")
+            raise UsageError(f"{told(found)}; nothing was sent. {WAYS_ON}")
 
     def close(self) -> None:
         """Let go of their files."""
@@ -72,7 +72,7 @@ class OtherMemories:
         """See `refuse`, for a few lines of a stream."""
         found = await self._known([key for line in lines if (key := self._key(line))])
         if found:
-            raise UsageError(f"{_told(found)}; these and what follows were not sent. {_WAYS_ON}")
+            raise UsageError(f"{told(found)}; these and what follows were not sent. {WAYS_ON}")
 
     def _next_keys(self, lines: Iterator[Line]) -> list[str] | None:
         keys: list[str] = []
@@ -138,7 +138,7 @@ def find_memories(
     logs |= {logs_of.get(path) or path.with_suffix("") for path in broken}
     logs.discard(outcomes.resolve())
     with closing(LedgerView.open(ledger)) as own:
-        if own.fact("log") == "unread":  # the log knows more than its ledger
+        if own.fact("log") == "unread" or not ledger.exists():  # the log knows more than its ledger
             logs.add(outcomes.resolve())
     return [*found, *(LogMemory(path) for path in sorted(logs) if path.is_file() and path.stat().st_size)]
 
@@ -182,6 +182,7 @@ def _open_ledgers(
     return found, broken
 
 
-def _told(found: Counter[Path]) -> str:
+def told(found: Counter[Path]) -> str:
+    """A sentence for what memories know of a run's jobs: the number by memory."""
     memories = ", ".join(f"{path} ({number:,})" for path, number in found.most_common())
     return f"jobs of this run stand as sent or in doubt in another memory: {memories}"

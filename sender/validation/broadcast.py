@@ -42,11 +42,19 @@ MEANT: Final[dict[str, str]] = {
     **dict.fromkeys(("id", "ids", "userid", "userids", "customerid", "customerids", "cioid", "cioids"), "ids"),
     **dict.fromkeys(("to", "cc", "bcc", "email", "emails", "emailaddresses", "addresses"), "emails"),
     **dict.fromkeys(("identifiers", "user", "users", "person", "people", "customer", "customers", "profiles",
-                     "contacts", "members", "subscribers"), _LISTS),
+                     "contact", "contacts", "members", "subscribers", "sendto", "mailinglist", "list", "lists", "group",
+                     "target", "targets", "receiver", "receivers"), _LISTS),
     **dict.fromkeys(("segment", "segments", "segmentid", "segmentids", "audience", "audiences", "filter", "filters",
                      "and", "or", "not", "attribute", "recipient", "recipients"), _FILTERS),
 }
 """Names by which people call an audience, in small letters without `_` and `-`, and what the API calls it."""
+ENDINGS: Final[dict[str, str]] = {
+    "ids": "ids", "emails": "emails", "users": _LISTS, "people": _LISTS, "customers": _LISTS, "profiles": _LISTS,
+    "segment": _FILTERS, "segments": _FILTERS, "audience": _FILTERS, "recipients": _FILTERS,
+}
+"""Ends of such names."""
+MOST_DEPTH: Final = 4
+"""Levels of an unknown object that are looked through for an audience."""
 
 
 def check_broadcast(payload: Mapping[str, Any], body: bytes, report: Report, now: float, options: Options) -> None:
@@ -80,8 +88,8 @@ def _check_default_audience(payload: Mapping[str, Any], report: Report) -> list[
         meant = audience_meant(name)
         if meant is not None:
             report.problem("misspelt_audience", *_misnamed(name, meant))
-        elif type(value) is list:
-            message = f"field {number} of the payload is a list without a name of the API, is an audience meant?"
+        elif (what := _looks_like_audience(value)) is not None:
+            message = f"field {number} of the payload is {what} without a name of the API, is an audience meant?"
             report.problem("misspelt_audience", None, f"{message} Values of your own belong into data")
         else:
             continue
@@ -95,6 +103,20 @@ def _check_default_audience(payload: Mapping[str, Any], report: Report) -> list[
     return misnamed
 
 
+def _looks_like_audience(value: Any, depth: int = MOST_DEPTH) -> str | None:
+    """What it is, if an audience may be meant by it: a list, an address, or an object around an audience's name."""
+    if type(value) is list:
+        return "a list"
+    if type(value) is str:
+        return "an address" if "@" in value.strip("@")[:320] and not any(map(str.isspace, value[:320])) else None
+    if type(value) is not dict or not depth:
+        return None
+    for name, inner in islice(value.items(), MOST_UNKNOWN):
+        if audience_meant(name) is not None or (type(inner) is dict and _looks_like_audience(inner, depth - 1)):
+            return "an object"
+    return None
+
+
 def _misnamed(name: str, meant: str) -> tuple[str, str]:
     """Field and sentence; a name is repeated only if it stands in our own table."""
     end = "The API would ignore it and take everybody"
@@ -105,7 +127,9 @@ def _misnamed(name: str, meant: str) -> tuple[str, str]:
 
 def audience_meant(name: str) -> str | None:
     """What a field that the API does not know was probably meant to be, if that is an audience."""
-    return MEANT.get(_plain(name)) or nearest(name, AUDIENCES)
+    plain = _plain(name)
+    ends = (meant for end, meant in ENDINGS.items() if plain.endswith(end))
+    return MEANT.get(plain) or nearest(name, AUDIENCES) or next(ends, None)
 
 
 def _plain(name: str) -> str:

@@ -54,6 +54,9 @@ def _why_not_json(data: bytes, reason: str) -> Problem:
     if "depth limit" in reason:
         return TOO_DEEP
     place = reason.rpartition(": ")[2] if ": line" in reason else "its end"
+    if "infinity" in reason:
+        message = f"a number is too great for the API ({place}): nobody reads one beyond 1.8e308; give a text"
+        return Problem("invalid_json", None, message)
     if not data.rstrip().endswith(b"}"):
         return Problem("invalid_json", None, f"the line is not JSON ({place}); it seems to be torn")
     return Problem("invalid_json", None, f"the line is not JSON ({place}); write one object per line")

@@ -159,7 +159,8 @@ def paused_log_pipe(stage: Stage) -> bool:
             time.sleep(0.3)
         return _ended(run, 20, {-signal.SIGINT, 0, 1, 3})
     finally:
-        stage.lines += b"".join(_drained(reader))
+        got = b"".join(_drained(reader))
+        stage.lines += got[: got.rfind(b"\n") + 1]  # a last line may be torn; the next run writes it again
         os.close(reader)
         pipe.unlink()
 

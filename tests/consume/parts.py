@@ -34,6 +34,8 @@ def job(number: int, rest: bytes = REST) -> Job:
 class FakeQueue:
     keep_every: float | None = 0.01
     ack_timeout: float | None = None
+    counts_returns = False
+    read_bytes = 0
 
     def __init__(self, source: str = "queue://one", messages: Iterable[Message] = ()) -> None:
         self.source = source
@@ -56,7 +58,7 @@ class FakeQueue:
             raise self.trouble
         self.acked += [message.id for message in messages]
 
-    async def requeue(self, messages: Iterable[Message]) -> None:
+    async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
         if self.trouble:
             raise self.trouble
         self.back += [message.id for message in messages]

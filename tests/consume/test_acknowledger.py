@@ -114,7 +114,7 @@ async def test_a_requeue_that_breaks_is_a_failure() -> None:
     """It was logged, and its messages were in no registry."""
 
     class Broken(FakeQueue):
-        async def requeue(self, messages: Iterable[Message]) -> None:
+        async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
             raise ValueError("a fault of the client library")
 
     told: list[Any] = []

@@ -157,3 +157,82 @@ def test_a_full_lane_leaves_the_places_in_hand_to_the_others(fleet: Fleet) -> No
     assert consumer.end() == 0
     assert fleet.letters == {}
     assert {one["times_delivered"] for one in fleet.pending()} == {0}
+
+
+def test_a_hundred_letters_that_are_refused_hold_up_no_other_message_and_are_told(fleet: Fleet) -> None:
+    """They took every place in hand: nothing else was read, and the replica was ready all the same."""
+    fleet.put(*[b"nonsense"] * 100, *[email(n) for n in range(30)])
+    with fleet.client as client:
+        client.set("dead", "no stream: every letter is refused")
+    consumer = fleet.start("--prefetch", "20", shared=False)
+    fleet.until_sent(30)
+    fleet.until(lambda: consumer.get("/readyz")[0] == 503)
+    assert b"the dead letter refuses" in consumer.get("/readyz")[1]
+    metrics = consumer.get("/metrics")[1].decode().splitlines()
+    (in_hand,) = [line for line in metrics if line.startswith("sender_messages_in_hand ")]
+    assert float(in_hand.split()[-1]) >= 100
+    (parked,) = [line for line in metrics if line.startswith("sender_messages_parked ")]
+    assert float(parked.split()[-1]) >= 20
+    with fleet.client as client:
+        client.delete("dead")
+    fleet.until(lambda: fleet.open == 0 and consumer.ready)
+    assert len(fleet.letters) == 1, "all of no id"
+    assert consumer.end() == 0
+
+
+def test_memory_and_not_a_number_bounds_what_is_in_hand(fleet: Fleet) -> None:
+    """120 emails with attachments of 1.9 MB took 587 MB."""
+    large = [email(n) for n in range(30)]
+    for one in large:
+        one["payload"]["attachments"] = {"bill.pdf": "QUFB" * 75_000}
+    fleet.put(*large)
+    consumer = fleet.start("--memory", "4MiB", "--rate", "0.01", "--prefetch", "100", shared=False)
+    fleet.until(lambda: any("memory is full" in line["event"] for line in consumer.log))
+    most = 4 * 2**20 // (2 * 300_000) + 1
+    for _ in range(20):
+        assert len(fleet.pending()) <= most
+        time.sleep(0.1)
+    assert consumer.end() == 0
+    again = fleet.start(shared=False)
+    fleet.until(lambda: fleet.open == 0)
+    assert again.end() == 0
+    assert sorted(fleet.sandbox.numbers()) == list(range(30))
+
+
+def test_a_message_larger_than_any_job_is_buried_unread(fleet: Fleet) -> None:
+    """A few of 30 MB ended the process, came again, and ended the next one."""
+    with fleet.client as client:
+        for _ in range(3):
+            client.xadd("jobs", {"job": b'{"id": "huge", "x": "' + b"x" * (27 * 2**20) + b'"}'})
+    fleet.put(email(1))
+    consumer = fleet.start(shared=False)
+    fleet.until_sent(1)
+    fleet.until(lambda: fleet.open == 0)
+    assert consumer.end() == 0
+    assert {letter["code"] for letter in fleet.letters.values()} == {"line_too_long"}
+    assert {len(letter["job"]) for letter in fleet.letters.values()} == {1024}
+
+
+def test_a_slow_kind_before_fast_ones_is_told(fleet: Fleet) -> None:
+    broadcast = {"kind": "broadcast", "broadcast_id": 1, "payload": {}}
+    fleet.put({**broadcast, "id": "b-1"}, {**broadcast, "id": "b-2"}, email(1), email(2))
+    consumer = fleet.start(shared=False)
+    fleet.until(lambda: sum("share a queue" in line["event"] for line in consumer.log) == 1)
+    fleet.until_sent(2)
+    assert consumer.end() == 0
+    assert sum("share a queue" in line["event"] for line in consumer.log) == 1
+
+
+def test_what_is_parked_behind_an_open_breaker_stays_in_hand(fleet: Fleet) -> None:
+    """154 of 400 receipts were given back five times in an outage of 30 s."""
+    fleet.put(*[email(n) for n in range(300)])
+    fleet.sandbox.post("faults", fault="status_503", body="api", retry_after="none")
+    consumer = fleet.start("--prefetch", "50", "--max-deliveries", "1", shared=False)
+    fleet.until(lambda: consumer.ready)
+    fleet.until(lambda: len(fleet.pending()) > 60)
+    idle = [one["time_since_delivered"] for one in fleet.pending()]
+    assert max(idle) < 10**6, "none was given back: that would make it idle for ever"
+    fleet.sandbox.heal()
+    fleet.until(lambda: fleet.open == 0, 90)
+    assert consumer.end() == 0
+    assert sorted(set(fleet.sandbox.numbers())) == list(range(300))

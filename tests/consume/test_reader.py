@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import sender.consume.reader as reader_module
 from sender.config.settings import Settings
 from sender.consume.acknowledger import Acknowledger
 from sender.consume.in_flight import InFlight
@@ -158,3 +159,79 @@ async def test_a_stop_does_not_wait_for_a_read() -> None:
     reader.stop()
     async with asyncio.timeout(5):
         await running
+
+
+async def test_what_another_replica_is_at_work_on_is_kept_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was given back, and read again at once, over and over."""
+    monkeypatch.setattr(reader_module, "TRY_AGAIN", 0.02)
+    queue = FakeQueue(messages=[message(1)])
+    reader, workspace = make(queue)
+    take_on, asked = workspace.take_on, []
+
+    async def at_work_elsewhere(arrived: list[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
+        asked.append(arrived)
+        return await take_on(arrived) if len(asked) > 3 else [held for _, held in arrived]
+
+    workspace.take_on = at_work_elsewhere  # type: ignore[method-assign]
+    running = [asyncio.create_task(reader.run()), asyncio.create_task(reader.keep())]
+    await until(lambda: workspace.taken)
+    assert len(asked) == 4
+    await until(lambda: "m1" in queue.kept)
+    assert queue.back == []
+    reader.stop()
+    running[1].cancel()
+    await running[0]
+
+
+@pytest.mark.parametrize("counts", [False, True])
+async def test_a_broker_that_counts_it_gets_nothing_back_before_the_stop(counts: bool) -> None:
+    """Its redrive policy swallowed jobs that were never tried."""
+    queue = FakeQueue(messages=[message(1)])
+    queue.counts_returns = counts
+    other = FakeWorkspace()
+    reader, workspace = make(queue, eu=other)
+
+    async def halted(arrived: list[tuple[Job, UnackedMessage]]) -> list[UnackedMessage]:
+        workspace.works = False
+        return [held for _, held in arrived]
+
+    workspace.take_on = halted  # type: ignore[method-assign]
+    running = asyncio.create_task(reader.run())
+    await until(lambda: reader.beside or queue.back)
+    await asyncio.sleep(0.1)
+    assert queue.back == ([] if counts else ["m1"])
+    reader.stop()
+    await running
+    assert queue.back == ["m1"]
+
+
+async def test_it_reads_nothing_more_while_the_memory_is_full() -> None:
+    large = LINE % (1, REST) + b" " * 100_000
+    queue = FakeQueue(messages=[message(number, large) for number in range(50)])
+    workspace = FakeWorkspace()
+    consumers: Any = {None: workspace}
+    reader = Reader(queue, consumers, MessageParser(parser(), Settings()), 20, Conditions(), 500_000)  # type: ignore[arg-type]
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(workspace.taken) >= 3)
+    await asyncio.sleep(0.1)
+    assert len(workspace.taken) == 20, "the fake reads by number alone"
+    assert queue.read_bytes == 0
+    assert queue.waiting
+    for held in workspace.in_flight.recorded(job(1).key):
+        workspace.in_flight.closed([held])
+    await until(lambda: len(workspace.taken) == 40)
+    reader.stop()
+    await running
+
+
+async def test_parked_messages_take_memory_and_no_place() -> None:
+    queue = FakeQueue(messages=[message(number) for number in range(60)])
+    reader, workspace = make(queue)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(workspace.taken) == 20)
+    for held in workspace.in_flight:
+        held.parked = True
+    await until(lambda: len(workspace.taken) == 40)
+    assert workspace.in_flight.places_of(queue) == 20  # type: ignore[arg-type]
+    reader.stop()
+    await running

@@ -97,6 +97,20 @@ def test_what_may_show_later_is_not_absent(detail: dict[str, Any], why: str) -> 
     assert why in resolution.why
 
 
+@pytest.mark.parametrize(("due", "listed"), [(600, 600), (600, 0), (-7200, -7200), (-7200, 0)])
+def test_a_scheduled_send_is_looked_for_by_both_its_times(due: int, listed: int) -> None:
+    """One that the API listed by its due time was called absent when that was over, and sent again."""
+
+    def shown(query: dict[str, str]) -> Any:
+        created = int(NOW) + listed
+        seen = int(query["start_ts"]) <= created <= int(query["end_ts"])
+        return {"messages": [item("mine", created=created)] if seen else [], "next": ""}
+
+    api = Api(**{PERSON: shown})
+    resolution = resolve(api, doubtful(send_at=int(NOW) + due), at=NOW + 3600)
+    assert (resolution.fate, dict(resolution.result).get("delivery_id")) == ("sent", "mine")
+
+
 @pytest.mark.parametrize(
     "documents",
     [

@@ -152,6 +152,27 @@ def test_a_status_that_everybody_gets_halts_the_kind() -> None:
     assert closed(world) == {"email": "the API answered 402: payment required, to 20 jobs in a row"}
 
 
+@pytest.mark.parametrize("answer", [Reply(status, "application/json", b'{"ok":true}') for status in (200, 202)])
+def test_an_acceptance_without_an_id_for_everybody_halts_the_kind(answer: Reply) -> None:
+    """Whatever answered was no such API, and the whole pile ended in doubt."""
+    world = World(lambda number, now: (0.05, answer))
+    left = run(world, 1000)
+    assert SAME_IN_A_ROW <= world.statuses()["in_doubt"] < SAME_IN_A_ROW + 20
+    assert left + len(world.ended) == 1000
+    assert set(closed(world)) == {"email"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_forbidden_jobs_among_others_end_alone(seed: int) -> None:
+    """Three in a row by chance closed the kind, though the API took the others."""
+    bad = set(random.Random(seed).sample(range(300), 90))
+    world = world_of(*bad)
+    assert run(world, 300) == 0
+    assert rejected(world) == {str(number) for number in bad}
+    assert world.statuses()["sent"] == 210
+    assert closed(world) == {}
+
+
 def test_but_not_while_some_pass() -> None:
     world = World(lambda number, now: (0.05, OK if number % 19 == 0 else UNPAID))
     assert run(world, 1000) == 0

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.jobs.job import MOST_LINE
 from sender.queues import QueueError, QueueLost
 from sender.queues.queue_url import open_publisher, open_queue
-from tests.queues.brokers import KINDS, Sqs, SqsFifo
+from tests.queues.brokers import KINDS, Rabbit, Sqs, SqsFifo
 from tests.support.messages import die, drain, lines, read, stays_empty
 from tests.support.servers import free_port
 
@@ -85,6 +86,22 @@ async def test_requeue_is_at_once_and_not_counted(broker: Broker) -> None:
     assert len(await drain(second, 1)) == 1
 
 
+async def test_a_requeue_with_a_delay(broker: Broker) -> None:
+    """Not counted either, and not at once where the broker knows a delay."""
+    shared = _Remembered()
+    more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
+    await broker.put(*lines(1))
+    first, second = (broker.queue(return_after=10.0, **more) for _ in range(2))
+    found = await read(first, 1)
+    start = time.monotonic()
+    await first.requeue(found, 2.0)
+    (again,) = await read(second, 1)
+    assert again.deliveries == 1
+    if not isinstance(broker, Rabbit):
+        assert time.monotonic() - start > 1.4
+    await second.ack([again])
+
+
 async def test_deliveries_and_requeues_together(broker: Broker) -> None:
     shared = _Remembered()
     more: Any = {"requeue_counts": shared} if isinstance(broker, Sqs) else {}
@@ -145,6 +162,56 @@ async def test_bodies_that_are_no_jobs(broker: Broker) -> None:
         await broker.put(body)
         (found,) = await drain(queue, 1)
         assert found.data == body
+
+
+async def test_a_read_holds_no_more_bytes_than_it_may_and_one_message(broker: Broker) -> None:
+    """Twenty messages of 30 MB ended a process of 512 MB again and again."""
+    groups: Any = {"groups": [str(number) for number in range(12)]} if isinstance(broker, SqsFifo) else {}
+    bodies = [b'{"id": "%d", "x": "%s"}' % (number, b"x" * 100_000) for number in range(12)]
+    await broker.put(*bodies, **groups)
+    queue: Any = broker.queue(return_after=30.0)
+    queue.read_bytes = 250_000
+    seen: set[bytes] = set()
+    ends = time.monotonic() + 30
+    while len(seen) < 12 and time.monotonic() < ends:
+        got = await queue.read(12)
+        assert sum(len(message.data) for message in got) <= 350_100
+        assert not any(message.unread for message in got)
+        seen |= {message.data for message in got}
+        await queue.ack(got)
+    assert seen == set(bodies)
+
+
+async def test_a_message_that_is_larger_than_any_job_is_known_by_its_head(broker: Broker) -> None:
+    groups: Any = {"groups": ["a", "b", "c"]} if isinstance(broker, SqsFifo) else {}
+    if isinstance(broker, Sqs):
+        assert broker.big < MOST_LINE, "SQS has no message that large"
+    await broker.put(b"1", b"y" * 300_000, b"2", **groups)
+    queue: Any = broker.queue(return_after=30.0)
+    if not isinstance(broker, Sqs):
+        queue._largest = 200_000
+    found = {message.data[:1]: message for message in await read(queue, 3)}
+    assert (found[b"1"].unread, found[b"2"].unread) == (0, 0)
+    if not isinstance(broker, Sqs):
+        assert (found[b"y"].unread, found[b"y"].data) == (300_000, b"y" * 1024)
+    await queue.requeue([found[b"y"]])
+    (again,) = await read(queue, 1)
+    assert again.unread == found[b"y"].unread, "given back as it was"
+    await queue.ack([again, found[b"1"], found[b"2"]])
+    await queue.aclose()
+    await stays_empty(broker.queue())
+
+
+async def test_what_is_in_hand_counts_as_lag(broker: Broker) -> None:
+    """497 messages were pending, and the lag said 0: nobody was told that more replicas were needed."""
+    groups: Any = {"groups": [str(number) for number in range(5)]} if isinstance(broker, SqsFifo) else {}
+    await broker.put(*lines(5), **groups)
+    queue = broker.queue(return_after=30.0)
+    held = await read(queue, 3)
+    assert len(held) == 3
+    assert await _settled(queue, 5) == 5
+    await queue.ack(held)
+    assert await _settled(queue, 2) == 2
 
 
 async def test_priority_and_headers(broker: Broker) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import pytest
 
-from sender.queues import QueueError
+from sender.queues import QueueError, QueueLost
 from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.messages import drain, lines, read, stays_empty
 
@@ -132,3 +133,68 @@ async def test_refusals_name_the_queue_and_no_password(broker: Rabbit) -> None:
         assert "s3cret" not in str(caught.value)
         assert "***@127.0.0.1" in str(caught.value)
         await opened.aclose()
+
+
+@both
+async def test_messages_are_pushed_and_not_fetched_one_by_one(broker: Rabbit) -> None:
+    """One round trip for each: under 100 a second where a round trip takes 10 ms."""
+    await broker.put(*lines(200))
+    queue = broker.queue(in_hand=500)
+    await queue.open()
+    broker.proxy.delay = 0.02
+    start = time.monotonic()
+    found = await read(queue, 200)
+    took = time.monotonic() - start
+    broker.proxy.delay = 0.0
+    assert [message.data for message in found] == lines(200)
+    assert took < 200 * 0.04, "so long take as many round trips, however fast the machine is"
+    await queue.ack(found)
+
+
+@both
+async def test_a_memory_alarm_holds_up_what_is_published_and_not_what_is_read(broker: Rabbit) -> None:
+    """100 messages a second became 4: what was given back was published on the connection that reads."""
+    server: Any = broker.server
+    await broker.put(*lines(30))
+    queue, sink = broker.queue(), broker.sink()
+    alarm = "{resource_limit, memory, node()}"
+    server.evaluate(f"rabbit_alarm:set_alarm({{{alarm}, []}}).")
+    try:
+        for _ in range(2):
+            with pytest.raises(QueueLost, match="memory or disk is low"):
+                await sink.put(b"letter", {"code": "x"})
+        for _ in range(3):
+            found = await read(queue, 10)
+            assert len(found) == 10
+            await queue.requeue(found[:1])  # goes back, and is counted
+            await queue.ack(found[1:])
+        assert {message.data for message in await drain(queue, 3)} <= set(lines(30))
+        await stays_empty(queue)
+    finally:
+        server.evaluate(f"rabbit_alarm:clear_alarm({alarm}).")
+    async with asyncio.timeout(20):
+        while not await _is_taken(sink):
+            await asyncio.sleep(0.1)
+    assert b"letter" in {body for body, _ in await broker.letters()}
+
+
+@both
+async def test_a_body_for_which_there_is_no_room_stays_in_the_queue(broker: Rabbit) -> None:
+    """What RabbitMQ pushes is bounded by number alone: large ones after small ones are dropped as they arrive."""
+    await broker.put(*lines(60), *[b"%d" % number * 100_000 for number in range(10, 30)])
+    queue: Any = broker.queue()
+    queue.read_bytes = 500_000
+    seen: set[bytes] = set()
+    while len(seen) < 80 and (got := await read(queue, 50, within=5)):
+        seen |= {message.data for message in got}
+        await queue.ack(got)
+    assert seen == {*lines(60), *[b"%d" % number * 100_000 for number in range(10, 30)]}
+    assert queue._connection._client.pushed._window <= 5, "few are asked for while they are large"
+
+
+async def _is_taken(sink: Any) -> bool:
+    try:
+        await sink.put(b"letter", {"code": "x"})
+    except QueueLost:
+        return False
+    return True

@@ -106,6 +106,16 @@ def test_a_refusal_opens_no_door(sandbox: Sandbox, folder: Path) -> None:
     assert (done.returncode, json.loads(done.stdout)["duplicate"]) == (0, 21)
 
 
+def test_a_dry_run_says_that_a_run_would_stop(sandbox: Sandbox, folder: Path) -> None:
+    assert send(sandbox, folder, "a.jsonl").returncode == 0
+    (folder / "zz.jsonl").write_bytes((folder / "a.jsonl").read_bytes())
+    done = send(sandbox, folder, "zz.jsonl", "--dry-run")
+    assert done.returncode == 2
+    assert b"a.jsonl.outcomes.jsonl.ledger (20); a run would stop" in done.stderr
+    assert send(sandbox, folder, "zz.jsonl", "--dry-run", "--send-again").returncode == 0
+    assert send(sandbox, folder, "a.jsonl", "--dry-run").returncode == 0
+
+
 def test_a_log_of_any_name_stands_for_its_lost_ledger(sandbox: Sandbox, folder: Path) -> None:
     assert send(sandbox, folder, "a.jsonl", "--outcomes", "res.txt").returncode == 0
     for part in folder.glob("res.txt.ledger*"):

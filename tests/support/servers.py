@@ -302,10 +302,12 @@ class SqsServer(Server):
 
 
 class Proxy:
-    """A line to a server that can be cut, and mended again."""
+    """A line to a server that can be cut, and mended again; what passes can be delayed."""
 
     def __init__(self, port: int) -> None:
         self.port = free_port()
+        self.delay = 0.0
+        """Seconds, each way."""
         self._target = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -338,6 +340,8 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 writer.write(data)
                 await writer.drain()
         self._writers.discard(writer)

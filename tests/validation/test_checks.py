@@ -154,6 +154,12 @@ def test_fine(kind: str, payload: dict[str, Any]) -> None:
             "userIds", "Segment_ID", "people", "id", "idz", "destinataires",
         )),
         ("broadcast", {f"x{n}": n for n in range(101)}, "misspelt_audience"),
+        *(("broadcast", payload, "misspelt_audience") for payload in (
+            {"payload": {"ids": ["1"]}}, {"body": {"emails": ["a@b.co"]}}, {"include": {"ids": ["1"]}},
+            {"audience_filter": {"segment": {"id": 1}}}, {"condition": {"and": []}}, {"x": {"y": {"recipients": {}}}},
+            {"contact": "a@b.co"}, {"send_to": "a@b.co"}, {"whom": "a@b.co"}, {"profile_ids": "x"}, {"to_ids": "1"},
+            {"mailing_list": "vip"}, {"newUsers": True},
+        )),
         ("newsletter_send", {"scheduled_at": int(NOW) + 60, "timezone": "Europe/Berlin"}, "wrong_kind"),
         ("newsletter_send", {"scheduled_at": None}, "wrong_kind"),
         ("newsletter_send", {"schedule_at": int(NOW) + 60}, "wrong_kind"),

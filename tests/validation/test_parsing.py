@@ -209,6 +209,14 @@ def test_an_expiry_in_milliseconds_is_warned_of() -> None:
     assert [one.code for one in job({"payload": SEND, "expires_at": NOW * 1000}).warnings] == ["milliseconds"]
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "9" * 5000])
+def test_a_number_that_nobody_can_hold_is_named_as_such(number: str) -> None:
+    """It was said that the line is not JSON."""
+    found = parse(b'{"to":"a@b.co","message_data":{"x":' + number.encode() + b"}}")
+    assert isinstance(found, Invalid)
+    assert "too great" in found.problems[0].message
+
+
 def test_a_misspelt_payload_is_told_once() -> None:
     found = parse({"kind": "email", "paylaod": SEND})
     assert isinstance(found, Invalid)

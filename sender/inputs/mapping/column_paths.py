@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sender.errors import UsageError
 from sender.inputs.mapping.filters import CALL, FILTERS, to_bool, to_date, to_int
-from sender.inputs.mapping.template import Expression
+from sender.inputs.mapping.template import Expression, ObjectOfColumns
 from sender.inputs.mapping.values import CellError, as_text
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _filters_of(name: str) -> tuple[str, tuple[Callable[[Any], Any], ...]]:
 
 def _put(place: dict[str, Any], keys: list[str], leaf: Expression, name: str) -> None:
     for key in keys[:-1]:
-        place = place.setdefault(key, {})
+        place = place.setdefault(key, ObjectOfColumns())
         if not isinstance(place, dict):
             raise UsageError(f"the column {name} stands below a column that is a value itself; name the columns apart")
     if not all(keys):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sender.errors import UsageError
 from sender.inputs.mapping.leaves import DROPPED, compile_leaf
-from sender.inputs.mapping.template import Expression, FilePattern, parts_of
+from sender.inputs.mapping.template import Expression, FilePattern, ObjectOfColumns, parts_of
 from sender.inputs.mapping.values import CellError, as_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Compiler:
     def compile(self, node: Any, path: str) -> Leaf:
         """A function from a row to what stands in the node's place."""
         if isinstance(node, dict):
-            return self._object(node, path)
+            whole = self._object(node, path)
+            return (lambda row: whole(row) or DROPPED) if isinstance(node, ObjectOfColumns) else whole
         if isinstance(node, list):
             items = [self.compile(item, f"{path}[{place}]") for place, item in enumerate(node)]
             return lambda row: [value for item in items if (value := item(row)) is not DROPPED]

@@ -97,7 +97,7 @@ def _moment(value: Any, form: str) -> datetime:
 FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "int": to_int, "float": to_float, "bool": to_bool, "json": to_json, "text": as_text,
 }
-CALL: Final = re.compile(r":(?:(int|float|bool|json|text)|date\(([^()]*)\))$")
+CALL: Final = re.compile(r":\s*(?:(int|float|bool|json|text)|date\(([^()]*)\))$")
 """The last filter of an expression."""
 
 

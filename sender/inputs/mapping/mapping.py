@@ -71,17 +71,21 @@ class Mapping:
             raise UsageError(f"{where}: {error}") from None
 
     def _lane(self, kind: Any) -> LaneName | None:
-        """The one lane of all rows; None where the kind stands in a column."""
-        if isinstance(kind, str) and all(isinstance(part, str) for part in parts_of(kind)):
-            return KINDS.get(kind, KINDS[self._options.kind]).lane
-        return None
+        """The one lane of all rows, None where the kind stands in a column; UsageError for a kind that there is not."""
+        if not isinstance(kind, str) or not all(isinstance(part, str) for part in parts_of(kind)):
+            return None
+        if kind not in KINDS:
+            near = nearest(kind, KINDS)
+            hint = f"is {near} meant?" if near else f"the kinds are {', '.join(KINDS)}"
+            raise UsageError(f"there is no kind {kind}; {hint}")
+        return KINDS[kind].lane
 
 
 def _around(payload: dict[str, Any]) -> dict[str, Any]:
     """The envelope around a bare payload."""
-    mixed = next((name for name in payload if name in ENVELOPE), None)
-    if mixed == "kind":
+    if "kind" in payload:
         raise UsageError('there is a kind but no payload; use "payload": {} if it is empty')
+    mixed = next((name for name in payload if name in ENVELOPE), None)
     if mixed is not None:
         raise UsageError(f"{mixed} is a key of the envelope; put the API's own body under the key payload")
     return {"payload": payload}

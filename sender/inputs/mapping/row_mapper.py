@@ -38,6 +38,7 @@ class RowMapper:
         """The one lane of all rows; None where the kind stands in a column."""
         self._compiler = Compiler(columns, files=folder is not None)
         self._folder = folder
+        self._texts = columns.texts
         self._files: list[FileReference] = []
         envelope = {name: value for name, value in document.items() if name not in ("id", "payload")}
         self._id = self._compiler.compile_id(document["id"]) if "id" in document else None
@@ -72,7 +73,7 @@ class RowMapper:
                 if self._folder is not None and self._folder.check and (problems := files.problems()):
                     return self.faulty(source, number, values, problems)
                 row = Row(self._compiler.fields, files=files)
-        except CellError:
+        except (CellError, TypeError):
             self._files = []
             return self.faulty(source, number, values, self._problems(values))
         if job_id is not None:
@@ -90,12 +91,9 @@ class RowMapper:
             return orjson.dumps(payload, default=self._note_file)
         except TypeError:
             self._files = []
-        try:
-            text = json.dumps(payload, default=self._note_file)
-            text.encode("utf-8", "strict")
-        except (TypeError, ValueError):
-            raise CellError("holds a character that its encoding does not have") from None
-        return text.encode()
+        if self._texts:
+            raise CellError("holds bytes that are no characters in the table's encoding")
+        return json.dumps(payload, default=self._note_file).encode()  # half an emoji stays the escape that it was
 
     def _attach(self, body: bytes) -> tuple[bytes, AttachedFiles]:
         """The body with the name of each file in its place, in base64 as a file would stand there."""
@@ -118,7 +116,8 @@ class RowMapper:
     def _problems(self, values: Sequence[Any]) -> list[Problem]:
         """What is wrong with each leaf."""
         found: list[Problem] = []
-        for path, leaf in self._compiler.leaves:
+        leaves = [(path, leaf) for path, leaf in self._compiler.leaves if path != "id"]
+        for path, leaf in [*leaves, *([] if self._id is None else [("id", self._id)])]:
             try:
                 orjson.dumps(leaf(values), default=lambda _: None)
             except CellError as error:

@@ -38,6 +38,10 @@ class FilePattern(NamedTuple):
     parts: tuple[str | Expression, ...]
 
 
+class ObjectOfColumns(dict[str, Any]):
+    """An object that is left out when all its columns are empty."""
+
+
 Part = str | Expression | FilePattern
 
 

@@ -101,6 +101,8 @@ class _Text:
         self._text = ""
         self._place = 0
         self._lines = 1
+        self._column = 0
+        """Of the text's first character, from 0."""
         self._ended = False
         self._more()
         self._text = self._text.removeprefix("\ufeff")
@@ -129,8 +131,9 @@ class _Text:
             try:
                 value, end = DECODER.raw_decode(self._text, self._place)
             except json.JSONDecodeError as error:
+                broken = error.pos - self._place
                 if not self._more_than(size):
-                    self._place = min(error.pos, len(self._text))
+                    self._place = min(self._place + broken, len(self._text))
                     raise self.broken("this is no JSON") from None
             except (ValueError, RecursionError):
                 raise self.broken("this nests too deep, or holds a number that JSON does not have") from None
@@ -153,8 +156,12 @@ class _Text:
     def broken(self, reason: str) -> InputError:
         """What to raise at this place."""
         line = self._lines + self._text.count("\n", 0, self._place)
-        column = self._place - (self._text.rfind("\n", 0, self._place) + 1) + 1
+        column = self._column_at(self._place) + 1
         return InputError(f"{self._name} is broken at line {line:,}, column {column:,}: {reason}")
+
+    def _column_at(self, place: int) -> int:
+        line = self._text.rfind("\n", 0, place) + 1
+        return place - line if line else self._column + place
 
     def _more_than(self, size: int) -> bool:
         """Whether there was more, and at least twice as much of it is here now."""
@@ -174,6 +181,7 @@ class _Text:
         except UnicodeDecodeError:
             raise self.broken("this is not UTF-8") from None
         self._lines += self._text.count("\n", 0, self._place)
+        self._column = self._column_at(self._place)
         self._text = self._text[self._place :] + following
         self._place = 0
         return not self._ended

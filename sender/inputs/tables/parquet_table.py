@@ -31,10 +31,12 @@ class ParquetTable:
         self._file = file
         self._handle = file.handle()
         try:
-            described = self._run("SELECT * FROM read_parquet(?) LIMIT 0").description
+            result = self._run("SELECT * FROM read_parquet(?) LIMIT 0")
         except InputError as error:
+            os.close(self._handle)
             raise UsageError(str(error)) from None
-        self._columns = Columns([name for name, *_ in described], texts=False)
+        self._columns = Columns([name for name, *_ in result.description], texts=False)
+        result.close()
 
     @property
     def columns(self) -> Columns:

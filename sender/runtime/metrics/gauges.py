@@ -86,12 +86,16 @@ class Gauges(Collector):
     def _surroundings(self) -> Iterable[Metric]:
         watching = self._watching
         lags = {(name,): lag for name, ask in watching.queues.items() if (lag := ask()) is not None}
-        yield _gauge("queue_lag_jobs", "Jobs in the queue that no replica has taken yet, as the broker tells.",
+        yield _gauge("queue_lag_jobs", "Jobs in the queue without an end, those in hand too, as the broker tells.",
                      ("queue",), lags)
         yield _gauge("messages_in_hand", "Messages taken from queues and neither acknowledged nor given back.", (),
                      {} if watching.in_hand is None else {(): watching.in_hand()})
         state = {} if watching.state is None else {(): int(watching.state())}
         yield _gauge("state_up", "Whether the shared state can be reached.", (), state)
+        parked, size = (None, None) if watching.parked is None else watching.parked()
+        yield _gauge("messages_parked", "Messages in hand that wait for a full lane or for the dead letter.", (),
+                     {} if parked is None else {(): parked})
+        yield _gauge("memory_bytes", "What messages in hand take of --memory.", (), {} if size is None else {(): size})
         conditions = watching.conditions()
         ready = {(): int(all(conditions.values()))} if conditions else {}
         yield _gauge("ready", "Whether /readyz says yes.", (), ready)

@@ -23,5 +23,7 @@ class Watching:
     """Whether the shared state can be reached; None where there is none."""
     conditions: Callable[[], dict[str, bool]] = dict
     """Readiness by condition."""
+    parked: Callable[[], tuple[int, int]] | None = None
+    """Messages in hand that wait for a full lane or the dead letter, and the bytes that all in hand take."""
     in_hand: Callable[[], int] | None = None
     """Messages taken from queues and neither acknowledged nor given back."""

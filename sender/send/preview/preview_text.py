@@ -40,7 +40,8 @@ def _job(one: Shown) -> str:
     lines = [f"{one.place}  {heading(one)}"]
     if one.request:
         lines.append(f"{one.request}{f'  template {one.template}' if one.template else ''}")
-    lines += [f"refused: {told(problem)}" for problem in one.problems]
+    word = "kept out" if one.status == "skipped" else "refused"
+    lines += [f"{word}: {told(problem)}" for problem in one.problems]
     lines += [f"warning: {told(warning)}" for warning in one.warnings]
     return "\n".join((*lines, one.body)) if one.body else "\n".join(lines)
 

@@ -46,7 +46,7 @@ COMMANDS: Final = {
         (
             ("Log, ledger and manifest agree, or what does not", "sender verify receipts.jsonl.run.json"),
             ("The same of a rehearsal", "sender verify receipts.jsonl.rehearsal.run.json"),
-            ("In a script", "sender verify receipts.jsonl.run.json && echo agreed"),
+            ("The same of an input from stdin", "sender verify sender.run.json"),
         ),
     ),
     "consume": Command(

@@ -106,7 +106,7 @@ async def _open_own(
         await ledger.put_note("log", b"own")
     elif not await knows_log(ledger, plan.outcomes):
         await ledger.put_note("log", b"unread")
-    if not plan.settings.send_again:
+    if not (plan.settings.send_again or plan.settings.redirect_to):  # what was rehearsed may be rehearsed again
         runs = ConcurrentRuns(plan.ledger, host, name)
         stack.callback(runs.close)
         ledger.after_hand_over = runs.refuse

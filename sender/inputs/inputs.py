@@ -14,9 +14,9 @@ from sender.inputs.formats import form_of
 from sender.inputs.input_options import BY_NAME, InputOptions
 from sender.inputs.names import scheme_of
 from sender.inputs.objects.object_url import spooled_object
-from sender.inputs.open_rows import RowOpener, table_of
-from sender.inputs.queries.query import is_database, query_table
+from sender.inputs.queries.place import is_database
 from sender.inputs.row_input import JobArray, RowFeed, RowInput, TableInput
+from sender.inputs.row_opener import RowOpener
 from sender.inputs.spool import spooled
 from sender.inputs.streams import StreamInput, refuse_array
 from sender.jobs.job import MOST_LINE
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sender.jobs.kinds import LaneName
 
 STDIN: Final = "-"
-
-
 Input = InputFile | StreamInput | RowInput
 
 
@@ -161,7 +159,7 @@ class InputsFeed:
 def _open(name: str, opener: RowOpener, most_line: int) -> Input:
     options = opener.options
     if is_database(name):
-        return opener.mapped(query_table(name, options.query))
+        return opener.open_query(name)
     form = form_of(name, options.format, mapped=bool(options.map))
     if form.format != "lines":
         file = _open_whole(name, form.compression)
@@ -190,10 +188,11 @@ def _open(name: str, opener: RowOpener, most_line: int) -> Input:
 
 def open_table(name: str, options: InputOptions) -> Table:
     """The table of an input, without a mapping; UsageError when the input is none."""
+    opener = RowOpener(options)
     if is_database(name):
-        return query_table(name, options.query)
+        return opener.query(name)
     form = form_of(name, options.format, mapped=True)
-    return table_of(_open_whole(name, form.compression), form.format, options)
+    return opener.table(_open_whole(name, form.compression), form.format)
 
 
 def _open_whole(name: str, compression: str | None, most_line: int = MOST_LINE) -> InputFile:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sender.errors import UsageError
-from sender.inputs.queries.query import is_database
+from sender.inputs.queries.place import is_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -68,6 +68,7 @@ def test_the_timeline_stays_short_and_complete() -> None:
     assert len(timeline.steps(40)[1]) <= 40
 
 
+@pytest.mark.slow
 def test_a_million_lines_need_little_memory(tmp_path: Path) -> None:
     """Scaled down: what is held must not grow with the lines."""
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlsplit
+
+SCHEMES: Final = ("postgres", "postgresql", "mysql", "sqlite")
+
+
+def is_database(name: str) -> bool:
+    """Whether an input's name is the URL of a database."""
+    return name.partition("://")[0] in SCHEMES and "://" in name
 
 
 def place_of(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sender.errors import UsageError
@@ -13,13 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from sender.inputs.tables.json_table import JsonTable
-
-SCHEMES: Final = ("postgres", "postgresql", "mysql", "sqlite")
-
-
-def is_database(name: str) -> bool:
-    """Whether an input's name is the URL of a database."""
-    return name.partition("://")[0] in SCHEMES and "://" in name
 
 
 def query_table(url: str, sql: str) -> JsonTable:

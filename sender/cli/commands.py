@@ -33,6 +33,22 @@ COMMANDS: Final = {
             ("Check the first 1,000 lines, told as JSON", "sender validate --limit 1000 --json receipts.jsonl"),
         ),
     ),
+    "preview": Command(
+        "show jobs as they would be sent", "[INPUT…]",
+        (
+            ("The first jobs, and what would become of all", "sender preview receipts.jsonl"),
+            ("One row of a table", "sender preview orders.csv --map receipt.json --row 17"),
+            ("A page to show to others", "sender preview receipts.jsonl -n 20 --html --out preview.html"),
+        ),
+    ),
+    "verify": Command(
+        "hold a run's manifest against its log and ledger", "MANIFEST",
+        (
+            ("Log, ledger and manifest agree, or what does not", "sender verify receipts.jsonl.run.json"),
+            ("The same of a rehearsal", "sender verify receipts.jsonl.rehearsal.run.json"),
+            ("The same of an input from stdin", "sender verify sender.run.json"),
+        ),
+    ),
     "consume": Command(
         "send jobs from queues", "[URL…]",
         (

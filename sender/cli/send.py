@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ STDIN: Final = "-"
 TEXTS: Final = {"identity": "content = rows of a table without an id are known by their content"}
 INPUT_HELP: Final = "a file of job lines or rows (docs/tables.md), .gz too; - is stdin"
 SUFFIX: Final = ".outcomes.jsonl"
+REHEARSAL: Final = ".rehearsal.jsonl"
+"""Of a rehearsal's log: later runs look for memories in those with the usual name, and must not find it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,23 +55,33 @@ def run(args: argparse.Namespace) -> int:
     return run_loop(send_jobs(plan)).tell()  # outside of the loop a Ctrl-C ends even a write that nobody reads
 
 
-def make_plan(args: argparse.Namespace) -> SendPlan:
-    """Resolve everything that can be known before the run; UsageError tells all that is wrong."""
+def make_plan(args: argparse.Namespace, *, sends: bool = True) -> SendPlan:
+    """Resolve everything that can be known before the run; UsageError tells all that is wrong.
+
+    What `sends` nothing has a key only where one is given.
+    """
     settings = load(vars(args))
     problems: list[str] = []
     with _gathering(problems):
         base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
     with _gathering(problems):
-        api_key = None if settings.dry_run else ApiKey.load(settings.api_key_file)
+        needs_key = not settings.dry_run if sends else bool(settings.api_key_file or os.environ.get("SENDER_API_KEY"))
+        api_key = ApiKey.load(settings.api_key_file) if needs_key else None
     with _gathering(problems):
         inputs = inputs_of(args.inputs)
-        outcomes = Path(settings.outcomes or outcomes_beside(inputs))
+        outcomes = Path(settings.outcomes or outcomes_beside(inputs, REHEARSAL if settings.redirect_to else SUFFIX))
         ledger = Path(settings.ledger or f"{outcomes}.ledger")
+        if settings.redirect_to and outcomes.name.endswith(SUFFIX):
+            raise UsageError(f"a rehearsal's log is not called …{SUFFIX}: later runs would take it for what was sent")
         _keep_apart(inputs, outcomes, ledger)
     with _gathering(problems):
         state = state_of(settings)
         if state and settings.adopt:
             raise UsageError("--adopt takes another memory over into a ledger, not into a shared state")
+        if settings.redirect_to and (state or settings.adopt):
+            raise UsageError("a rehearsal (--redirect-to) has a ledger of its own: leave out --state and --adopt")
+        if state and settings.ramp:
+            raise UsageError("--ramp is for a run alone: the rate of a shared state belongs to all its replicas")
         if state and settings.dry_run:
             raise UsageError("--dry-run cannot look into a shared state without becoming a part of it: use --ledger")
     if problems:
@@ -123,10 +136,10 @@ def inputs_of(given: list[str]) -> tuple[str, ...]:
     return expanded(given) or (STDIN,)
 
 
-def outcomes_beside(inputs: Sequence[str]) -> str:
+def outcomes_beside(inputs: Sequence[str], suffix: str = SUFFIX) -> str:
     """Where the outcomes of these inputs go by default."""
     own = beside(inputs[0]) if len(inputs) == 1 and inputs[0] != STDIN else None
-    return f"{own or 'sender'}{SUFFIX}"
+    return f"{own or 'sender'}{suffix}"
 
 
 def _keep_apart(inputs: tuple[str, ...], outcomes: Path, ledger: Path) -> None:

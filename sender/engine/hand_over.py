@@ -111,6 +111,15 @@ class HandOver:
                 readable.append(execution)
         return readable
 
+    async def give_back(self, now: float) -> None:
+        """Take back those that cannot start for some time; they are the first to be picked again."""
+        waiting = list(self.ready)
+        self.ready.clear()
+        if waiting:
+            await self._context.release([execution.job.key for execution in waiting])
+        for execution in waiting:
+            self._backlog.put_back(execution, now)
+
     async def release(self) -> None:
         """Take back those that were not started, and leave them to the next run."""
         left = list(self.ready)

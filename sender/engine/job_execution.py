@@ -149,7 +149,7 @@ class JobExecution:
         self, outcome: Outcome, *, resendable: bool = True, marks: ClockMarks | None = None
     ) -> FinalRecord:
         """The same for the ledger; `marks` as in `claim`."""
-        if outcome.status == "invalid" or outcome.status == "duplicate":
+        if outcome.status == "invalid" or outcome.status == "duplicate" or outcome.status == "skipped":
             raise ValueError(f"{outcome.status} jobs claim no identity")
         return FinalRecord(
             self.job.key,

@@ -60,6 +60,10 @@ class InputFile:
             yield from cutter.cut(chunk)
         yield from cutter.finish()
 
+    def line_at(self, number: int) -> Line | None:
+        """The line of this number, None where there is none."""
+        return next((line for line in self.lines() if line.number == number), None)
+
     def cutter(self, wanted: Callable[[bytes], bool] | None = None) -> LineCutter:
         """A line cutter for one reader; see `LineCutter` for `wanted`."""
         return LineCutter(self.name, self._most_line, wanted)

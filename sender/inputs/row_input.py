@@ -39,6 +39,9 @@ class RowInput(Protocol):
     def lines(self) -> Iterator[Line]:
         """The same one by one."""
 
+    def line_at(self, number: int) -> Line | None:
+        """The job line of this number, None where there is none."""
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -76,6 +79,15 @@ class TableInput:
             line(name, number, values) if problem is None else self.mapper.faulty(name, number, (), (problem,))
             for number, values, problem, _ in records
         ]
+
+    def line_at(self, number: int) -> Line | None:
+        """See `RowInput.line_at`; the other rows are read and not mapped."""
+        for records in self.table.batches():
+            for at, values, problem, _ in records:
+                if at == number:
+                    found = self.mapper.faulty(self.name, at, (), (problem,)) if problem is not None else None
+                    return found or self.mapper.line(self.name, at, values)
+        return None
 
     def id_keys(self) -> Iterator[list[object]]:
         """What tells rows apart, of each row from the beginning; None for one without an id."""
@@ -122,6 +134,10 @@ class JobArray:
         for number, element in enumerate(elements_of(self.file), 1):
             data = element.text.encode().replace(b"\r\n", b" ").replace(b"\n", b" ").replace(b"\r", b" ")
             yield Line(self.name, number, data)
+
+    def line_at(self, number: int) -> Line | None:
+        """See `RowInput.line_at`."""
+        return next((line for line in self.lines() if line.number == number), None)
 
     def close(self) -> None:
         """See `RowInput.close`."""

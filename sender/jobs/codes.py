@@ -64,6 +64,11 @@ PROBLEMS: Final[dict[str, str]] = {
     "rate_pair": "Rate and period have to be given together.",
     "bad_schedule": "The schedule cannot be met.",
     "bad_timezone": "The time zone is not an IANA name.",
+    # rules of the user's own
+    "excluded": "A recipient stands on a list of --exclude.",
+    "suppressed": "A recipient stands on a suppression list of the API.",
+    "not_unique": "An earlier job of the input is for the same recipient (--unique).",
+    "cannot_redirect": "A rehearsal cannot send this kind to the recipient of --redirect-to.",
     # the attempt
     "connect_failed": "No connection to the API.",
     "dns_failed": "The API's host name could not be resolved.",

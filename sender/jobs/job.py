@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from sender.jobs.problem import Problem
 
 Priority = Literal["high", "normal", "low"]
+REHEARSAL: Final = "sender_rehearsal"
+"""The key in `meta` that marks a job which was sent to another recipient than its own (docs/guard-rails.md)."""
 
 MOST_LINE: Final = 26 * 2**20
 """Bytes of a job line; the API's largest payload is 25 MB (docs/api.md, "Triggering a broadcast")."""

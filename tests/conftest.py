@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.processes import running_sandbox, sender, start_sender
 from tests.support.servers import install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
 
@@ -23,9 +25,15 @@ settings.load_profile("sender")
 
 SERVER_FIXTURES = {
     "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "broker", "fleet", "new_fleet",
+    "postgres", "maria", "s3_server",
 }
 SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py", "test_deployment.py"}
 """Tests that start a broker, a browser or a foreign shell without a fixture."""
+
+
+STARTERS = {id(one) for one in (subprocess, sender, start_sender, running_sandbox)}
+"""A module that has one of these starts programs."""
+SLOW_FOLDERS = {"benchmarks"}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -36,8 +44,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make unit` leaves out: tests with a broker, a browser or a foreign shell."""
+    """Mark what `make unit` leaves out: tests with a broker, a browser or a foreign shell, or with whole programs."""
     for item in items:
+        found = {id(one) for one in vars(item.module).values()}  # type: ignore[attr-defined]
+        if STARTERS & found or item.path.parent.name in SLOW_FOLDERS:
+            item.add_marker("slow")
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or item.path.name in SERVER_FILES:
             item.add_marker("server")
 

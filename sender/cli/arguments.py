@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TITLES: Final = {
     "api": "the API", "limits": "limits", "retry": "retries", "doubt": "jobs in doubt", "run": "the run",
+    "safety": "who gets it, and when to stop", "schedule": "when",
+    "input": "what the inputs hold",
     "output": "what is written and shown", "validation": "checks",
     "queues": "queues",
 }
@@ -49,7 +51,7 @@ def _add(group: argparse._ArgumentGroup, name: str, setting: Setting, text: str)
     if setting.kind == "flag":
         _add_flag(group, name, help_text)
         return
-    more: dict[str, Any] = {"action": "append"} if setting.kind == "rate" else {}
+    more: dict[str, Any] = {"action": "append"} if setting.kind in ("rate", "list") else {}
     metavar = setting.metavar or "|".join(setting.choices) or _METAVARS.get(setting.kind, "TEXT")
     if setting.metavar and setting.choices:
         help_text = f"{help_text}: {', '.join(setting.choices)}"

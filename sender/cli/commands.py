@@ -20,7 +20,8 @@ COMMANDS: Final = {
         "send jobs from files and stdin", "[INPUT…]",
         (
             ("Send a file; what became of each job is written beside it", "sender send receipts.jsonl"),
-            ("Count what would be sent, and send nothing", "sender send --dry-run receipts.jsonl"),
+            ("Count what would be sent of an export, and send nothing",
+             "sender send --dry-run orders.csv --map receipt.json"),
             ("Send what another program writes, as it comes", "tail -f jobs.jsonl | sender send --kind sms"),
         ),
     ),
@@ -30,6 +31,22 @@ COMMANDS: Final = {
             ("Tell each problem with its file, line and field", "sender validate receipts.jsonl"),
             ("Check bare payloads of another kind", "sender validate --kind push pushes.jsonl"),
             ("Check the first 1,000 lines, told as JSON", "sender validate --limit 1000 --json receipts.jsonl"),
+        ),
+    ),
+    "preview": Command(
+        "show jobs as they would be sent", "[INPUT…]",
+        (
+            ("The first jobs, and what would become of all", "sender preview receipts.jsonl"),
+            ("One row of a table", "sender preview orders.csv --map receipt.json --row 17"),
+            ("A page to show to others", "sender preview receipts.jsonl -n 20 --html --out preview.html"),
+        ),
+    ),
+    "verify": Command(
+        "hold a run's manifest against its log and ledger", "MANIFEST",
+        (
+            ("Log, ledger and manifest agree, or what does not", "sender verify receipts.jsonl.run.json"),
+            ("The same of a rehearsal", "sender verify receipts.jsonl.rehearsal.run.json"),
+            ("The same of an input from stdin", "sender verify sender.run.json"),
         ),
     ),
     "consume": Command(

@@ -12,7 +12,7 @@ from sender.cli.arguments import add_settings
 from sender.cli.send import SUFFIX
 from sender.config.api_key import ApiKey
 from sender.config.load import load, state_of, text_of, url_in, workspaces_of
-from sender.config.settings import SETTINGS
+from sender.config.settings import DEFAULTS, SETTINGS
 from sender.consume.consume_plan import ConsumePlan, WorkspaceConfig
 from sender.errors import UsageError
 from sender.transport.base_url import REGIONS, check_base_url
@@ -26,7 +26,7 @@ HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=sender
 nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE; each with its own ?priority=high|normal|low. A message is
 acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
 pauses, SIGUSR2 resumes."""
-NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage")
+NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage", "manifest")
 RETRIED: Final = {"rejected", "failed"}
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("urls", metavar="URL", nargs="*", help="a queue; or SENDER_SOURCE, or --source-file")
     add_settings(
         parser,
-        (name for name in SETTINGS if name not in NOT_FOR_QUEUES),
+        (name for name, setting in SETTINGS.items() if setting.table != "safety" and name not in NOT_FOR_QUEUES),
         texts={
             "outcomes": "outcome log: a path, - for stdout, or a queue's URL",
             "ledger": "the memory of one consumer alone; else --state",
@@ -64,6 +64,7 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
     settings = read_settings()
     config = args.config or os.environ.get("SENDER_CONFIG", "")
     urls = _urls(args.urls, settings)
+    _refuse_safety(settings)
     state = state_of(settings)
     if not state and not settings.ledger:
         raise UsageError(
@@ -86,6 +87,17 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
         settings, urls, _workspaces(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}",
         state, settings.dead_letter or url_in(settings.dead_letter_file), config, read_settings,
     )
+
+
+def _refuse_safety(settings: Settings) -> None:
+    """What would keep people out of a run of `send` must not be passed over in silence."""
+    given = [name for name, one in SETTINGS.items() if one.table == "safety"
+             and getattr(settings, name) != getattr(DEFAULTS, name)]
+    if given:
+        raise UsageError(f"consume does not know {', '.join(given)}: they are for sender send; take them out of its "
+                         "settings")
+    if settings.ramp and not settings.ledger:
+        raise UsageError("--ramp is for one consumer alone, with --ledger: the rate of a shared state belongs to all")
 
 
 def _urls(given: list[str], settings: Settings) -> tuple[str, ...]:

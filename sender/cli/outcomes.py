@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from sender.cli.arguments import add_settings
+from sender.cli.send import reading_of
+from sender.config.load import load
 from sender.errors import UsageError
+from sender.inputs.formats import form_of
 from sender.inputs.inputs import all_lines
 from sender.jobs.kinds import KINDS
 from sender.jobs.status import STATUSES
@@ -18,6 +22,8 @@ from sender.jobs.status import STATUSES
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
+
+    from sender.inputs.input_options import InputOptions
 
 HELP: Final = """Print the outcomes that hold (the last line of each id that is not duplicate), filtered; with --jobs
 the job lines behind them, to be repaired and sent again. Exit 1 if some of those were not found."""
@@ -38,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--jobs", metavar="INPUT", action="append", help="their job lines, found in this input (may be repeated)"
     )
+    form.add_argument(
+        "--rows", metavar="INPUT", help="their rows of this table as they stood, with a column that says why"
+    )
+    add_settings(parser, ("format", "delimiter", "quote", "encoding", "query", "query_file"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     logs = [_Log(Path(name)) for name in args.logs]
     entries = _every(logs) if args.all else _holding(logs, duplicates="duplicate" in wanted.statuses)
     chosen = (entry for entry in entries if wanted.takes(entry.outcome))
+    if args.rows:
+        return _print_rows(chosen, args.rows, reading_of(load(vars(args))))
     if args.jobs:
         return _print_jobs(chosen, args.jobs)
     return _print_counts(chosen) if args.count else _print_lines(chosen)
@@ -174,6 +186,8 @@ def _print_jobs(chosen: Iterable[_Entry], inputs: list[str]) -> int:
     for name in inputs:
         if not Path(name).is_file():
             raise UsageError(f"--jobs: {name} must be a file, since it is read twice")
+        if form_of(name).format not in ("lines", "json"):
+            raise UsageError(f"--jobs: {name} is a table; --rows gives its rows back")
     lines = JobLines()
     for entry in chosen:
         lines.want(entry.outcome)
@@ -182,3 +196,35 @@ def _print_jobs(chosen: Iterable[_Entry], inputs: list[str]) -> int:
     if lines.missing:
         sys.stderr.write(f"sender: {lines.missing:,} of the job lines are not in {', '.join(inputs)}\n")
     return 1 if lines.missing else 0
+
+
+def _print_rows(chosen: Iterable[_Entry], name: str, reading: InputOptions) -> int:
+    from sender.inputs.inputs import open_table
+    from sender.inputs.rows_again import rows_again
+    from sender.outcomes.redrive import input_of
+
+    whys = sqlite3.connect("")
+    whys.execute("CREATE TABLE whys (row INTEGER PRIMARY KEY, why TEXT)")
+    for _, outcome in chosen:
+        if input_of(outcome["source"], (name,)) is not None:
+            whys.execute("REPLACE INTO whys VALUES (?, ?)", (outcome["line"], _why(outcome)))
+
+    def why(row: int) -> str | None:
+        found = whys.execute("SELECT why FROM whys WHERE row = ?", (row,)).fetchone()
+        return None if found is None else str(found[0])
+
+    for line in rows_again(open_table(name, reading), why):
+        sys.stdout.buffer.write(line)
+    return 0
+
+
+def _why(outcome: dict[str, Any]) -> str:
+    error = outcome.get("error") or {}
+    problems = error.get("problems") or ([error] if error else [])
+    told = [_with_column(problem) for problem in problems]
+    return "; ".join(told) or outcome["status"]
+
+
+def _with_column(problem: dict[str, Any]) -> str:
+    column, message = problem.get("column"), problem["message"]
+    return f"column {column}: {message}" if column and f"column {column}" not in message else message

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sender.cli.arguments import add_settings
-from sender.cli.send import STDIN, SUFFIX
+from sender.cli.send import outcomes_beside
 from sender.config.api_key import ApiKey
 from sender.config.load import load, state_of
 from sender.errors import UsageError
+from sender.inputs.names import expanded
 from sender.session.session_plan import SessionPlan
 from sender.transport.base_url import REGIONS, check_base_url
 
@@ -68,5 +69,5 @@ def _paths(inputs: list[str], outcomes: str, ledger: str) -> tuple[Path, Path]:
     if not outcomes and ledger.endswith(".ledger"):
         outcomes = ledger.removesuffix(".ledger")
     if not outcomes:
-        outcomes = f"{inputs[0]}{SUFFIX}" if len(inputs) == 1 and inputs[0] != STDIN else f"sender{SUFFIX}"
+        outcomes = outcomes_beside(expanded(inputs))
     return Path(outcomes), Path(ledger or f"{outcomes}.ledger")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from sender.cli.arguments import add_settings
-from sender.cli.send import inputs_of
+from sender.cli.send import INPUT_HELP, inputs_of, reading_of
+from sender.cli.send import TEXTS as SEND_TEXTS
 from sender.config.load import load
+from sender.config.settings import SETTINGS
 from sender.errors import InputError
 from sender.inputs.duplicate_index import DuplicateIndex
 from sender.inputs.inputs import all_lines
@@ -39,18 +41,21 @@ TEXTS: Final = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file of job lines, .gz too; - is stdin")
-    add_settings(parser, ("kind", "limit", "json", "require_identifiers", "risky_extensions"), texts=TEXTS)
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
+    rows = [name for name, setting in SETTINGS.items() if setting.table == "input"]
+    names = ("kind", "limit", *rows, "identity", "json", "require_identifiers", "risky_extensions")
+    add_settings(parser, names, texts=SEND_TEXTS | TEXTS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, and return 1 if any job is invalid; what was read of a broken input is told before its InputError."""
     settings = load(vars(args))
     inputs = inputs_of(args.inputs)
+    reading = reading_of(settings, check_files=True)
     show = _show_json if settings.json else _show_text
     counts: Counter[str] = Counter()
     try:
-        for checked in _check(islice(all_lines(inputs), settings.limit or None), settings):
+        for checked in _check(islice(all_lines(inputs, reading), settings.limit or None), settings):
             counts.update(checked.headings())
             show(checked)
     except InputError:
@@ -103,7 +108,8 @@ def _tell(counts: Counter[str]) -> None:
 
 
 def _show_text(checked: _Checked) -> None:
-    place = f"{checked.line.source}:{checked.line.number}"
+    line = checked.line
+    place = f"{line.source}:{line.number}" if line.row is None else f"{line.source} row {line.number}"
     for problem in checked.problems:
         sys.stdout.write(f"{place}: {_field(problem)}{problem.message} [{problem.code}]\n")
     for warning in checked.found.warnings:
@@ -113,7 +119,10 @@ def _show_text(checked: _Checked) -> None:
 
 
 def _field(problem: Problem) -> str:
-    return f"{problem.field}: " if problem.field and not problem.message.startswith(problem.field) else ""
+    """The field, and the column where it is not named in the sentence."""
+    field = f"{problem.field}: " if problem.field and not problem.message.startswith(problem.field) else ""
+    column = problem.column if problem.column and f"column {problem.column}" not in problem.message else None
+    return f"column {column}: {field}" if column else field
 
 
 def _show_json(checked: _Checked) -> None:

@@ -14,7 +14,7 @@ class Setting(NamedTuple):
     table: str
     help: str
     kind: str
-    """One of text, path, number, seconds, count, limit, size, rate, flag, statuses, words, choice."""
+    """One of text, path, number, seconds, count, limit, size, rate, flag, statuses, words, list, choice."""
     choices: tuple[str, ...] = ()
     metavar: str | None = None
     """What stands for the value in `--help`, where the kind does not say it well."""
@@ -114,6 +114,72 @@ class Settings:
     dry_run: bool = _setting(False, "run", "flag", "check inputs and ledger, request and write nothing")
     preflight: bool = _setting(True, "run", "flag", "check key, region and templates before the first job")
 
+    exclude: tuple[str, ...] = _setting(
+        [], "safety", "list", "leave out everybody on this list: addresses, ids or their SHA-256 (may be repeated)",
+        metavar="FILE[:COLUMN]",
+    )
+    unique: tuple[str, ...] = _setting(
+        [], "safety", "words", "one message for each recipient, or for each recipient and template",
+        metavar="recipient[,template]", choices=("recipient", "template"),
+    )
+    suppressions: bool = _setting(
+        False, "safety", "flag", "leave out the addresses on the API's suppression lists, if the key may read them"
+    )
+    redirect_to: str = _setting(
+        "", "safety", "text", "a rehearsal: send everything to this address or number, with a ledger of its own",
+        metavar="ADDRESS[,PHONE]",
+    )
+    redirect_identifiers: str = _setting(
+        "", "safety", "text", "the person of a rehearsal; default: the one with the address of --redirect-to",
+        metavar="NAME=VALUE",
+    )
+    canary: int = _setting(
+        0, "safety", "limit", "send so many jobs first, spread over the input, and ask before the others", metavar="N"
+    )
+    canary_wait: float = _setting(
+        0.0, "safety", "seconds", "go on by itself so long after a canary that was all sent, instead of asking"
+    )
+    canary_seed: int = _setting(0, "safety", "limit", "another number chooses other jobs for the canary", metavar="N")
+    stop_when: tuple[str, ...] = _setting(
+        [], "safety", "list", "start nothing further when this holds, like rejected>2%, in_doubt>10 (may be repeated)",
+        metavar="RULE",
+    )
+
+    window: str = _setting(
+        "", "schedule", "text", "send only between these hours of the day", metavar="HH:MM-HH:MM"
+    )
+    days: str = _setting("", "schedule", "text", "send only on these days, like mon-fri or sat,sun", metavar="DAYS")
+    timezone: str = _setting(
+        "UTC", "schedule", "text", "time zone of --window, --days and --daily-cap", metavar="ZONE"
+    )
+    daily_cap: int = _setting(
+        0, "schedule", "limit", "requests on the send endpoints in a calendar day, over all runs; 0 = no cap",
+        metavar="N",
+    )
+    ramp: str = _setting(
+        "", "schedule", "text", "begin slowly and reach the second rate after the time, like 10/s-100/s:30m",
+        metavar="RATE-RATE:TIME",
+    )
+
+    format: str = _setting(
+        "auto", "input", "choice", "what the inputs hold; auto = by their names (docs/tables.md)",
+        choices=("auto", "lines", "csv", "tsv", "json", "ndjson", "parquet", "xlsx"),
+    )
+    map: str = _setting("", "input", "path", "mapping that makes a job of each row; default: column names are paths")
+    attachments: str = _setting("", "input", "path", "folder of the files that a mapping attaches")
+    delimiter: str = _setting(
+        "", "input", "text", "what parts the fields of a CSV; default: what parts its header", metavar="CHAR"
+    )
+    quote: str = _setting(
+        "", "input", "text", "what quotes a field of a CSV; none = nothing does; default: the double quote",
+        metavar="CHAR",
+    )
+    encoding: str = _setting(
+        "", "input", "text", "encoding of a CSV; default: by its byte order mark, else utf-8", metavar="NAME"
+    )
+    query: str = _setting("", "input", "text", "what is read from an input that is a database", metavar="SQL")
+    query_file: str = _setting("", "input", "path", "file that holds the SQL of --query")
+
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
     state: str = _setting(
@@ -122,6 +188,9 @@ class Settings:
     state_file: str = _setting("", "output", "path", "file that holds the URL of --state")
     keep: float = _setting(
         30.0 * DAY, "output", "seconds", "how long the shared state remembers finished jobs; doubts stay"
+    )
+    manifest: bool = _setting(
+        True, "output", "flag", "write NAME.run.json, which sender verify holds against log and ledger"
     )
     durability: str = _setting(
         "full", "output", "choice", "what the ledger survives: full = power loss, normal and off = kill -9",

@@ -118,6 +118,14 @@ def _words(value: Any, setting: Setting) -> tuple[str, ...]:
     return found
 
 
+def _list(value: Any, _: Setting) -> tuple[str, ...]:
+    """What may hold capitals and commas; only the environment parts it at commas."""
+    texts = _listed(value)
+    if not all(isinstance(text, str) and text.strip() and is_utf8(text) for text in texts):
+        raise ValueError("must be texts, none of them empty")
+    return tuple(text.strip() for text in texts)
+
+
 def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -138,4 +146,5 @@ def _is_number(value: Any) -> bool:
 _READERS: Final[dict[str, Callable[[Any, Setting], Any]]] = {
     "text": _text, "path": _text, "choice": _choice, "flag": _flag, "seconds": _seconds, "number": _number,
     "rate": _number, "count": _count, "limit": _limit, "size": _size, "statuses": _statuses, "words": _words,
+    "list": _list,
 }

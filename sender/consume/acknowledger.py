@@ -135,6 +135,6 @@ def reason_of(outcome: Outcome, key: str | None = None) -> dict[str, Any]:
     if key is not None:
         reason["key"] = key
     if outcome.problems:
-        code, field, text = outcome.problems[0]
+        code, field, text, _ = outcome.problems[0]
         reason |= {"code": code, "field": field, "error": text}
     return reason

@@ -12,7 +12,7 @@ import structlog
 from sender.consume.earlier_identities import EarlierIdentities
 from sender.errors import HaltError
 from sender.ledger import LOST_NOTE
-from sender.session.stores import open_ledger, open_shared
+from sender.session.stores import host_of, open_ledger, open_shared
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -105,7 +105,7 @@ async def open_memory(
     """Open it, to be closed with the stack; UsageError when it belongs to another API or cannot be used."""
     now = asyncio.get_running_loop().time
     if config.ledger is not None:
-        ledger = await open_ledger(config.ledger, config.base_url, settings, stack)
+        ledger = await open_ledger(config.ledger, host_of(config.base_url), settings, stack)
         return Memory(ledger, began=now() if ledger.run == 1 else None)
     state = await open_shared(
         state_url, config.base_url, settings, stack, workspace=config.name, on_lost=supervisor.fail

@@ -18,7 +18,7 @@ from sender.errors import HaltError
 from sender.queues.message_identity import CONTENT
 from sender.queues.queue_url import open_letters, open_target
 from sender.runtime.supervisor import Supervisor
-from sender.session.stores import open_ledger, open_shared
+from sender.session.stores import host_of, open_ledger, open_shared
 from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class _Memories:
         if not plan.state:
             path = Path(plan.settings.ledger)
             path = path if name is None else path.with_name(f"{path.name}.{name}")
-            return await open_ledger(path, plan.base_urls[name], plan.settings, self._stack)
+            return await open_ledger(path, host_of(plan.base_urls[name]), plan.settings, self._stack)
         state = await open_shared(
             plan.state, plan.base_urls[name], plan.settings, self._stack, workspace=name, on_lost=self._lost
         )

@@ -84,10 +84,11 @@ class AttemptRunner:
     async def _exchange(self, execution: JobExecution, wire: Wire) -> Reply | TransportFault:
         job = execution.job
         try:
-            return await self._context.api.send(Request(job.kind.method, job.path, job.body), wire)
+            return await self._context.api.send(Request(job.kind.method, job.path, execution.body), wire)
         except TransportFault as fault:
             return fault
         finally:
+            execution.files_read = None  # another try reads them again: files of all jobs under way would fill memory
             if wire.written_at is not None:
                 execution.written_at = self._unix(wire.written_at)
 

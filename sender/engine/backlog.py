@@ -82,6 +82,10 @@ class Backlog:
         if execution.may_be_accepted:
             tried = "a try before may have been accepted"
         problem = Problem("expired", "expires_at", f"the job's time was over before it could be written; {tried}")
+        self.refuse(execution, problem)
+
+    def refuse(self, execution: JobExecution, problem: Problem) -> None:
+        """It cannot be written, and is not handed over."""
         self.let_go(execution)
         outcome = execution.outcome("in_doubt" if execution.may_be_accepted else "invalid", problem)
         entry = execution.entry(outcome) if execution.may_be_accepted else None

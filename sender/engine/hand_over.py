@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sender.jobs.problem import Problem
 from sender.runtime.metrics import commit_time
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ class HandOver:
 
     async def claim(self, batch: Sequence[JobExecution]) -> None:
         """Hand these over; those that another replica got before are none of ours any more."""
+        try:
+            batch = await self._with_files(batch)
+        except BaseException:
+            for execution in batch:
+                self._backlog.leave(execution)
+            raise
+        if not batch:
+            return
         wall, marks = self._context.wall(), self._context.clock.marks()
         try:
             with commit_time(self._context.observer, "hand_over"):
@@ -88,6 +97,29 @@ class HandOver:
                 self._queue.finish(execution)
                 self._context.listener.job_refused(execution, record)
 
+    async def _with_files(self, batch: Sequence[JobExecution]) -> Sequence[JobExecution]:
+        """Read the files of those that have some; a job whose files cannot be sent ends here, and is not requested."""
+        if all(execution.job.files is None for execution in batch):
+            return batch
+        read = await asyncio.to_thread(lambda: [_read_files(execution) for execution in batch])
+        readable: list[JobExecution] = []
+        for execution, body in zip(batch, read, strict=True):
+            if isinstance(body, Problem):
+                self._backlog.refuse(execution, body)
+            else:
+                execution.files_read = body
+                readable.append(execution)
+        return readable
+
+    async def give_back(self, now: float) -> None:
+        """Take back those that cannot start for some time; they are the first to be picked again."""
+        waiting = list(self.ready)
+        self.ready.clear()
+        if waiting:
+            await self._context.release([execution.job.key for execution in waiting])
+        for execution in waiting:
+            self._backlog.put_back(execution, now)
+
     async def release(self) -> None:
         """Take back those that were not started, and leave them to the next run."""
         left = list(self.ready)
@@ -96,3 +128,8 @@ class HandOver:
             await self._context.release([execution.job.key for execution in left])
         for execution in left:
             self._backlog.leave(execution)
+
+
+def _read_files(execution: JobExecution) -> bytes | Problem | None:
+    files = execution.job.files
+    return None if files is None else files.read_into(execution.job.body)

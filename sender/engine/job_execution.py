@@ -54,6 +54,8 @@ class JobExecution:
     """Unix seconds of the last attempt."""
     written_at: float | None = None
     """Unix seconds at which the last attempt that was written was written."""
+    files_read: bytes | None = None
+    """The body with the job's files in it, from its hand-over to the end of its attempt."""
     due: float = 0.0
     """Loop time before which it is not tried again."""
     template: int | str = UNTEMPLATED
@@ -68,6 +70,15 @@ class JobExecution:
     """Unix seconds of the first attempt of this run that may have been accepted, and of which no end is known."""
     clock_steps: int | None = None
     """`ApiClock.steps` at the first such attempt, else at the last one."""
+
+    @property
+    def body(self) -> bytes:
+        """What is sent."""
+        if self.job.files is None:
+            return self.job.body
+        if self.files_read is None:
+            raise ValueError("a job with files is sent only after they were read")
+        return self.files_read
 
     @property
     def withdrawn(self) -> bool:
@@ -138,7 +149,7 @@ class JobExecution:
         self, outcome: Outcome, *, resendable: bool = True, marks: ClockMarks | None = None
     ) -> FinalRecord:
         """The same for the ledger; `marks` as in `claim`."""
-        if outcome.status == "invalid" or outcome.status == "duplicate":
+        if outcome.status == "invalid" or outcome.status == "duplicate" or outcome.status == "skipped":
             raise ValueError(f"{outcome.status} jobs claim no identity")
         return FinalRecord(
             self.job.key,

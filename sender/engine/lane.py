@@ -16,7 +16,7 @@ from sender.engine.backlog import Backlog
 from sender.engine.breaker import Breaker
 from sender.engine.feedback import ResponseFeedback
 from sender.engine.forbidden_jobs import ForbiddenJobs
-from sender.engine.hand_over import HandOver
+from sender.engine.hand_over import AHEAD, HandOver
 from sender.engine.job_execution import JobExecution
 from sender.engine.outage import Outage
 from sender.engine.watchdog import Watchdog
@@ -151,6 +151,8 @@ class Lane:
         self._backlog.leave_all()
         try:
             await self._hand_over.release()
+            if self._context.schedule is not None:
+                await self._context.schedule.close(self.name)
         finally:
             self._idle.set()
 
@@ -167,7 +169,17 @@ class Lane:
             await self._wait(wait_until)
 
     def _pick(self) -> tuple[list[JobExecution], float | None]:
+        if (closed_until := self._closed_until()) is not None:
+            return [], closed_until
         return self._hand_over.pick(self._loop.time()) if self._queue_open() else ([], None)
+
+    def _closed_until(self) -> float | None:
+        """When to ask again, where the schedule lets no job start that would be handed over now."""
+        schedule, now = self._context.schedule, self._loop.time()
+        if schedule is None or not self._has_work():
+            return None
+        at = schedule.opens_at(self.name, AHEAD + 1 / self.pacer.rate)
+        return at if at > now else None
 
     async def _start(self) -> None:
         """Start what is handed over, each in its slot."""
@@ -177,15 +189,37 @@ class Lane:
                 if ready or not self.waiting:
                     self.pacer.rest()
                 await self._wait_for_work()
+            if not await self._admitted():
+                continue
             asked = self._loop.time()
             permit = await self.pacer.acquire()
             self._context.observer.observe_turn(self.name, self._loop.time() - asked)
-            if not ready or not self._may_start():
+            if not ready or not self._may_start() or self._closed():
                 permit.cancel()
                 continue
+            if self._context.schedule is not None:
+                self._context.schedule.started(self.name)
             self._pool.start(ready.popleft(), permit)
             if self._hand_over.low:
                 self._changed.set()
+
+    def _closed(self) -> bool:
+        """Whether the schedule has closed while the permit was waited for."""
+        schedule = self._context.schedule
+        return schedule is not None and schedule.opens_at(self.name) > self._loop.time()
+
+    async def _admitted(self) -> bool:
+        """Whether the schedule lets a job start now; else this waits, and what is handed over goes back."""
+        schedule = self._context.schedule
+        if schedule is None:
+            return True
+        at = await schedule.admit(self.name, self.pacer)
+        if at <= self._loop.time():
+            return True
+        await self._hand_over.give_back(self._loop.time())
+        self.pacer.rest()
+        await self._wait(at)
+        return False
 
     def _has_work(self) -> bool:
         return self.waiting > 0 or len(self._pool) > 0

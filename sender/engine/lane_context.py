@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sender.engine.job_execution import JobExecution
+    from sender.engine.pacing.schedule import Schedule
     from sender.errors import HaltError
     from sender.ledger import JobRecord, Ledger
     from sender.outcomes.outcome import Outcome
@@ -101,6 +102,8 @@ class LaneContext:
     observer: Observer = field(default_factory=NoMetrics)
     wall: Callable[[], float] = time.time
     clock: ApiClock = field(default_factory=ApiClock)
+    schedule: Schedule | None = None
+    """Hours, days, cap and ramp; None: there are none."""
 
     async def release(self, keys: Sequence[str]) -> None:
         """Take back the hand-over of jobs of which surely nothing was accepted."""

@@ -16,6 +16,7 @@ from sender.engine.lane import Lane
 from sender.engine.lane_context import LaneContext, Policy
 from sender.engine.pacing.guard import Guard
 from sender.engine.pacing.pacer import LocalPacers
+from sender.engine.pacing.schedule import Schedule
 from sender.engine.preflight import WORKSPACES
 from sender.engine.trigger_follower import TriggerFollower
 from sender.engine.waiting_triggers import NOTE
@@ -70,6 +71,7 @@ class Workspace:
         self._key = key
         self._wall = wall
         self.clock = ApiClock(wall)
+        self._schedule = Schedule(settings, wall)
         self._kinds = KindGate(_tell_closed, _tell_open)
         self.lanes: dict[LaneName, Lane] = {}
         self.triggers: TriggerFollower | None = None
@@ -106,9 +108,10 @@ class Workspace:
     async def open_lanes(self, ledger: Ledger, listener: LaneListener) -> None:
         """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
         settings = self._settings
+        self._schedule.open(ledger)
         context = LaneContext(
             self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall,
-            clock=self.clock,
+            clock=self.clock, schedule=self._schedule,
         )
         self.triggers = TriggerFollower(
             self.reader, ledger, listener.record, limit=settings.trigger_queue, lag=settings.reconcile_lag,

@@ -10,17 +10,28 @@ if TYPE_CHECKING:
 
 
 class DuplicateIndex:
-    """Which identity had which content, for the length of one command."""
+    """Which identity had which content, for the length of one command; used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("")  # an empty name is a private temporary database, on disk when it grows
+        # An empty name is a private temporary database, on disk when it grows.
+        self._db = sqlite3.connect("", check_same_thread=False)
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID")
 
     def add(self, job: Job) -> str | None:
         """Remember the job; the content that its identity had before, if it was seen."""
-        row = self._db.execute("SELECT content FROM seen WHERE key = ?", (job.key,)).fetchone()
-        if row is not None:
-            return str(row[0])
-        self._db.execute("INSERT INTO seen VALUES (?, ?)", (job.key, job.content))
-        return None
+        before = self._find(job.key)
+        if before is None:
+            self._db.execute("INSERT INTO seen VALUES (?, ?)", (job.key, job.content))
+        return before
+
+    def claim(self, key: str, owner: str) -> str:
+        """Who claimed the key first: this owner, if nobody did before."""
+        before = self._find(key)
+        if before is None:
+            self._db.execute("INSERT INTO seen VALUES (?, ?)", (key, owner))
+        return before or owner
+
+    def _find(self, key: str) -> str | None:
+        row = self._db.execute("SELECT content FROM seen WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])

@@ -1,23 +1,23 @@
-"""Regular files, plain or gzip: each lane reads on by its own place, so a full lane never holds another."""
+"""Regular files, plain or compressed: each lane reads on by its own place, so a full lane never holds another."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import io
 import os
-import zlib
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from sender.errors import InputError
+from sender.inputs.chunks import Place, Plain
+from sender.inputs.compression import decompressed
 from sender.inputs.lines import LineCutter
+from sender.inputs.spool import spool
 from sender.jobs.job import MOST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sender.inputs import LaneOf
+    from sender.inputs.chunks import ChunkReader
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
 
@@ -29,17 +29,29 @@ PAUSE: Final = 0.002
 class InputFile:
     """One opened file; readers share its descriptor and keep their own places."""
 
-    def __init__(self, name: str, handle: int, *, compressed: bool, most_line: int = MOST_LINE) -> None:
+    def __init__(self, name: str, handle: int, compression: str | None = None, *, most_line: int = MOST_LINE,
+        version: str | None = None,
+    ) -> None:
         self.name = name
+        self.version = version
+        """The ETag of an object from elsewhere."""
         self._handle = handle
         self._start = os.lseek(handle, 0, os.SEEK_CUR)  # a shell may have read some of its stdin before us
-        self._compressed = compressed
+        self._compression = compression
         self._most_line = most_line
 
-    def chunks(self) -> ChunkReader:
-        """A reader of its own from the file's beginning."""
-        raw = _Place(self._handle, self._start)
-        return _Gzip(raw, self.name) if self._compressed else _Plain(raw, self.name)
+    def chunks(self, size: int = CHUNK) -> ChunkReader:
+        """A reader of its own from the file's beginning, which gives so many bytes at a time."""
+        raw = Place(self._handle, self._start)
+        if self._compression is None:
+            return Plain(raw, self.name, size)
+        return decompressed(raw, self.name, self._compression, size)
+
+    def handle(self) -> int:
+        """A descriptor of the plain file, for who reads at any place; the caller closes it."""
+        if self._compression is None and not self._start:
+            return os.dup(self._handle)
+        return spool(self.name, iter(self.chunks().read, b""))
 
     def lines(self) -> Iterator[Line]:
         """All lines, for those who need no lanes; raises InputError where the file breaks."""
@@ -48,13 +60,19 @@ class InputFile:
             yield from cutter.cut(chunk)
         yield from cutter.finish()
 
+    def line_at(self, number: int) -> Line | None:
+        """The line of this number, None where there is none."""
+        return next((line for line in self.lines() if line.number == number), None)
+
     def cutter(self, wanted: Callable[[bytes], bool] | None = None) -> LineCutter:
         """A line cutter for one reader; see `LineCutter` for `wanted`."""
         return LineCutter(self.name, self._most_line, wanted)
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._handle)
+        """Close the descriptor; nothing happens the second time."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 class FileFeed:
@@ -95,55 +113,3 @@ def take(ready: deque[Line], most: int, most_bytes: int) -> list[Line]:
         size += len(line.data)
         taken.append(line)
     return taken
-
-
-class ChunkReader(Protocol):
-    """Reads a file piece by piece."""
-
-    def read(self) -> bytes:
-        """The next piece, empty at the end; raises InputError."""
-
-
-class _Place(io.RawIOBase):
-    """A place of its own in a shared descriptor."""
-
-    def __init__(self, handle: int, start: int) -> None:
-        self._handle = handle
-        self.place = start
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = os.pread(self._handle, len(buffer), self.place)
-        buffer[: len(data)] = data
-        self.place += len(data)
-        return len(data)
-
-
-class _Plain:
-    def __init__(self, raw: _Place, name: str) -> None:
-        self._raw = raw
-        self._name = name
-
-    def read(self) -> bytes:
-        try:
-            return self._raw.read(CHUNK) or b""
-        except OSError as error:
-            raise InputError(f"{self._name} broke while it was read: {error.strerror}") from None
-
-
-class _Gzip:
-    def __init__(self, raw: _Place, name: str) -> None:
-        self._raw = raw
-        self._name = name
-        self._gzip = gzip.GzipFile(fileobj=raw, mode="rb")
-
-    def read(self) -> bytes:
-        try:
-            return self._gzip.read1(CHUNK)
-        except (EOFError, OSError, zlib.error) as error:
-            kind = "is cut off" if isinstance(error, EOFError) else "is damaged"
-            raise InputError(
-                f"{self._name} {kind}: what was read of it stands; get the whole file and run again"
-            ) from None

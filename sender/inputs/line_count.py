@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from sender.errors import InputError
 from sender.inputs.files import InputFile
 from sender.inputs.lines import BOM
+from sender.inputs.row_input import TableInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sender.inputs.streams import StreamInput
+    from sender.inputs.inputs import Input
 
 CHUNKS: Final = 16
 """Chunks counted in one go: some milliseconds, after which a run that has ended need not wait for more."""
@@ -23,10 +24,12 @@ PAUSE: Final = 0.005
 class LineCount:
     """How many lines there are, as a reader will give them out: blank ones do not count."""
 
-    def __init__(self, inputs: Sequence[InputFile | StreamInput]) -> None:
+    def __init__(self, inputs: Sequence[Input]) -> None:
         self._files = [one for one in inputs if isinstance(one, InputFile)]
-        self.countable = len(self._files) == len(inputs)
+        self.countable = all(isinstance(one, InputFile | TableInput) for one in inputs)
         """False where a stream is among the inputs: nobody knows how long it is."""
+        self.rows = 0
+        """Those of tables, which somebody else has counted."""
         self.total: int | None = None
         """Lines in all; None until they are counted."""
 
@@ -39,7 +42,7 @@ class LineCount:
         """Count to the end; an input that cannot be read leaves the total unknown, for its reader tells why."""
         if not self.countable:
             return
-        counting, total = _counting(self._files), 0
+        counting, total = _counting(self._files), self.rows
         try:
             while (lines := await asyncio.to_thread(next, counting, None)) is not None:
                 total += lines

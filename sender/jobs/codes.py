@@ -11,6 +11,9 @@ PROBLEMS: Final[dict[str, str]] = {
     "invalid_json": "The line is not JSON, or torn.",
     "not_an_object": "The line is JSON, but not an object.",
     "too_deep": "The line nests deeper than about 250 levels.",
+    # the row of a table
+    "bad_row": "The row has another number of fields than the header, or a broken quote.",
+    "bad_cell": "A cell does not give what the job needs.",
     # the envelope
     "unknown_key": "The envelope has a key that does not exist.",
     "missing_payload": "There is a kind but no payload.",
@@ -61,6 +64,11 @@ PROBLEMS: Final[dict[str, str]] = {
     "rate_pair": "Rate and period have to be given together.",
     "bad_schedule": "The schedule cannot be met.",
     "bad_timezone": "The time zone is not an IANA name.",
+    # rules of the user's own
+    "excluded": "A recipient stands on a list of --exclude.",
+    "suppressed": "A recipient stands on a suppression list of the API.",
+    "not_unique": "An earlier job of the input is for the same recipient (--unique).",
+    "cannot_redirect": "A rehearsal cannot send this kind to the recipient of --redirect-to.",
     # the attempt
     "connect_failed": "No connection to the API.",
     "dns_failed": "The API's host name could not be resolved.",

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sender.jobs.kinds import Kind
     from sender.jobs.problem import Problem
 
 Priority = Literal["high", "normal", "low"]
+REHEARSAL: Final = "sender_rehearsal"
+"""The key in `meta` that marks a job which was sent to another recipient than its own (docs/guard-rails.md)."""
 
 MOST_LINE: Final = 26 * 2**20
 """Bytes of a job line; the API's largest payload is 25 MB (docs/api.md, "Triggering a broadcast")."""
+
+
+class FilesToRead(Protocol):
+    """Files that belong into a job's body, and are read when the job starts."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with them as they are now; nothing of them is read."""
+
+    def read_into(self, body: bytes) -> bytes | Problem:
+        """The body with the files in it, or why it cannot be made; it blocks."""
+
+
+class Row(NamedTuple):
+    """What is known of a line that was made of a row of a table."""
+
+    columns: Mapping[str, str]
+    """The column of each field of the job, by the field's path: `identifiers.id`."""
+    id: str | None = None
+    """The id of a row that makes no job."""
+    problems: tuple[Problem, ...] = ()
+    """Why it makes none."""
+    files: FilesToRead | None = None
 
 
 class Line(NamedTuple):
@@ -29,6 +55,8 @@ class Line(NamedTuple):
     """What identifies a job that names no id: the id to show, and the identity of the message that brought it."""
     priority: Priority = "normal"
     """Of a job that names none."""
+    row: Row | None = None
+    """Where the line was made of a row; its number then counts the rows."""
 
 
 class Job(NamedTuple):
@@ -54,6 +82,8 @@ class Job(NamedTuple):
     meta: bytes | None = None
     """JSON to be copied to the outcome, at most 1 KB."""
     warnings: tuple[Problem, ...] = ()
+    files: FilesToRead | None = None
+    """What is read into the body when the job starts."""
 
     @property
     def path_ids(self) -> tuple[str, ...]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _START: Final = re.compile(rb'(?<!\\)"payload"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 BOM: Final = b"\xef\xbb\xbf"
@@ -50,21 +53,33 @@ def member_bytes(data: bytes, name: str) -> bytes | None:
 
     `data` must be known to be a JSON object.
     """
+    found = [value for key, value in _members(data) if key == name]
+    return found[-1].encode() if found else None
+
+
+def with_members(data: bytes, members: Mapping[str, bytes | None]) -> bytes:
+    """The object with these members in place of its own; None takes one out. All others keep their bytes.
+
+    `data` must be known to be a JSON object, the values to be JSON.
+    """
+    kept = [(key, value.encode()) for key, value in _members(data) if key not in members]
+    new = [(key, value) for key, value in members.items() if value is not None]
+    return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(key).encode(), value) for key, value in (*kept, *new))
+
+
+def _members(data: bytes) -> Iterator[tuple[str, str]]:
+    """(key, value as it is written) of an object, in its order."""
     text = data.decode().removeprefix("\ufeff")
     decoder = json.JSONDecoder()
     place = _skip(text, text.index("{") + 1)
-    found: tuple[int, int] | None = None
     while text[place] != "}":
         key, place = decoder.raw_decode(text, place)
-        place = _skip(text, _skip(text, place) + 1)
-        start = place
+        start = _skip(text, _skip(text, place) + 1)
         _, place = decoder.raw_decode(text, start)
-        if key == name:
-            found = (start, place)
+        yield key, text[start:place]
         place = _skip(text, place)
         if text[place] == ",":
             place = _skip(text, place + 1)
-    return None if found is None else text[found[0] : found[1]].encode()
 
 
 def _skip(text: str, place: int) -> int:

@@ -14,6 +14,8 @@ class Problem(NamedTuple):
     """Path into the payload or envelope, `attachments[0]`, `recipients.and[0]`; None for the whole."""
     message: str
     """What is wrong and what to do, without any address, identifier or text of the payload."""
+    column: str | None = None
+    """The column of a table that the field came from."""
 
 
 class Findings(NamedTuple):

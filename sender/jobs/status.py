@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Status = Literal["sent", "invalid", "rejected", "failed", "in_doubt", "duplicate"]
-STATUSES: Final[tuple[Status, ...]] = ("sent", "invalid", "rejected", "failed", "in_doubt", "duplicate")
+Status = Literal["sent", "invalid", "rejected", "failed", "in_doubt", "duplicate", "skipped"]
+STATUSES: Final[tuple[Status, ...]] = ("sent", "invalid", "rejected", "failed", "in_doubt", "duplicate", "skipped")

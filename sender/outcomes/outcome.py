@@ -70,10 +70,14 @@ class Outcome(NamedTuple):
 
 
 def _as_dict(problem: Problem) -> dict[str, str]:
-    code, field, message = problem
-    if field is None:
-        return {"code": code, "message": message}
-    return {"code": code, "field": field, "message": message}
+    code, field, message, column = problem
+    told = {"code": code}
+    if field is not None:
+        told["field"] = field
+    if column is not None:
+        told["column"] = column
+    told["message"] = message
+    return told
 
 
 def _error(problems: tuple[Problem, ...]) -> dict[str, Any] | None:

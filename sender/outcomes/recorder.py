@@ -35,7 +35,7 @@ class FinishedJob(NamedTuple):
 
     outcome: Outcome
     entry: FinalRecord | None
-    """None where nothing is to be remembered (`invalid`, `duplicate`): such a line goes to the log alone."""
+    """None where nothing is to be remembered (`invalid`, `duplicate`, `skipped`): such a line goes to the log alone."""
     key: str | None = None
     """What the end is asked for by, where there is no entry."""
     later: bool = False

@@ -73,11 +73,11 @@ class Books:
 
     @property
     def in_all(self) -> tuple[int, int] | None:
-        """(lines sent by this run and all before it, lines without repetitions); None where this run says it alone."""
+        """(lines sent by this run and all before it, lines to be sent); None where this run says it alone."""
         if not self.sent_before and not self.not_started:
             return None
         repeated = self.statuses["duplicate"] - self.sent_before
-        return self.statuses["sent"] + self.sent_before, self.read - repeated
+        return self.statuses["sent"] + self.sent_before, self.read - repeated - self.statuses["skipped"]
 
     @property
     def balance(self) -> int:
@@ -90,11 +90,10 @@ class Books:
 
     @property
     def all_sent(self) -> bool:
-        """Whether every identity that was read stands as sent, and no broadcast met errors later."""
+        """Whether every identity that was read stands as sent or was kept out, and no broadcast met errors later."""
         troubled = self.warnings["broadcast_error"]
-        return (
-            not troubled and self.not_started == 0 and self.ended == self.statuses["sent"] + self.statuses["duplicate"]
-        )
+        fine = sum(self.statuses[status] for status in ("sent", "duplicate", "skipped"))
+        return not troubled and self.not_started == 0 and self.ended == fine
 
     def summary(self, elapsed: float, **paths: str | None) -> dict[str, Any]:
         """The summary as `--json` prints it (docs/delivery-semantics.md, "The summary")."""
@@ -123,6 +122,7 @@ ADVICE: Final = {
     "rejected": "the API refused them for good: sender outcomes {outcomes} --status rejected",
     "failed": "surely not accepted; the same command tries them again",
     "in_doubt": "may have been accepted, not sent again by itself: sender outcomes {outcomes} --status in_doubt",
+    "skipped": "kept out by rules of your own: sender outcomes {outcomes} --status skipped --count",
     "not_started": "the same command goes on with them",
 }
 DRY_ADVICE: Final = {"not_started": "would be sent", "invalid": "sender validate tells what is wrong"}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TONES: Final[dict[str, Tone]] = {
     "sent": "good", "invalid": "third", "rejected": "bad", "failed": "bad", "in_doubt": "second", "duplicate": "quiet",
+    "skipped": "quiet",
 }
 MOST_POINTS: Final = 600
 MOST_ROWS: Final = 40

@@ -9,6 +9,7 @@ import orjson
 from sender.sandbox.exchange import Answer, Request, not_found_page, ok
 from sender.sandbox.faults import FaultError, make_fault
 from sender.sandbox.limit import SECOND
+from sender.sandbox.suppressions import TYPES, lists_of
 from sender.sandbox.world import path_id
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Admin:
                 return self._faults(method, request.body)
             case "POST", "key":
                 return self._rotate(request.body)
+            case "POST", "suppressions":
+                return self._suppress(request.body)
             case "POST", "reset":
                 self._network.up()
                 self._app.reset()
@@ -142,6 +145,16 @@ class Admin:
             return {"down": mode, "seconds": seconds}
         self._app.faults.add(make_fault(given))
         return self._faults_in_force()
+
+    def _suppress(self, body: bytes) -> Answer:
+        try:
+            lists = lists_of(orjson.loads(body))
+        except orjson.JSONDecodeError:
+            lists = None
+        if lists is None:
+            return _bad(f"suppressions are lists of addresses: {', '.join(TYPES)}")
+        self._app.world.suppressed = lists
+        return ok({})
 
     def _faults_in_force(self) -> dict[str, Any]:
         return {"faults": self._app.faults.shown()}

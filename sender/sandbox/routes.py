@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sender.sandbox import broadcasts, lists, mailings, send_endpoints, templates, workspaces
+from sender.sandbox import broadcasts, lists, mailings, send_endpoints, suppressions, templates, workspaces
 from sender.sandbox.exchange import Answer, Request
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _READS: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/messages/{}", lists.message),
     ("/v1/customers/{}/messages", lists.customer_messages),
     ("/v1/workspaces", workspaces.workspaces),
+    ("/v1/esp/suppression/{}", suppressions.suppressions),
 )
 
 _WRITES: Final[tuple[tuple[str, str, str, str, Handler], ...]] = (

@@ -40,6 +40,8 @@ class World:
         self.channels = Channels()
         self.writes: dict[str, list[Write]] = {"newsletters": [], "contents": []}
         """Accepted calls that make no delivery, in order."""
+        self.suppressed: dict[str, list[str]] = {}
+        """Addresses on the suppression lists, by list."""
         self.started_at = int(self.now())
 
     def now(self) -> float:

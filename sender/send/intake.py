@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from sender.engine.preflight import TemplateCheck
     from sender.inputs import Feed
     from sender.jobs.job import Line
+    from sender.jobs.status import Status
     from sender.ledger import JobRecord
+    from sender.send.job_check import Checked, JobCheck
     from sender.session.session import Session
-    from sender.validation.parser import Parser
 
 BATCH: Final = 64
 """Lines checked in one go: well under a millisecond, so that no slot is missed meanwhile."""
@@ -52,7 +53,7 @@ class Intake:
         feed: Feed,
         lane: Lane,
         session: Session,
-        parser: Parser,
+        check: JobCheck,
         counter: IntakeCounter,
         *,
         retry: Container[str] = (),
@@ -61,12 +62,12 @@ class Intake:
         self.lane = lane
         self._feed = feed
         self._session = session
-        self._parser = parser
+        self._check = check
         self._counter = counter
         self._retry = retry
         self._templates = templates
-        self.elsewhere: list[Job] = []
-        """Jobs that another replica has in hand, for `look_again`."""
+        self.elsewhere: list[tuple[Job, Problem | None]] = []
+        """Jobs that another replica has in hand, for `look_again`, and why they are kept out."""
 
     async def run(self) -> None:
         """Read to the end."""
@@ -82,54 +83,59 @@ class Intake:
     async def look_again(self) -> None:
         """Decide on the jobs that another replica had, all but those that it still has."""
         identities = self._session.identities
-        with await identities.look_up([job.key for job in self.elsewhere]) as records:
+        with await identities.look_up([job.key for job, _ in self.elsewhere]) as records:
             jobs, self.elsewhere = self.elsewhere, []
-            for job in jobs:
-                self._decide(job, records.get(job.key), identities.held(job.key))
+            for job, skip in jobs:
+                self._decide(job, skip, records.get(job.key), identities.held(job.key))
 
     def refused(self, job: Job, record: JobRecord) -> None:
         """Another replica took the job between our look-up and our hand-over."""
         self._session.identities.ended(job.key)
-        self._decide(job, record, None)
+        self._decide(job, None, record, None)
 
     async def _take_on(self, lines: Sequence[Line]) -> None:
         wall, identities = self._session.wall(), self._session.identities
         size = sum(len(line.data) for line in lines)
         checked = await run_step(size, self._check_lines, lines, wall)
+        jobs = [found for found, _ in checked if isinstance(found, Job)]
         if self._templates is not None:
-            await self._templates.refuse_unknown(entry for entry in checked if isinstance(entry, Job))
-        if self._templates is not None:
-            await self._templates.refuse_unknown(entry for entry in checked if isinstance(entry, Job))
-        with await identities.look_up([entry.key for entry in checked if isinstance(entry, Job)]) as records:
-            for entry in checked:
+            await self._templates.refuse_unknown(jobs)
+        with await identities.look_up([job.key for job in jobs]) as records:
+            for found, skip in checked:
                 if self._counter.full or self.lane.stopping:
                     return  # a lane that has stopped counts no further jobs as left
                 self._counter.read += 1
-                if isinstance(entry, Invalid):
-                    self._refuse(entry)
+                if isinstance(found, Invalid):
+                    self._refuse(found)
                 else:
-                    self._decide(entry, records.get(entry.key), identities.held(entry.key))
+                    self._decide(found, skip, records.get(found.key), identities.held(found.key))
 
-    def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Job | Invalid]:
-        return [self._parser.parse(line, wall) for line in lines]
+    def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Checked]:
+        return [self._check.check(line, wall) for line in lines]
 
-    def _decide(self, job: Job, record: JobRecord | None, in_hand: str | None) -> None:
+    def _decide(self, job: Job, skip: Problem | None, record: JobRecord | None, in_hand: str | None) -> None:
         if record is not None and in_hand is None and (record.owned_elsewhere or record.state == "handed_over"):
-            self.elsewhere.append(job)
+            self.elsewhere.append((job, skip))
             return
         run = 0 if job.key in self._session.orphans else self._session.ledger.run
         admission = admit(job, in_hand, record, run=run, retry=self._retry)
-        if admission == "start":
+        if admission == "start" and skip is not None:
+            self._end(job, "skipped", skip)
+        elif admission == "start":
             self._counter.take_one()
             self._session.identities.hold(job.key, job.content)
             self._session.submit(JobExecution(job))
         elif admission == "known" and record is not None:
             self._counter.known(job, record)
         elif admission == "duplicate":
-            self._record(Outcome(job.id, job.kind.name, "duplicate", job.source, job.line, meta=job.meta))
+            self._end(job, "duplicate")
         else:
             conflict = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
             self._refuse(Invalid(job.id, job.kind.name, job.source, job.line, (conflict,), job.warnings, job.meta))
+
+    def _end(self, job: Job, status: Status, *problems: Problem) -> None:
+        """It ends here, and nothing is remembered of it."""
+        self._record(Outcome(job.id, job.kind.name, status, job.source, job.line, problems=problems, meta=job.meta))
 
     def _refuse(self, bad: Invalid) -> None:
         self._record(

@@ -14,18 +14,21 @@ import orjson
 from sender.config.api_key import ApiKey
 from sender.config.load import checked, state_of
 from sender.config.settings import Settings
-from sender.errors import HaltError, SenderError
+from sender.errors import HaltError, SenderError, UsageError
 from sender.jobs.job import Line
 from sender.outcomes.outcome import Outcome
 from sender.runtime.stop_signals import StopRequest
+from sender.send.exclusions.exclusions import Exclusions
+from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intake import Intake
+from sender.send.job_check import JobCheck, parser_of
 from sender.send.job_feed import JobFeed
+from sender.send.redirect import Redirect
+from sender.send.stop_rules import StopRules
 from sender.session.front_end import Listener
 from sender.session.opening import open_session as open_inner_session
 from sender.session.session_plan import SessionPlan
 from sender.transport.base_url import REGIONS, check_base_url
-from sender.validation import Options
-from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -52,9 +55,10 @@ class SendSession(Listener):
     """Sends jobs, and tells what became of each; made by `open_session`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._parser = Parser(
-            settings.kind, Options(settings.require_identifiers, frozenset(settings.risky_extensions))
-        )
+        exclusions = Exclusions.of(settings)
+        self._check = JobCheck(parser_of(settings), exclusions, Redirect.of(settings))
+        self._rules = StopRules(settings.stop_when)
+        self._session: Session | None = None
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._numbers = count(1)
         self._feeds: dict[LaneName, JobFeed] = {}
@@ -113,15 +117,18 @@ class SendSession(Listener):
         data = job if isinstance(job, bytes) else job.encode() if isinstance(job, str) else orjson.dumps(dict(job))
         number = next(self._numbers)
         ended = self._waiting[number] = asyncio.get_running_loop().create_future()
-        if not await self._feeds[self._parser.lane_of(data)].put(Line(SOURCE, number, data)):
+        if not await self._feeds[self._check.parser.lane_of(data)].put(Line(SOURCE, number, data)):
             self._fail(number, self._error or HaltError("the session is closed, and the job was not started"))
         return ended
 
-    def begin(self, session: Session, retry: Sequence[str]) -> None:
+    async def begin(self, session: Session, settings: Settings) -> None:
         """Feed the lanes of this session from now on."""
+        self._session, retry = session, settings.retry
+        if self._check.exclusions is not None and settings.suppressions:
+            await read_suppressions(session.workspace.reader, self._check.exclusions.suppressed)
         for name, lane in session.workspace.lanes.items():
             feed = self._feeds[name] = JobFeed()
-            intake = Intake(feed, lane, session, self._parser, self, retry=frozenset(retry))
+            intake = Intake(feed, lane, session, self._check, self, retry=frozenset(retry))
             self._intakes.append(intake)
             session.supervise(intake.run(), f"intake {name}", ends=True)
         session.supervise(self._look_again(session), "look at other replicas")
@@ -160,7 +167,10 @@ class SendSession(Listener):
         """See `FrontEnd.on_recorded`."""
         for ended in batch:
             if not ended.later:
+                self._rules.see(ended.outcome.status)
                 self._end(ended.outcome)
+        if self._session is not None and self._rules.broken is not None:
+            self._session.halt(self._rules.broken)
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `FrontEnd.on_refused`."""
@@ -204,7 +214,7 @@ async def open_session(settings: Settings | None = None, *, api_key: str | None 
     plan = _plan(checked(settings or Settings()), api_key)
     front_end, stop = SendSession(plan.settings), StopRequest()
     async with open_inner_session(plan, front_end, stop) as (session, _):
-        front_end.begin(session, plan.settings.retry)
+        await front_end.begin(session, plan.settings)
         session.start()
         try:
             yield front_end
@@ -219,9 +229,11 @@ async def open_session(settings: Settings | None = None, *, api_key: str | None 
 
 
 def _plan(settings: Settings, api_key: str | None) -> SessionPlan:
+    if settings.canary:
+        raise UsageError("canary is for files: a program sends a few jobs and looks at their outcomes itself")
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
     key = ApiKey.load(settings.api_key_file) if api_key is None else ApiKey(api_key)
-    outcomes = Path(settings.outcomes or "sender.outcomes.jsonl")
+    outcomes = Path(settings.outcomes or f"sender.{'rehearsal' if settings.redirect_to else 'outcomes'}.jsonl")
     ledger = Path(settings.ledger or f"{outcomes}.ledger")
     return SessionPlan(settings, base_url, outcomes, ledger, key, state_of(settings))
 

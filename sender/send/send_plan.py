@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sender.inputs.input_options import BY_NAME, InputOptions
 from sender.session.session_plan import SessionPlan
 
 
@@ -12,3 +13,5 @@ class SendPlan(SessionPlan):
     """What to send, where to, and where to write."""
 
     inputs: tuple[str, ...] = ()
+    reading: InputOptions = BY_NAME
+    """How rows become jobs."""

@@ -10,96 +10,86 @@ import sys
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
 from anyio import move_on_after
 
-from sender.engine.preflight import TemplateCheck
-from sender.errors import HaltError, InputError, UsageError
-from sender.inputs.inputs import all_lines, open_inputs
+from sender.errors import HaltError, UsageError
+from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
 from sender.runtime.progress import Progress, Snapshot
-from sender.runtime.screen import SCREEN
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
-from sender.send.intake import Intake
+from sender.send.canary import MOST_SHOWN, PartFeed, choose, command_that_goes_on, may_go_on
+from sender.send.canary import tell as tell_canary
+from sender.send.exclusions.exclusions import Exclusions
+from sender.send.exclusions.suppressions import read_suppressions
+from sender.send.intakes import Intakes
+from sender.send.job_check import JobCheck, parser_of
+from sender.send.look_through import look_through, tell_changed
+from sender.send.manifest import Manifest
 from sender.send.most_rejected import MostRejected
+from sender.send.redirect import Redirect
+from sender.send.run_end import RunEnd, close_books
+from sender.send.stop_rules import StopRules
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
-from sender.session.other_memories import GuardedFeed, OtherMemories, find_memories
+from sender.session.other_memories import OtherMemories, find_memories
 from sender.session.pauses import tell_pauses
-from sender.session.stores import host_of, shown_memory
-from sender.validation import Options
-from sender.validation.parser import Parser
+from sender.session.stores import memory_of, shown_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
-    from sender.inputs import Feed
     from sender.inputs.inputs import Inputs
     from sender.ledger import JobRecord
+    from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
+    from sender.send.canary import Place
     from sender.send.send_plan import SendPlan
     from sender.session.session import Session
+    from sender.validation.parser import Parser
 
 COUNT_WITHIN: Final = 3.0
 """Seconds that a stopped run takes to count lines that it never read."""
-OTHERS_EVERY: Final = 1.0
-OTHERS_WAIT: Final = 60.0
-"""Seconds that a run waits at its end for jobs that another replica holds; a dead one is known after 30."""
 
 log = structlog.get_logger()
-
-
-class RunEnd(NamedTuple):
-    """What a run has to say at its end."""
-
-    status: int
-    """Exit status."""
-    summary: str
-    reasons: tuple[str, ...]
-    """Why it did not come to its end."""
-
-    def tell(self) -> int:
-        """Print it, and return the exit status."""
-        sys.stdout.write(f"{self.summary}\n")
-        sys.stdout.flush()
-        for reason in self.reasons:
-            SCREEN.write(f"sender: {reason}\n")
-        return self.status
 
 
 async def send_jobs(plan: SendPlan) -> RunEnd:
     """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
-    async with aclosing(open_inputs(plan.inputs)) as inputs:
+    async with aclosing(open_inputs(plan.inputs, plan.reading)) as inputs:
         with StopSignals(stop):
-            return await SendRun(plan, inputs, stop).execute()
+            exclusions = await asyncio.to_thread(Exclusions.of, plan.settings, lambda: stop.asked)
+            check = JobCheck(parser_of(plan.settings), exclusions, Redirect.of(plan.settings))
+            return await SendRun(plan, inputs, check, stop).execute()
 
 
 class SendRun(Listener):
     """Feeds a session from the inputs, and counts what becomes of each line."""
 
-    def __init__(self, plan: SendPlan, inputs: Inputs, stop: StopRequest) -> None:
+    def __init__(self, plan: SendPlan, inputs: Inputs, check: JobCheck, stop: StopRequest) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._inputs = inputs
+        self._check = check
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
-        self._intakes: list[Intake] = []
-        self._guards: list[GuardedFeed] = []
-        self._late: InputError | UsageError | None = None
-        """What broke an input after its beginning."""
+        self._intakes: Intakes | None = None
         self._line_count = LineCount(inputs.files)
         self._books = Books()
-        self._stop_rule = MostRejected.parse(plan.settings.max_rejected)
+        self._most_rejected = MostRejected.parse(plan.settings.max_rejected)
+        self._rules = StopRules(plan.settings.stop_when)
+        self._unsent: list[Outcome] = []
+        """The latest ends of a canary that were no success."""
         self._session: Session | None = None
         self._tally = Tally(self._books, plan.settings.limit or None)
 
@@ -108,6 +98,9 @@ class SendRun(Listener):
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
             self._session = session
+            manifest = Manifest(self._plan, session, self._inputs.versions)
+            if self._settings.manifest:
+                await manifest.begin()
             try:
                 await self._work(session, seen)
             except UsageError:
@@ -117,25 +110,36 @@ class SendRun(Listener):
             if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
                 with move_on_after(COUNT_WITHIN):
                     await self._line_count.complete()
-            return self._finish(session)
+            end = self._finish(session)
+            if self._settings.manifest and self._stop.count < 2:
+                await manifest.end(end.status, self._summary(), self._check.exclusions)
+            return end
 
     async def _work(self, session: Session, seen: Preflight) -> None:
         progress = Progress(partial(self._snapshot, session), shown=self._settings.progress)
         session.supervise(progress.run(), "progress", ends=True)
-        options = Options(self._settings.require_identifiers, frozenset(self._settings.risky_extensions))
-        parser = Parser(self._settings.kind, options)
-        others = None if self._settings.send_again else await self._refuse_known(session, parser)
+        check = self._check
+        if check.exclusions is not None and self._settings.suppressions:
+            await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
+        alone = self._settings.send_again or check.redirect is not None
+        others = None if alone else await self._refuse_known(session, check.parser)
+        await tell_changed(self._inputs, session.ledger)
+        self._line_count.rows = await look_through(self._inputs, lambda: session.ended)
         if not session.ended:
             await session.workspace.warm()
         session.start()
         if self._plan.state:
             session.supervise(tell_pauses(session.workspace), "pauses")
         session.supervise(self._line_count.run(), "line count", ends=True)
-        await self._feed_lanes(session, parser, TemplateCheck(seen.templates, session.workspace.reader.look), others)
+        intakes = self._intakes = Intakes(
+            self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry)
+        )
+        sent = await self._send_canary(session, check, intakes) if self._settings.canary else None
+        await intakes.run(others, None if sent is None else partial(PartFeed, places=sent, inside=False))
         if others is not None:
             others.close()
         await session.drain()
-        await self._wait_for_others(session)
+        await intakes.wait_for_others(self._stop)
         await session.settle()
 
     async def _refuse_known(self, session: Session, parser: Parser) -> OtherMemories | None:
@@ -143,7 +147,7 @@ class SendRun(Listener):
         plan, files = self._plan, self._inputs.file_names
         workspace = await session.ledger.get_note("workspace")
         memories = await asyncio.to_thread(
-            find_memories, plan.ledger, plan.outcomes, [Path(name) for name in files], host_of(plan.base_url),
+            find_memories, plan.ledger, plan.outcomes, [Path(name) for name in files], memory_of(plan),
             None if workspace is None else workspace.decode(),
         )
         if not memories:
@@ -151,52 +155,27 @@ class SendRun(Listener):
         others = OtherMemories(memories, session.ledger, parser)
         if files:
             log.info("comparing with other memories", memories=len(others))
-            await others.refuse(all_lines(files), lambda: session.ended)
+            await others.refuse(self._inputs.lines_of_files(), lambda: session.ended)
         if len(files) < len(plan.inputs):
             return others
         others.close()
         return None
 
-    async def _feed_lanes(
-        self, session: Session, parser: Parser, templates: TemplateCheck, others: OtherMemories | None
-    ) -> None:
-        feeding = []
-        for name, lane in session.workspace.lanes.items():
-            feed: Feed = self._inputs.feed(name, parser.lane_of)
-            if others is not None:
-                feed = others.guard(feed)
-                self._guards.append(feed)
-            retry = frozenset(self._settings.retry)
-            intake = Intake(feed, lane, session, parser, self._tally, retry=retry, templates=templates)
-            self._intakes.append(intake)
-            feeding.append(session.supervise(self._feed(intake), f"intake {name}", ends=True))
-        await asyncio.wait(feeding)
-
-    async def _feed(self, intake: Intake) -> None:
-        """What breaks an input ends the reading; what was read goes on."""
-        try:
-            await intake.run()
-            if self._tally.full:  # a stream that stays open would never end for the other lanes
-                self._inputs.stop()
-        except InputError as error:
-            self._late = self._late or error
-        except UsageError as error:
-            self._late = self._late or error
-            self._inputs.stop()
-
-    async def _wait_for_others(self, session: Session) -> None:
-        """Jobs that another replica has in hand: count them as it leaves them, and start those that it gives back."""
-        until = self._loop.time() + OTHERS_WAIT
-        while self._elsewhere() and not (session.ended or self._tally.full) and self._loop.time() < until:
-            session.orphans |= await session.doubts.adopt_orphans()
-            for intake in self._intakes:
-                await intake.look_again()
-            await session.drain()
-            if self._elsewhere():
-                await self._stop.unless_asked(asyncio.sleep(OTHERS_EVERY))
-
-    def _elsewhere(self) -> int:
-        return sum(len(intake.elsewhere) for intake in self._intakes)
+    async def _send_canary(self, session: Session, check: JobCheck, intakes: Intakes) -> frozenset[Place]:
+        """Send a few jobs first, and halt where nobody says that the others may follow; returns where these stand."""
+        files = self._inputs.file_names
+        if len(files) < len(self._plan.inputs):
+            raise UsageError("--canary chooses from files: a stream has nothing to choose from before it is read")
+        places = await choose(self._inputs.lines_of_files(), check, self._settings, lambda: session.ended)
+        await intakes.run(None, partial(PartFeed, places=places, inside=True))
+        await session.drain()
+        tell_canary(self._books, self._unsent)
+        if not session.ended and not await may_go_on(self._books, self._settings.canary_wait, self._stop):
+            session.halt(HaltError(
+                f"the canary's {len(places):,} jobs have ended, and the others were not sent. To send them: "
+                f"{command_that_goes_on(sys.argv[1:])}"
+            ))
+        return places
 
     def on_recorded(self, batch: Sequence[FinishedJob]) -> None:
         """See `FrontEnd.on_recorded`: count them."""
@@ -206,14 +185,17 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
-        if self._session is not None and (error := self._stop_rule.broken(self._books)) is not None:
+                self._rules.see(ended.outcome.status)
+            if ended.outcome.status not in ("sent", "duplicate") and self._settings.canary:
+                self._unsent = [*self._unsent[-MOST_SHOWN:], ended.outcome]
+        error = self._most_rejected.broken(self._books) or self._rules.broken
+        if self._session is not None and error is not None:
             self._session.halt(error)
 
     def on_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `FrontEnd.on_refused`: the job counts as the other replica leaves it, or as not started here."""
-        for intake in self._intakes:
-            if intake.lane.name == execution.job.kind.lane:
-                intake.refused(execution.job, record)
+        if self._intakes is not None:
+            self._intakes.refused(execution, record)
 
     def on_left(self, execution: JobExecution) -> None:
         """See `FrontEnd.on_left`."""
@@ -239,37 +221,29 @@ class SendRun(Listener):
         )
 
     def _finish(self, session: Session) -> RunEnd:
-        books, recorder = self._books, session.recorder
-        unread = sum(guard.refused for guard in self._guards) + (0 if self._tally.full else self._inputs.unread)
+        books, intakes = self._books, self._intakes
+        late = None if intakes is None else intakes.late
+        unread = (0 if intakes is None else intakes.held) + (0 if self._tally.full else self._inputs.unread)
         books.read += unread
-        books.not_started += unread
-        unclaimed = sum(ended.entry is None for ended in recorder.unrecorded)
-        books.not_started += self._elsewhere() + recorder.dropped + unclaimed
-        if books.balance > 0:
-            log.error("ends could not be recorded: the ledger holds these jobs as handed over, and the next run "
-                      "reports them in doubt", jobs=books.balance)
-            books.statuses["in_doubt"] += books.balance
-        if recorder.unlogged:
-            log.warning("the ledger keeps outcome lines that the log did not take; the next run writes them",
-                        lines=recorder.unlogged)
-        for name in session.workspace.lanes:
-            books.lanes[name] = session.workspace.figures(name)
-        if isinstance(self._late, UsageError) and not books.attempts:
-            raise self._late
+        books.not_started += unread + (0 if intakes is None else intakes.elsewhere)
+        close_books(books, session)
+        if isinstance(late, UsageError) and not books.attempts:
+            raise late
         closed = session.workspace.closed_kinds
         stopped = session.halted is not None or self._stop.asked or bool(closed)
         if stopped:
             books.count_unread(self._line_count.total)
-        status = exit_status(books, halted=stopped, errors_late=self._late is not None)
+        status = exit_status(books, halted=stopped, errors_late=late is not None)
         reasons = [f"the API takes no jobs of kind {kind}: {said}. Those that are left were not sent; the same command "
                    "takes them up" for kind, said in sorted(closed.items())]
-        if session.halted is not None or self._late is not None:
-            reasons.append(str(session.halted or self._late))
-        return RunEnd(status, self._summary(status), tuple(reasons))
+        if session.halted is not None or late is not None:
+            reasons.append(str(session.halted or late))
+        summary = self._summary()
+        as_json = self._settings.json
+        text = orjson.dumps(summary).decode() if as_json else summary_text(summary, status, books.in_all)
+        return RunEnd(status, text, tuple(reasons))
 
-    def _summary(self, status: int) -> str:
-        summary = self._books.summary(
+    def _summary(self) -> dict[str, Any]:
+        return self._books.summary(
             self._loop.time() - self._begin, outcomes=str(self._plan.outcomes), ledger=shown_memory(self._plan)
         )
-        as_json = self._settings.json
-        return orjson.dumps(summary).decode() if as_json else summary_text(summary, status, self._books.in_all)

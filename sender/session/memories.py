@@ -13,6 +13,7 @@ import orjson
 
 from sender.errors import UsageError
 from sender.jobs.identity import key_of_id
+from sender.jobs.job import REHEARSAL
 from sender.ledger.ledger_view import LedgerView, StoredJob
 from sender.outcomes.outcome_log import read_outcomes
 
@@ -72,7 +73,8 @@ class LogMemory:
         self._db.execute("CREATE TABLE jobs (key TEXT PRIMARY KEY, state TEXT, detail TEXT) WITHOUT ROWID")
         for outcome in read_outcomes(path):
             text, status = outcome.get("id"), outcome.get("status")
-            if isinstance(text, str) and status in ("sent", "in_doubt", "rejected", "failed"):
+            ended = status in ("sent", "in_doubt", "rejected", "failed")
+            if isinstance(text, str) and ended and not _is_rehearsal(outcome):
                 detail = orjson.dumps(_detail(outcome)).decode()
                 self._db.executemany(
                     "REPLACE INTO jobs VALUES (?, ?, ?)", ((key, status, detail) for key in _keys(text))
@@ -96,13 +98,25 @@ class LogMemory:
         self._db.close()
 
 
-def open_memory(path: Path) -> Memory:
-    """The memory that the user names, a ledger or an outcome log; UsageError when it is neither."""
+def open_memory(path: Path, host: str) -> Memory:
+    """The memory that the user names, a ledger of this API or an outcome log; UsageError when it is neither."""
     if not path.is_file():
         raise UsageError(f"there is no memory {path}: --adopt takes a ledger or an outcome log")
     with path.open("rb") as file:
         is_ledger = file.read(6) == b"SQLite"
-    return LedgerMemory(path, LedgerView.open(path)) if is_ledger else LogMemory(path)
+    if not is_ledger:
+        return LogMemory(path)
+    view = LedgerView.open(path)
+    if (known := view.fact("host")) not in (None, host):
+        view.close()
+        raise UsageError(f"the ledger {path} belongs to {known}, this run goes to {host}: it cannot be taken over")
+    return LedgerMemory(path, view)
+
+
+def _is_rehearsal(outcome: Mapping[str, Any]) -> bool:
+    """Whether somebody else got it, who only wanted to see it."""
+    meta = outcome.get("meta")
+    return isinstance(meta, dict) and REHEARSAL in meta
 
 
 async def knows_log(ledger: Ledger, outcomes: Path) -> bool:

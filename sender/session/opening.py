@@ -22,7 +22,7 @@ from sender.session.ledger_registry import register
 from sender.session.memories import knows_log, open_memory
 from sender.session.other_memories import find_ledgers
 from sender.session.session import Session
-from sender.session.stores import host_of, open_ledger, open_shared, refuse_older_log, shown_memory
+from sender.session.stores import memory_of, open_ledger, open_shared, refuse_older_log, shown_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,12 +77,12 @@ async def open_session(
 
 def _find_others(plan: SessionPlan, workspace: str | None) -> list[LedgerView]:
     folders = {plan.ledger.resolve().parent, plan.outcomes.resolve().parent}
-    return [memory.view for memory in find_ledgers(plan.ledger, folders, host_of(plan.base_url), workspace)]
+    return [memory.view for memory in find_ledgers(plan.ledger, folders, memory_of(plan), workspace)]
 
 
-async def _adopt(ledger: SqliteLedger, path: Path) -> None:
-    """Take over what another memory knows; UsageError when it is in use, or no memory."""
-    memory = open_memory(path)
+async def _adopt(ledger: SqliteLedger, path: Path, host: str) -> None:
+    """Take over what another memory of the same API knows; UsageError when it is in use, or no such memory."""
+    memory = open_memory(path, host)
     try:
         jobs, number = memory.jobs(), 0
         while batch := list(islice(jobs, ADOPT_BATCH)):
@@ -96,17 +96,18 @@ async def _open_own(
     plan: SessionPlan, workspace: Workspace, name: str | None, stack: AsyncExitStack
 ) -> SqliteLedger:
     """The run's own ledger file, known to other runs of this user, with what it is to take over."""
-    ledger = await open_ledger(plan.ledger, plan.base_url, plan.settings, stack)
+    host = memory_of(plan)
+    ledger = await open_ledger(plan.ledger, host, plan.settings, stack)
     wait_out(ledger, workspace)
     register(plan.ledger, plan.outcomes)
     if plan.settings.adopt:
-        await _adopt(ledger, Path(plan.settings.adopt))
+        await _adopt(ledger, Path(plan.settings.adopt), host)
     if _is_empty(plan.outcomes) or _is_same(plan.outcomes, plan.settings.adopt):
         await ledger.put_note("log", b"own")
     elif not await knows_log(ledger, plan.outcomes):
         await ledger.put_note("log", b"unread")
-    if not plan.settings.send_again:
-        runs = ConcurrentRuns(plan.ledger, host_of(plan.base_url), name)
+    if not (plan.settings.send_again or plan.settings.redirect_to):  # what was rehearsed may be rehearsed again
+        runs = ConcurrentRuns(plan.ledger, host, name)
         stack.callback(runs.close)
         ledger.after_hand_over = runs.refuse
     return ledger

@@ -27,9 +27,9 @@ BEGINNING: Final = 1 << 20
 """Bytes of an outcome log that are looked at for its first moment."""
 
 
-async def open_ledger(path: Path, base_url: str, settings: Settings, stack: AsyncExitStack) -> SqliteLedger:
+async def open_ledger(path: Path, host: str, settings: Settings, stack: AsyncExitStack) -> SqliteLedger:
     """The ledger file of one run at a time, to be closed with the stack; UsageError when it belongs to another API."""
-    ledger = await SqliteLedger.open(path, host_of(base_url), durability=settings.durability)
+    ledger = await SqliteLedger.open(path, host, durability=settings.durability)
     stack.push_async_callback(ledger.close)
     return ledger
 
@@ -63,6 +63,12 @@ def check_shared(url: str) -> None:
 def host_of(base_url: str) -> str:
     """The API that a memory is bound to (docs/delivery-semantics.md, "The ledger")."""
     return urlsplit(base_url).netloc
+
+
+def memory_of(plan: SessionPlan) -> str:
+    """What the plan's ledger is bound to: a rehearsal's is none of the API's own, and the other way round."""
+    host = host_of(plan.base_url)
+    return f"{host} (rehearsal)" if plan.settings.redirect_to else host
 
 
 def shown_memory(plan: SessionPlan) -> str:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +49,7 @@ BROKEN: Final = (
 )
 UNBOUND: Final = aiohttp.ClientTimeout(total=None, sock_connect=None)
 UPGRADE: Final = 101
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class HttpTransport:
@@ -106,16 +109,16 @@ class HttpTransport:
             raise _fault(WITHHELD, wire, "the request was held back before its first byte")
         writing: asyncio.Task[None] | None = None
         try:
-            protocol, socket = _ends_of(connection)
+            protocol, transport = _ends_of(connection)
             protocol.set_response_params(read_until_eof=True)
             body = request.body or b""
-            socket.write(head + body[:PIECE])
+            transport.write(head + body[:PIECE])
             _stamp(wire, self._loop.time())
             if len(body) > PIECE:
                 writing = self._loop.create_task(_write_rest(protocol, body))
             reply = await self._read(protocol, wire, request.most_answer or MOST_ANSWER)
         except BaseException:
-            connection.close()
+            _reset(connection)
             raise
         finally:
             if writing is not None:
@@ -194,6 +197,16 @@ def _ends_of(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport
     if protocol is None or protocol.transport is None or protocol.transport.is_closing():
         raise aiohttp.ClientConnectionError
     return protocol, protocol.transport
+
+
+def _reset(connection: Connection) -> None:
+    """Close it and drop what the kernel has not sent: after a broken line it would arrive late, all at once."""
+    transport = None if connection.protocol is None else connection.protocol.transport
+    if transport is not None:
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        transport.abort()
+    connection.close()
 
 
 def _stamp(wire: Wire, now: float) -> None:

@@ -83,7 +83,7 @@ def _once(found: list[Problem]) -> list[Problem]:
     seen: set[str] = set()
     done: set[str] = set()
     for problem in found:
-        code, field, _ = problem
+        code, field = problem.code, problem.field
         if field not in done and not (code == "null_field" and field in seen):
             kept.append(problem)
         if field is not None:

@@ -18,6 +18,7 @@ from sender.validation.field_types import is_ours
 from sender.validation.findings import Report
 from sender.validation.line import BOM, TOO_DEEP, Document, read_line
 from sender.validation.repeated_keys import may_repeat_keys, repeated_keys
+from sender.validation.rows import of_row
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -61,13 +62,16 @@ class Parser:
     def parse(self, line: Line, now: float) -> Job | Invalid:
         """The line's job; `now` is unix time. Never raises, whatever stands in the line."""
         try:
-            return self._parse(line, now)
+            found = self._parse(line, now)
         except (orjson.JSONEncodeError, RecursionError):
             return _unreadable(line, TOO_DEEP)
+        return found if line.row is None else of_row(found, line.row)
 
     def _parse(self, line: Line, now: float) -> Job | Invalid:
         if line.fault is not None:
             return _unreadable(line, line.fault)
+        if line.row is not None and line.row.problems:
+            return Invalid(line.row.id, None, line.source, line.number, line.row.problems)
         document = read_line(line.data)
         if isinstance(document, Problem):
             return _unreadable(line, document)
@@ -92,6 +96,7 @@ class Parser:
             kind = None if envelope.kind is None else envelope.kind.name
             return Invalid(envelope.id, kind, line.source, line.number, *report.findings(), envelope.meta)
         return _job(envelope, document, line, report)
+
 
 def _unreadable(line: Line, problem: Problem) -> Invalid:
     return Invalid(None, None, line.source, line.number, (problem,))

@@ -89,7 +89,7 @@ def test_a_rival_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_pacing_counts_at_the_server() -> None:
-    plan = pacing.Plan(100, 2.0, "uvloop")
+    plan = pacing.Plan(100, 5.0, "uvloop")
     with_burst = pacing.run("aiolimiter (N, 1)", pacing.Plan(100, 1.2, "uvloop"))
     assert with_burst is not None
     assert with_burst.counts.most > 100

@@ -24,6 +24,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "flag": ("true", True), "seconds": ("2m", 120.0), "count": ("7", 7), "limit": ("7", 7), "rate": ("50", 50.0),
     "number": ("2.5", 2.5), "path": ("x", "x"), "text": ("sms", "sms"), "statuses": ("503, 505", (503, 505)),
     "words": ("rejected,in_doubt", ("rejected", "in_doubt")), "size": ("2GiB", 2 * 2**30),
+    "list": ("A.csv:e", ("A.csv:e",)),
 }
 
 
@@ -31,6 +32,8 @@ def sample(name: str) -> tuple[str, Any]:
     setting = SETTINGS[name]
     if name == "backoff":
         return "3s", 3.0
+    if name == "unique":
+        return "recipient,template", ("recipient", "template")
     return (setting.choices[-1], setting.choices[-1]) if setting.kind == "choice" else SAMPLES[setting.kind]
 
 
@@ -68,6 +71,14 @@ def test_every_option(name: str) -> None:
     else:
         text, value = sample(name)
         assert getattr(load(parsed(option, text, command=command), {}), name) == value
+
+
+def test_a_list_is_given_by_repeating_its_option() -> None:
+    given = parsed("--exclude", "a, b.csv", "--exclude", "c.csv:email")
+    assert load(given, {}).exclude == ("a, b.csv", "c.csv:email")
+    assert load({}, {"SENDER_EXCLUDE": "a.csv, b.csv"}).exclude == ("a.csv", "b.csv")
+    with pytest.raises(UsageError, match="--stop-when: must be texts"):
+        load(parsed("--stop-when", " "), {})
 
 
 def test_precedence(tmp_path: Path) -> None:

@@ -59,9 +59,10 @@ def test_a_password_code_does_not_wait_behind_a_backfill(new_fleet: Callable[...
         time.sleep(0.05)
     fleet.until(lambda: set(put) <= set(fleet.sandbox.numbers()))
     accepted = {m["payload"]["message_data"]["n"]: m["accepted_at"] for m in fleet.sandbox.messages}
-    waits = sorted(accepted[number] - since for number, since in put.items())
-    assert waits[len(waits) // 2] < 1.0, waits
-    assert waits[-1] < 2.5, waits
+    low = sorted(at for number, at in accepted.items() if number < 5000)
+    passed = sorted(sum(since < at < accepted[number] for at in low) for number, since in put.items())
+    assert passed[len(passed) // 2] < 100, passed
+    assert passed[-1] < 300, "of a thousand that wait at most some go before it, however slow the machine is"
     before = len(fleet.sandbox.numbers())
     fleet.put(*[email(number) for number in range(6000, 6400)], stream="codes")
     fleet.until(lambda: sum(number >= 6000 for number in fleet.sandbox.numbers()) >= 200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -205,7 +206,9 @@ def test_two_runs_at_a_time_share_no_job(sandbox: Sandbox, folder: Path, first: 
     runs = []
     for name in (first, second):
         runs.append(start_sender("send", name, *common, cwd=folder, XDG_STATE_HOME=state))
-        wait_for(lambda name=name: (folder / f"{name}.outcomes.jsonl.ledger-wal").exists())
+        wait_for(lambda name=name: (folder / f"{name}.outcomes.jsonl").exists())
+        runs[0].send_signal(signal.SIGSTOP)  # until both have compared the memories
+    runs[0].send_signal(signal.SIGCONT)
     ends = [run.communicate(timeout=40) for run in runs]
     numbers = sandbox.numbers()
     assert sorted(set(numbers)) == sorted(numbers), "a job was sent by both"

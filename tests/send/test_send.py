@@ -168,7 +168,7 @@ def test_a_line_on_stdin_starts_at_once(sandbox: Sandbox, tmp_path: Path) -> Non
         (["jobs.jsonl", "--api-key", "abc"], {}, "never an argument"),
         (["jobs.jsonl", "--outcomes", "jobs.jsonl"], {}, "input"),
         (["jobs.jsonl", "--outcomes", "no/where.jsonl"], {}, "cannot be opened"),
-        (["array.json"], {}, "JSON array"),
+        (["array.json", "--format", "lines"], {}, "JSON array"),
         (["jobs.jsonl", "--config", "none.toml"], {}, "none.toml"),
     ],
 )

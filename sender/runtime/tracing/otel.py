@@ -35,7 +35,7 @@ MOST_HEADER: Final = {"traceparent": 64, "tracestate": 512}
 MOST_HEADERS: Final = 200
 CLOSE_WITHIN: Final = 3.0
 """Seconds that the end of a run waits for the last spans: a collector that is away must not hold a drain."""
-GOOD: Final = ("sent", "duplicate", "not_started")
+GOOD: Final = ("sent", "duplicate", "skipped", "not_started")
 
 log = structlog.get_logger()
 

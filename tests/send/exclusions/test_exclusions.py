@@ -1,0 +1,137 @@
+"""Who is kept out: lists in every form, one message for each recipient, and what is told of a wrong list."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.config.settings import Settings
+from sender.errors import UsageError
+from sender.jobs.job import Job, Line
+from sender.send.exclusions.exclusion_list import read_exclusions
+from sender.send.exclusions.exclusions import Exclusions
+from sender.send.exclusions.people import digest_of
+from sender.validation.parser import Parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def job(kind: str = "email", job_id: str = "1", **payload: Any) -> Job:
+    whole = {"transactional_message_id": 3, "identifiers": {"id": "42"}, **payload}
+    line = json.dumps({"id": job_id, "kind": kind, "payload": whole}).encode()
+    found = Parser().parse(Line("jobs", 1, line), 0.0)
+    assert isinstance(found, Job), found
+    return found
+
+
+def judged(one: Job, *entries: str, folder: Path) -> str | None:
+    path = folder / "list.txt"
+    path.write_text("\n".join(entries))
+    exclusions = Exclusions.of(Settings(exclude=(str(path),)))
+    assert exclusions is not None
+    problem = exclusions.judge(one)
+    return None if problem is None else problem.code
+
+
+@pytest.mark.parametrize("entry", [
+    "ada@example.com", " ADA@Example.com ", "42", sha256(b"ada@example.com").hexdigest(),
+    sha256(b"42").hexdigest().upper(),
+])
+def test_by_address_identifier_or_digest(entry: str, tmp_path: Path) -> None:
+    assert judged(job(to='"Lovelace, Ada" <Ada@example.COM>'), "", entry, folder=tmp_path) == "excluded"
+
+
+@pytest.mark.parametrize("field", ["cc", "bcc"])
+def test_a_copy_is_a_message_too(field: str, tmp_path: Path) -> None:
+    one = job(to="a@example.com", **{field: "b@example.com, C <c@example.com>"})
+    assert judged(one, "c@example.com", folder=tmp_path) == "excluded"
+    assert judged(one, "d@example.com", folder=tmp_path) is None
+
+
+def test_by_phone_and_by_number(tmp_path: Path) -> None:
+    assert judged(job("sms", to="+15551234567"), "+15551234567", folder=tmp_path) == "excluded"
+    assert judged(job("push", identifiers={"id": 17}), "17", folder=tmp_path) == "excluded"
+    assert judged(job("push", identifiers={"id": "Ab"}), "ab", folder=tmp_path) is None
+
+
+def test_a_name_is_no_recipient_and_liquid_is_not_known(tmp_path: Path) -> None:
+    assert judged(job(to='"x@example.com" <a@example.com>'), "x@example.com", folder=tmp_path) is None
+    assert judged(job(to="{{customer.email}}"), "{{customer.email}}", folder=tmp_path) is None
+
+
+def test_a_broadcast_has_no_recipients_here(tmp_path: Path) -> None:
+    line = b'{"id":"b","kind":"broadcast","broadcast_id":1,"payload":{"recipients":{"segment":{"id":1}}}}'
+    broadcast = Parser().parse(Line("jobs", 1, line), 0.0)
+    assert isinstance(broadcast, Job)
+    assert judged(broadcast, "1", folder=tmp_path) is None
+
+
+def test_columns(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_bytes(b'\xef\xbb\xbfname,email\r\n"Lovelace, Ada",ada@example.com\r\nshort\r\n')
+    found = read_exclusions([f"{tmp_path}/out.csv:email"])
+    assert (len(found), digest_of("ada@example.com") in found) == (1, True)
+    (tmp_path / "one.tsv.gz").write_bytes(gzip.compress(b"email\nada@example.com\n"))
+    assert digest_of("ada@example.com") in read_exclusions([f"{tmp_path}/one.tsv.gz", f"{tmp_path}/out.csv:name"])
+
+
+@pytest.mark.parametrize(("name", "data", "told"), [
+    ("none.txt", None, "cannot be read: No such file"),
+    ("two.csv", b"name,email\n", "has 2 columns; name one of them"),
+    ("two.csv:emial", b"name,email\n", "has no column emial; is email meant?"),
+    ("torn.csv:email", b'name,email\n"a,b\n', "is not CSV"),
+    ("latin.txt", b"m\xfcller@example.com\n", "is not UTF-8"),
+    ("long.txt", b"a" * 70_000, "long.txt:1 is longer than"),
+    ("cut.gz", gzip.compress(b"a@example.com\n" * 9)[:-9], "cannot be read: it is damaged"),
+])
+def test_a_wrong_list_is_told_before_anything_is_sent(name: str, data: bytes | None, told: str, tmp_path: Path) -> None:
+    if data is not None:
+        (tmp_path / name.partition(":")[0]).write_bytes(data)
+    with pytest.raises(UsageError, match="--exclude") as caught:
+        read_exclusions([f"{tmp_path}/{name}"])
+    assert told in str(caught.value)
+
+
+def unique(*words: str) -> Exclusions:
+    found = Exclusions.of(Settings(unique=words))
+    assert found is not None
+    return found
+
+
+def test_one_message_for_each_recipient() -> None:
+    rules = unique("recipient")
+    first, again = job(to="A <a@example.com>", job_id="1"), job(to="a@EXAMPLE.com", job_id="2")
+    assert rules.judge(first) is None
+    assert rules.judge(job(to="b@example.com", job_id="3")) is None
+    problem = rules.judge(again)
+    assert problem is not None
+    assert problem.code == "not_unique"
+    assert rules.judge(first) is None, "asked again, it is still the first"
+    assert rules.judge(job("push", job_id="4")) is None
+    assert rules.judge(job("in_app", job_id="5")) is not None, "the same person"
+
+
+def test_one_message_for_each_recipient_and_template() -> None:
+    rules = unique("recipient", "template")
+    assert rules.judge(job(to="a@example.com", job_id="1")) is None
+    assert rules.judge(job(to="a@example.com", job_id="2", transactional_message_id=4)) is None
+    assert rules.judge(job(to="a@example.com", job_id="3")) is not None
+
+
+def test_an_excluded_job_takes_nobodys_place(tmp_path: Path) -> None:
+    (tmp_path / "l").write_text("77")
+    rules = Exclusions.of(Settings(unique=("recipient",), exclude=(str(tmp_path / "l"),)))
+    assert rules is not None
+    problem = rules.judge(job(to="a@example.com", identifiers={"id": "77"}))
+    assert problem is not None
+    assert problem.code == "excluded"
+    assert rules.judge(job(to="a@example.com", job_id="2")) is None
+
+
+def test_template_alone_is_no_rule() -> None:
+    with pytest.raises(UsageError, match="--unique takes recipient"):
+        unique("template")

@@ -1,0 +1,134 @@
+"""Real PostgreSQL and MariaDB for the tests, each in a temporary folder on a free port."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from tests.support.servers import UNAVAILABLE, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def find(program: str, package: str) -> str:
+    """The program, installed if that is possible; its tests are left out loudly, or fail when CI is set, if not."""
+    for attempt in range(2):
+        beside = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), reverse=True)
+        if found := next(filter(os.path.exists, [shutil.which(program) or "", *beside]), None):
+            return found
+        if attempt == 0 and os.geteuid() == 0 and shutil.which("apt-get"):
+            more = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+            for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+                subprocess.run(["apt-get", *command], env=more, capture_output=True, check=False)
+    text = f"{package} {UNAVAILABLE}"
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+class Database(Server):
+    """A server whose data lie in a folder of their own, which an unprivileged user may enter."""
+
+    user: str | None = None
+
+    def __init__(self) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix="sender-db-")))
+        if self.user is not None:
+            os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
+
+    def start(self) -> Self:
+        self.prepare()
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self.arguments(), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                start_new_session=True, user=self.user,
+            )
+        self._wait_until_ready()
+        return self
+
+    def prepare(self) -> None:
+        """Make the data folder."""
+
+    def stop(self) -> None:
+        super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PostgresServer(Database):
+    name = "postgres"
+
+    def __init__(self) -> None:
+        self.user = "postgres" if os.geteuid() == 0 else None
+        find("postgres", "postgresql")
+        super().__init__()
+
+    def prepare(self) -> None:
+        subprocess.run(
+            [find("initdb", "postgresql"), "-D", str(self.folder / "data"), "-U", "tester", "-A", "trust", "-E", "UTF8",
+             "--locale=C"], check=True, capture_output=True, user=self.user, cwd=self.folder,
+        )
+
+    def arguments(self) -> list[str]:
+        return [find("postgres", "postgresql"), "-D", str(self.folder / "data"), "-p", str(self.port), "-h",
+                "127.0.0.1", "-k", str(self.folder), "-F"]
+
+    def is_ready(self) -> bool:
+        command = [find("psql", "postgresql"), self.url, "-c", "SELECT 1"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def do(self, sql: str) -> None:
+        subprocess.run(
+            [find("psql", "postgresql"), self.url, "-v", "ON_ERROR_STOP=1", "-q"], input=sql.encode(), check=True,
+            capture_output=True,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"postgres://tester@127.0.0.1:{self.port}/postgres"
+
+
+class MariaServer(Database):
+    name = "mariadb"
+
+    def __init__(self) -> None:
+        find("mariadbd", "mariadb-server")
+        super().__init__()
+
+    def prepare(self) -> None:
+        install = find("mariadb-install-db", "mariadb-server")
+        how = ["--no-defaults", f"--datadir={self.folder}/data", "--user=root"]
+        subprocess.run([install, *how, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+
+    def start(self) -> Self:
+        super().start()
+        self.do("CREATE USER tester@localhost IDENTIFIED BY 'a secret'; GRANT ALL ON *.* TO tester@localhost; "
+                "CREATE DATABASE shop;")
+        return self
+
+    def arguments(self) -> list[str]:
+        return [find("mariadbd", "mariadb-server"), "--no-defaults", f"--datadir={self.folder}/data", "--user=root",
+                f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.folder}/s"]
+
+    def do(self, sql: str) -> None:
+        client = [find("mariadb", "mariadb-client"), "--no-defaults", f"-S{self.folder}/s", "-uroot"]
+        command = [*client, "--default-character-set=utf8mb4"]
+        subprocess.run(command, input=sql.encode(), check=True, capture_output=True)
+
+    @property
+    def url(self) -> str:
+        return f"mysql://tester:a%20secret@127.0.0.1:{self.port}/shop"
+
+
+def running(server: Database) -> Iterator[Database]:
+    try:
+        yield server.start()
+    finally:
+        server.stop()

@@ -158,17 +158,20 @@ def follow_a_new_rate(pod: Pod) -> None:
     pod.until(lambda: pod.metrics()["sender_rate_limit"] == 20)
 
 
-def test_without_its_server_it_ends_and_says_why(pod: Pod, server: RedisServer) -> None:
-    """Kubernetes starts it again, with growing pauses, until the server is there."""
+def test_without_its_server_it_waits_and_says_why(pod: Pod, server: RedisServer) -> None:
+    """It ended, and Kubernetes started it again with growing pauses."""
     server.stop()
     pod.start()
-    assert pod.process is not None
-    assert pod.process.wait(30) == 2
-    assert "--dead-letter cannot be used" in pod.told()
+    pod.until(lambda: b"--dead-letter" in pod.get("/readyz")[1])
+    assert pod.get("/readyz")[0] == 503
+    assert pod.get("/livez")[0] == 200
+    server.start()
+    pod.until(lambda: pod.get("/readyz")[0] == 200)
+    assert pod.end() == 0, pod.told()
     assert PASSWORD not in pod.told()
 
 
 def test_the_grace_of_the_pod_holds_what_a_drain_may_take() -> None:
-    """Jobs in hand, then acknowledgements, then give-backs: each has its time."""
+    """Readers, jobs in hand, those that are let go of, and what brokers are told: each has its time."""
     config: dict[str, Any] = only("Deployment")["spec"]["template"]["spec"]
-    assert config["terminationGracePeriodSeconds"] > 25 + 2 * consumer.REQUEUE_WITHIN
+    assert config["terminationGracePeriodSeconds"] > 25 + 2 * consumer.LET_GO_WITHIN + consumer.CLOSE_WITHIN

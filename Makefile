@@ -8,10 +8,10 @@ BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash faults bench check format lock clean
+.PHONY: help demo test unit mutants crash faults fleet partitions image-test bench check format lock clean
 
 help:  ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # What the demo needs: sender itself runs from the folder.
 $(CORE): requirements-core.lock
@@ -43,6 +43,15 @@ crash: $(READY)  ## Kill it 200 times at random instants and compare its books w
 
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.campaigns.faults
+
+fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on each broker, and the verdict (root: partitions)
+	@$(BIN)/python -m tests.campaigns.fleet
+
+partitions: $(READY)  ## Cut replicas on hosts of their own off from Redis and the API, and compare the books (root)
+	@$(BIN)/python benchmarks/partitions.py --save
+
+image-test: $(READY)  ## Build the image, start it with a read-only root, send with it and drain it (root)
+	@$(BIN)/python -m tests.campaigns.image
 
 # autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
 $(RIVALS): requirements.lock benchmarks/rivals.lock
@@ -78,6 +87,7 @@ lock:  ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements.lock -o requirements-core.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements-dev.lock --group build -o requirements-build.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements.lock -o benchmarks/rivals.lock benchmarks/rivals.txt
 
 clean:  ## Remove what make made

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = (
     "engine", "throughput", "pacing", "proof", "shared-limit", "replicas", "validation", "hostile", "ledger",
-    "memory", "start",
+    "memory", "start", "partitions",
 )
 BUSY: Final = os.getloadavg()[0]
 """Processes that wanted a core in the minute before: above 0.5 or so, read ratios and not figures."""

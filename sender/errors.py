@@ -9,6 +9,10 @@ class UsageError(SenderError):
     """A wrong option, key, file or configuration: nothing was sent, exit 2."""
 
 
+class StateAway(UsageError):  # noqa: N818 - it says what is
+    """The shared state does not answer: whoever can wait tries again, a run that was just started gives up."""
+
+
 class HaltError(SenderError):
     """The run has to stop before its end: exit 3, the same command goes on where it stopped."""
 

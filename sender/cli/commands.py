@@ -60,6 +60,26 @@ COMMANDS: Final = {
              "sender consume --state redis://redis/1 --health-port 8080 --log-format json"),
         ),
     ),
+    "dead": Command(
+        "list what lies in a dead letter queue", "DEAD_URL",
+        (
+            ("When, why and which job, line by line", "sender dead 'redis://redis/0?stream=dead'"),
+            ("How many there are of each code", "sender dead --count 'amqp://rabbit/?queue=dead'"),
+            ("Job lines to repair, for sender redrive --repaired",
+             "sender dead --status invalid,rejected --jobs 'redis://redis/0?stream=dead' > repair.jsonl"),
+        ),
+    ),
+    "redrive": Command(
+        "put dead letters back into their queue", "DEAD_URL --to QUEUE_URL",
+        (
+            ("What would go where, by what the consumers know",
+             "sender redrive 'amqp://mq/?queue=dead' --to 'amqp://mq/?queue=jobs' --state redis://redis/1 --dry-run"),
+            ("Those that surely were not accepted",
+             "sender redrive 'redis://redis/0?stream=dead' --to 'redis://redis/0?stream=jobs' --code absent,api_error"),
+            ("Repaired job lines in the place of what was refused",
+             "sender redrive 'redis://redis/0?stream=dead' --to 'redis://redis/0?stream=jobs' --repaired repair.jsonl"),
+        ),
+    ),
     "reconcile": Command(
         "settle jobs in doubt by reading the API", "[INPUT]",
         (

@@ -26,7 +26,8 @@ HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=sender
 nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE; each with its own ?priority=high|normal|low. A message is
 acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
 pauses, SIGUSR2 resumes."""
-NOT_FOR_QUEUES: Final = ("retry", "limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage", "manifest")
+NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage", "manifest")
+RETRIED: Final = {"rejected", "failed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         texts={
             "outcomes": "outcome log: a path, - for stdout, or a queue's URL",
             "ledger": "the memory of one consumer alone; else --state",
+            "retry": "rejected: try jobs that the API refused once more when their messages come again, on your word",
         },
     )
 
@@ -69,10 +71,18 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
             "consume needs a memory: --state redis://HOST/DB for replicas that share the limit, or --ledger PATH for "
             "one consumer alone"
         )
+    if not set(settings.retry) <= RETRIED:
+        raise UsageError(
+            "consume can --retry only rejected: what failed is tried again anyway, what is in doubt by --in-doubt "
+            "resend-if-absent"
+        )
     from sender.queues.address import parse
+    from sender.session.stores import check_shared
 
     for url in urls:
         parse(url)
+    if state:
+        check_shared(state)
     return ConsumePlan(
         settings, urls, _workspaces(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}",
         state, settings.dead_letter or url_in(settings.dead_letter_file), config, read_settings,
@@ -104,10 +114,10 @@ def _workspaces(settings: Settings, config: str, *, shared: bool) -> tuple[Works
     """The workspace of jobs that name none, and those of the settings file."""
     ledger = None if shared else Path(settings.ledger)
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
-    workspaces = [WorkspaceConfig(None, base_url, ApiKey.load(settings.api_key_file), ledger)]
+    workspaces = [WorkspaceConfig(None, base_url, ApiKey.follow(settings.api_key_file), ledger)]
     for one in workspaces_of(config):
         url = one.base_url or (REGIONS[one.region] if one.region else base_url)
         path = None if ledger is None else ledger.with_name(f"{ledger.name}.{one.name}")
-        key = ApiKey.load(one.api_key_file)
+        key = ApiKey.follow(one.api_key_file)
         workspaces.append(WorkspaceConfig(one.name, check_base_url(url, allow_http=settings.allow_http), key, path))
     return tuple(workspaces)

@@ -22,6 +22,8 @@ class ApiKey:
         self._path = path
         self.version = 1
         """Changes whenever another key is in use."""
+        self.problem: str | None = None
+        """Why the file holds no key just now; the one before stays in use."""
 
     @classmethod
     def load(cls, path: str, environment: Mapping[str, str] | None = None) -> ApiKey:
@@ -41,14 +43,25 @@ class ApiKey:
     def __repr__(self) -> str:
         return "ApiKey(***)"
 
+    @classmethod
+    def follow(cls, path: str, environment: Mapping[str, str] | None = None) -> ApiKey:
+        """The same for a run that can wait for its file to be mended: `problem` says why there is no key yet."""
+        if not path:
+            return cls.load(path, environment)
+        key = cls("", Path(path))
+        key.reload()
+        return key
+
     def reload(self) -> bool:
         """Read the file again; whether the key has changed."""
         if self._path is None:
             return False
         try:
             value = _read(self._path)
-        except UsageError:
+        except UsageError as error:
+            self.problem = str(error)
             return False
+        self.problem = None
         changed = value != self._value
         self.version += changed
         self._value = value

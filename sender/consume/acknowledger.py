@@ -129,9 +129,11 @@ def by_queue(messages: Iterable[UnackedMessage]) -> dict[Queue, list[Message]]:
     return found
 
 
-def reason_of(outcome: Outcome) -> dict[str, Any]:
-    """Why a job goes to the dead letter: its status, and the first problem."""
-    reason: dict[str, Any] = {"reason": outcome.status, "id": outcome.id, "kind": outcome.kind}
+def reason_of(outcome: Outcome, key: str | None = None) -> dict[str, Any]:
+    """Why a job goes to the dead letter: its status, the first problem, and the identity that the ledger knows."""
+    reason: dict[str, Any] = {"reason": outcome.status, "code": outcome.status, "id": outcome.id, "kind": outcome.kind}
+    if key is not None:
+        reason["key"] = key
     if outcome.problems:
         code, field, text, _ = outcome.problems[0]
         reason |= {"code": code, "field": field, "error": text}

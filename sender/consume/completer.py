@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from sender.consume.acknowledger import reason_of
 from sender.engine.job_execution import JobExecution
+from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_lines import OutcomeLines
+from sender.outcomes.recorder import FinishedJob
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
     from sender.ledger import JobRecord
-    from sender.outcomes.outcome import Outcome
-    from sender.outcomes.recorder import FinishedJob
     from sender.session.session import Session
 
 DEAD: Final = ("invalid", "rejected", "failed", "in_doubt")
@@ -45,17 +45,26 @@ class Completer:
                 self._complete(ended.identity, ended.outcome)
 
     def known(self, job: Job, message: UnackedMessage, record: JobRecord) -> None:
-        """The job ended before: its message only has to go the rest of its way."""
+        """The job ended before: its message is a duplicate, and only has to go the rest of its way."""
         doubts = self._session.doubts
         if record.state == "sent":
-            self._acknowledger.ack(message)
+            self._record_duplicate(message, job)
             return
         if record.state == "in_doubt" and record.resendable and self._is_reconciled(job.kind.lane):
             doubts.keep(JobExecution(job, owner=self._in_flight))
         if doubts.keeps(job.key):
             self._in_flight.add(job.key, message)
         else:
-            self._acknowledger.dead_letter(message, {"reason": record.state, "id": job.id, "kind": job.kind.name})
+            message.reason = {
+                "reason": record.state, "code": record.state, "id": job.id, "kind": job.kind.name, "key": job.key,
+            }
+            self._record_duplicate(message, job)
+
+    def take_over(self, ended: FinishedJob, execution: JobExecution) -> None:
+        """An end that an earlier opening of the workspace could not record: if in doubt, the job may go again."""
+        resendable = ended.entry is not None and ended.entry.resendable
+        if ended.outcome.status == "in_doubt" and resendable and self._is_reconciled(execution.job.kind.lane):
+            self._session.doubts.keep(JobExecution(execution.job, owner=self._in_flight))
 
     def ended_elsewhere(self, job: Job, record: JobRecord) -> None:
         """Another replica has ended the job, or is at work on it."""
@@ -72,14 +81,38 @@ class Completer:
         elif self._session.doubts.keeps(key):
             self._in_flight.in_doubt(key)
             return
-        for message in self._in_flight.recorded(key):
-            if outcome.status in DEAD:
-                self._acknowledger.dead_letter(message, reason_of(outcome))
+        messages = self._in_flight.recorded(key)
+        # The end of what is no job is recorded under a name of its message's own: no ledger knows that.
+        reason = reason_of(outcome, None if " " in key else key) if outcome.status in DEAD else None
+        for number, message in enumerate(messages):
+            message.reason = reason or message.reason
+            if number and not _is_again(messages[0], message):
+                self._record_duplicate(message, outcome)
             else:
-                self._acknowledger.ack(message)
+                self._end(message)
+
+    def _record_duplicate(self, message: UnackedMessage, of: Outcome | Job) -> None:
+        """Nothing was requested for this one: it goes when that has its line."""
+        key = f"duplicate {message.message.source} {message.message.id} {id(message)}"
+        kind = of.kind if isinstance(of, Outcome) else of.kind.name
+        outcome = Outcome(of.id, kind, "duplicate", message.message.source, message.line, meta=of.meta)
+        self._in_flight.add(key, message)
+        self._session.record(FinishedJob(outcome, None, key=key))
+
+    def _end(self, message: UnackedMessage) -> None:
+        if message.reason is not None:
+            self._acknowledger.dead_letter(message, message.reason)
+        else:
+            self._acknowledger.ack(message)
 
     def _is_reconciled(self, lane: LaneName) -> bool:
         """Whether jobs in doubt of this lane wait to be sent again."""
         settings = self._settings
         resent = settings.in_doubt == "resend-if-absent" and lane == "send"
         return resent and settings.reconcile and self._session.workspace.reader.readable
+
+
+def _is_again(first: UnackedMessage, other: UnackedMessage) -> bool:
+    """Whether this is the same message once more, and not another one of the same job."""
+    one, two = first.message, other.message
+    return two.identity is not None and two.identity == one.identity and two.deliveries > 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -31,15 +33,34 @@ class DeadLetters:
         self._told = False
         self.away = False
         """Whether its broker did not answer the last letter."""
+        self.written: Counter[str] = Counter()
+        """Letters that are durable, by the reason."""
+        self.refused = 0
+        """Tries that the broker refused, or did not answer."""
+        self.waiting = 0
+        """Letters that are not durable yet."""
 
     async def write(self, message: Message, reason: Mapping[str, Any]) -> None:
         """Return when the letter is durable; until then it is tried again and again."""
-        wait = FIRST_WAIT
+        self.waiting += 1
+        try:
+            await self._write(message, reason)
+        finally:
+            self.waiting -= 1
+        self.written[str(reason.get("reason"))] += 1
+
+    async def _write(self, message: Message, reason: Mapping[str, Any]) -> None:
+        line, about, wait = message.data, {**reason, **_about(message)}, FIRST_WAIT
+        if message.entry is not None:
+            line, about = message.entry, {**about, "entry": True}
+        if message.unread:
+            about["unread"] = message.unread
         while True:
             try:
                 async with self._writing:
-                    await self._queue.put(message.data, {**reason, "queue": message.source, "message": message.id})
+                    await self._queue.put(line, about, message.identity)
             except QueueError as error:
+                self.refused += 1
                 self._tell(error)
                 await asyncio.sleep(wait)
                 wait = min(MOST_WAIT, wait * 2)
@@ -53,3 +74,9 @@ class DeadLetters:
             log.warning("the dead letter cannot be written; its messages stay in hand", error=str(error))
         self._told = True
         self.away = isinstance(error, QueueLost)
+
+
+def _about(message: Message) -> dict[str, Any]:
+    """Where the message came from, and when the letter was written."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"queue": message.source, "message": message.id, "at": now}

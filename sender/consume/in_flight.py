@@ -18,10 +18,10 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
@@ -48,11 +48,15 @@ class UnackedMessage:
     """What its broker was told of it: one of the two, once."""
     parked: bool = False
     """Whether it waits for something slow, a full lane or the dead letter: it takes memory, but no place of others."""
+    line: int = 0
+    """Its number as a line of input, for its outcome where it is a duplicate."""
+    reason: Mapping[str, Any] | None = None
+    """Why it goes to the dead letter though nothing was requested for it: its job ended so before."""
     size: int = field(init=False)
     """Bytes of memory that it takes."""
 
     def __post_init__(self) -> None:
-        self.size = 2 * len(self.message.data) + OVERHEAD
+        self.size = 2 * (len(self.message.data) + len(self.message.entry or b"")) + OVERHEAD
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +76,11 @@ class InFlightJob:
         if self.execution is None:
             raise ValueError("nothing of it is requested any more")
         return self.execution.job
+
+    @property
+    def may_be_accepted(self) -> bool:
+        """Whether a request for it may have been accepted."""
+        return self.execution is not None and self.execution.may_be_accepted
 
     @property
     def state(self) -> State:
@@ -129,6 +138,14 @@ class InFlight:
         """Identities of the jobs of which surely nothing was sent, the latest first."""
         return [key for key, one in self._latest() if one.state == "waiting"]
 
+    def unsent(self) -> list[str]:
+        """The same with those that were tried, and that their lanes let go of since surely nothing was accepted."""
+        return [key for key, one in self._latest() if one.state == "waiting" or (one.left and not one.may_be_accepted)]
+
+    def undecided(self) -> list[JobExecution]:
+        """Jobs that were tried, whose messages wait for an end."""
+        return [one.execution for _, one in self._latest() if one.execution is not None and one.state == "running"]
+
     def overdue(self, now: float) -> list[str]:
         """Identities with a message that its broker soon gives to another, whatever is done with it."""
 
@@ -170,7 +187,7 @@ class InFlight:
     def start(self, execution: JobExecution, message: UnackedMessage | None = None) -> None:
         """A job begins to wait, with its first message or with those it has."""
         record = self._jobs.pop(execution.job.key, None) or InFlightJob()
-        record.execution = execution
+        record.execution, record.left = execution, False
         if message is not None:
             record.messages.append(message)
         self._jobs[execution.job.key] = record
@@ -179,6 +196,18 @@ class InFlight:
         """A message that waits for the record of an end, or for a job in doubt to be resolved."""
         self.closed([message])
         self._jobs.setdefault(key, InFlightJob()).messages.append(message)
+
+    def left_executions(self) -> list[JobExecution]:
+        """Jobs that their lanes let go of without an end, and whose messages wait, the earliest first."""
+        left = (one for one in self._jobs.values() if one.left and one.messages)
+        return [one.execution for one in left if one.execution is not None]
+
+    def drop_executions(self) -> None:
+        """Their lanes are no more: nothing of them starts, and their messages wait for the record of an end."""
+        for key, record in list(self._jobs.items()):
+            record.execution, record.left = None, False
+            if not record.messages:
+                del self._jobs[key]
 
     def recorded(self, key: str) -> list[UnackedMessage]:
         """The job's end is durable: its messages, which are to be closed."""

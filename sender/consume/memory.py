@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sender.consume.earlier_identities import EarlierIdentities
 from sender.errors import HaltError
+from sender.ledger import LOST_NOTE
 from sender.session.stores import host_of, open_ledger, open_shared
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from sender.shared_state.redis_ledger import RedisLedger
     from sender.shared_state.shared_state import SharedState
 
-NOTE: Final = "lost"
 LOST_HORIZON: Final = 6 * 3600.0
 """Seconds after the loss of a shared state for which a message that was given out before may have been sent."""
 AWAY_LIMIT: Final = 3.0
@@ -42,8 +43,11 @@ class Memory:
     ) -> None:
         self.ledger = ledger
         self.state = state
+        self.earlier = EarlierIdentities()
         self._began = began
         """Loop time at which it began, where that is known."""
+        self._compared: set[Queue] = set()
+        self._restarts = 0
         self._lost_at: float | None = None
         """Unix time at which some replica saw that it had been lost."""
 
@@ -53,28 +57,46 @@ class Memory:
         since = None if self.state is None else self.state.away_since
         return since is not None and asyncio.get_running_loop().time() - since > AWAY_LIMIT
 
+    @property
+    def settled(self) -> bool:
+        """Whether the state says all that is known; not while a restarted server is told again what it forgot."""
+        return self.state is None or self.state.settled
+
+    async def catch_up(self) -> None:
+        """After each restart of the server: learn whether it had forgotten anything."""
+        restarts = 0 if self.state is None else self.state.ledger.restarts
+        if restarts != self._restarts:
+            await self.find_loss()
+            self._restarts = restarts
+
     def forgot(self, message: Message) -> bool:
         """Whether the message may have been sent before a loss, without a record of it."""
         return message.deliveries > 1 and self._lost_at is not None and time.time() - self._lost_at < LOST_HORIZON
 
     async def find_loss(self) -> None:
         """Learn whether some replica saw a loss."""
-        known = await self.ledger.get_note(NOTE)
+        known = await self.ledger.get_note(LOST_NOTE)
         self._lost_at = float(known) if known else None
 
     async def note_loss(self) -> None:
         """Have all replicas know that nothing of what was given out before now is known."""
         self._lost_at = time.time()
         log.warning("the state was lost, or is another; redelivered messages without a record are in doubt")
-        await self.ledger.put_note(NOTE, repr(self._lost_at).encode())
+        await self.ledger.put_note(LOST_NOTE, repr(self._lost_at).encode())
 
     async def compare(self, queue: Queue) -> None:
-        """A memory that is younger than what the queue gave out knows nothing of it: it was lost, or is another."""
-        if self._began is None:
+        """Once, before the first read: a memory that is younger than what the queue gave out knows nothing of it, since
+        it was lost, or is another."""
+        if queue in self._compared:
             return
-        if await queue.left_since(asyncio.get_running_loop().time() - self._began + SLACK):
+        if self._began is not None and await queue.left_since(asyncio.get_running_loop().time() - self._began + SLACK):
             with suppress(HaltError):
                 await self.note_loss()
+        self._compared.add(queue)
+
+    def has_compared(self, queue: Queue) -> bool:
+        """Whether messages of this queue may be judged by it."""
+        return queue in self._compared
 
 
 async def open_memory(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sender.jobs.job import MOST_LINE, Invalid, Line
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
+from sender.queues.message_identity import shown_id
 
 if TYPE_CHECKING:
     from sender.config.settings import Settings
@@ -28,8 +29,8 @@ class MessageParser:
         """A fault in the checks raises, until the message has been delivered too often; then it is invalid, too."""
         self._number += 1
         identity = None
-        if self._settings.identity == "message":
-            identity = (message.id, f"{message.source}\n{message.id}")
+        if self._settings.identity == "message" and message.identity is not None:
+            identity = (shown_id(message.identity), message.identity)
         fault = _too_long(message.unread) if message.unread else None
         line = Line(message.source, self._number, message.data, fault, identity, message.priority or "normal")
         found = self._check(line, message.deliveries)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
 from sender.consume.dead_letters import DeadLetters
-from sender.errors import OutputError, UsageError
+from sender.consume.stdout_lines import StdoutLines
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.queues import QueueError
 from sender.queues.queue_url import is_queue, open_publisher
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from sender.outcomes.recorder import Log
     from sender.queues import OutcomeSink
     from sender.queues.publisher import Publisher
+    from sender.runtime.conditions import Conditions
 
 STDOUT: Final = "-"
 FIRST_WAIT: Final = 0.2
@@ -38,50 +38,41 @@ class Outputs(NamedTuple):
     dead_letters: DeadLetters | None
 
 
-async def open_outputs(plan: ConsumePlan, stack: AsyncExitStack) -> Outputs:
-    """Open them, to be closed with the stack; UsageError when one cannot be written."""
-    dead_letters = None
-    if plan.dead_letter:
-        dead_letters = DeadLetters(await _open_publisher(plan.dead_letter, "--dead-letter", stack))
-    else:
+async def open_outputs(plan: ConsumePlan, conditions: Conditions, stack: AsyncExitStack) -> Outputs:
+    """Open them, to be closed with the stack; a queue that is away is waited for. UsageError: a wrong URL or path."""
+    named = (("--dead-letter", plan.dead_letter), ("--outcomes", plan.outcomes))
+    publishers = {option: open_publisher(url) for option, url in named if is_queue(url)}
+    sink = None if "--outcomes" in publishers else _open_sink(plan.outcomes, stack)
+    if not plan.dead_letter:
         log.warning("no --dead-letter: jobs that are refused, given up or in doubt are in the outcomes alone")
-    return Outputs(await _open_sink(plan.outcomes, stack), dead_letters)
+    for option, publisher in publishers.items():
+        stack.push_async_callback(publisher.aclose)
+        await _wait_for(publisher, option, conditions)
+    letters = publishers.get("--dead-letter")
+    return Outputs(sink or _PatientSink(publishers["--outcomes"]), None if letters is None else DeadLetters(letters))
 
 
-async def _open_sink(name: str, stack: AsyncExitStack) -> Log:
+def _open_sink(name: str, stack: AsyncExitStack) -> Log:
     if name == STDOUT:
-        return _Stdout()
-    if is_queue(name):
-        return _PatientSink(await _open_publisher(name, "--outcomes", stack))
+        return StdoutLines()
     outcome_log = OutcomeLog.open(Path(name))
     stack.callback(outcome_log.close)
     return outcome_log
 
 
-async def _open_publisher(url: str, option: str, stack: AsyncExitStack) -> Publisher[Any]:
-    publisher = open_publisher(url)
-    stack.push_async_callback(publisher.aclose)
-    try:
-        await publisher.open()
-    except QueueError as error:
-        raise UsageError(f"{option} cannot be used: {error}") from None
-    return publisher
-
-
-class _Stdout:
-    """Lines on stdout, whole ones only."""
-
-    async def append(self, lines: Sequence[bytes]) -> None:
-        await asyncio.to_thread(_write, b"".join(lines))
-
-
-def _write(data: bytes) -> None:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(1, view) :]
-    except OSError as error:
-        raise OutputError(f"outcomes cannot be written to stdout ({error.strerror})") from None
+async def _wait_for(publisher: Publisher[Any], option: str, conditions: Conditions) -> None:
+    """Until it is there."""
+    wait = FIRST_WAIT
+    while True:
+        try:
+            await publisher.open()
+        except QueueError as error:
+            conditions.miss(option, f"it cannot be used: {error}")
+            await asyncio.sleep(wait)
+            wait = min(MOST_WAIT, wait * 2)
+        else:
+            conditions.drop(option)
+            return
 
 
 class _PatientSink:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sender.consume.message_parser import MessageParser
-    from sender.consume.workspace_consumer import WorkspaceConsumer
+    from sender.consume.workspace_task import WorkspaceTask
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
     from sender.queues import Queue
@@ -58,7 +58,7 @@ class Reader:
     """Reads until `stop`; `keep` and `watch_lag` run beside."""
 
     def __init__(
-        self, queue: Queue, consumers: Mapping[str | None, WorkspaceConsumer], parser: MessageParser, prefetch: int,
+        self, queue: Queue, consumers: Mapping[str | None, WorkspaceTask], parser: MessageParser, prefetch: int,
         conditions: Conditions, memory: int = DEFAULTS.memory,
     ) -> None:
         self.queue = queue
@@ -75,7 +75,6 @@ class Reader:
         self._told_at = float("-inf")
         self._lanes: set[LaneName] = set()
         self._tried_at = float("-inf")
-        self._compared = False
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         conditions.miss(self._condition, "not yet read")
@@ -175,11 +174,9 @@ class Reader:
         return taken
 
     async def _compare_memories(self) -> None:
-        """Once, before the first read: what was given out before they began is not in them."""
-        if not self._compared:
-            for consumer in self._consumers.values():
-                await consumer.memory.compare(self.queue)
-            self._compared = True
+        """Before the first read for each of them: what was given out before they began is not in them."""
+        for consumer in self._consumers.values():
+            await consumer.compare(self.queue)
 
     async def _take_on(self, messages: Sequence[UnackedMessage]) -> int:
         """To the workspaces with them; returns how many could not be taken on now."""

@@ -12,6 +12,7 @@ from sender.errors import HaltError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sender.consume.open_notes import OpenNotes
     from sender.ledger import Ledger
 
 NOTE: Final = "give-backs"
@@ -22,7 +23,7 @@ MOST: Final = 10_000
 class StoredRequeueCounts:
     """See `sender.queues.RequeueCounts`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger | OpenNotes) -> None:
         self._ledger = ledger
 
     async def add(self, ids: Sequence[str]) -> None:

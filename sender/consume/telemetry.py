@@ -1,8 +1,7 @@
-"""The Telemetry of a consumer: metrics, traces, and the conditions under which it is ready."""
+"""The Telemetry of a consumer: metrics and traces, and the server for health."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender.jobs.kinds import LANES
@@ -10,11 +9,9 @@ from sender.runtime.metrics import NoMetrics
 from sender.runtime.tracing import open_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from contextlib import AsyncExitStack
 
     from sender.config.settings import Settings
-    from sender.consume.reader import Reader
     from sender.consume.workspace_consumer import WorkspaceConsumer
     from sender.runtime.conditions import Conditions
     from sender.runtime.metrics import Observer
@@ -32,44 +29,17 @@ class Telemetry(NamedTuple):
         """Who counts what happens in a workspace."""
         return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
 
-    def watch(
-        self, consumers: Mapping[str | None, WorkspaceConsumer], readers: Sequence[Reader], conditions: Conditions
-    ) -> None:
-        """Look at these whenever asked."""
-        states = [one.memory.state for one in consumers.values() if one.memory.state is not None]
-        if states:
-            conditions.watch(
-                "state", lambda: None if all(one.reachable for one in states) else "the shared state does not answer"
-            )
-        for name, one in consumers.items():
-            conditions.watch(f"workspace {name or 'default'}", partial(_halted, one))
-            conditions.watch(f"kinds of {name or 'default'}", partial(_refused_kinds, one))
-            conditions.watch(f"dead letter of {name or 'default'}", partial(getattr, one.acknowledger, "trouble"))
-        if self.metrics is None:
-            return
-        for name, one in consumers.items():
+    def opened(self, workspace: str | None, consumer: WorkspaceConsumer) -> None:
+        """Look at these lanes and this ledger from now on."""
+        if self.metrics is not None:
             for lane in LANES:
-                self.metrics.of(name).watch_lane(lane, one.session.workspace.lanes[lane])
-            self.metrics.of(name).watch_ledger(one.memory.ledger)
-        for reader in readers:
-            self.metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"))
-        self.metrics.conditions = conditions.met
-        self.metrics.in_hand = lambda: (
-            sum(1 for one in consumers.values() for _ in one.in_flight) + sum(len(one.beside) for one in readers)
-        )
-        if states:
-            self.metrics.state = lambda: all(one.reachable for one in states)
-        all_in_flight = [one.in_flight for one in consumers.values()]
-        self.metrics.parked = lambda: (sum(one.parked for one in all_in_flight), sum(one.size for one in all_in_flight))
+                self.metrics.of(workspace).watch_lane(lane, consumer.session.workspace.lanes[lane])
+            self.metrics.of(workspace).watch_ledger(consumer.memory.ledger)
 
-
-def _halted(consumer: WorkspaceConsumer) -> str | None:
-    return None if consumer.session.halted is None else "halted; see the log"
-
-
-def _refused_kinds(consumer: WorkspaceConsumer) -> str | None:
-    kinds = ", ".join(sorted(consumer.session.workspace.closed_kinds))
-    return f"the API does not allow {kinds}" if kinds else None
+    def closed(self, workspace: str | None) -> None:
+        """The ledger is closed."""
+        if self.metrics is not None:
+            self.metrics.of(workspace).watch_ledger(None)
 
 
 async def open_telemetry(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> Telemetry:
@@ -80,6 +50,7 @@ async def open_telemetry(settings: Settings, conditions: Conditions, stack: Asyn
         from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 
         metrics = ReplicaMetrics()
+        metrics.conditions = conditions.met
         server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
         stack.push_async_callback(server.aclose)
     tracer = open_tracer()

@@ -79,6 +79,10 @@ class ApiReader:
             self.waiting -= 1
         return await self._send(request, permit)
 
+    async def look(self, request: Request) -> Reply:
+        """One attempt past every pause, an operator's too, but not past the limit; raises TransportFault."""
+        return await self._send(request, await self._pacer.acquire_urgent(though_paused=True))
+
     async def probe(self, request: Request, seconds: float) -> Reply:
         """The same to see whether the API is there: it waits for the limit alone; TimeoutError without an answer."""
         permit = await self._pacer.acquire_urgent()

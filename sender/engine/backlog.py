@@ -43,7 +43,7 @@ class Backlog:
         while (execution := self._next(now)) is not None:
             if execution.withdrawn:
                 self.let_go(execution)
-            elif execution.job.kind.name in self._context.kinds.closed:
+            elif not self._context.kinds.may_start(execution.job.kind.name):
                 self.leave(execution)
             elif execution.expired(self._context.wall()):
                 self.expire(execution)

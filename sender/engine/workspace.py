@@ -72,7 +72,7 @@ class Workspace:
         self._wall = wall
         self.clock = ApiClock(wall)
         self._schedule = Schedule(settings, wall)
-        self._kinds = KindGate(_tell_closed)
+        self._kinds = KindGate(_tell_closed, _tell_open)
         self.lanes: dict[LaneName, Lane] = {}
         self.triggers: TriggerFollower | None = None
         self.transport = HttpTransport(
@@ -168,6 +168,24 @@ class Workspace:
         """Kinds that the API does not take, and what it said."""
         return self._kinds.closed
 
+    @property
+    def shut_kinds(self) -> dict[str, str]:
+        """Those of them of which not even one job is tried now."""
+        return self._kinds.shut
+
+    def try_closed_kinds(self) -> None:
+        """Have one job of each closed kind tried again."""
+        self._kinds.let_one_through()
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator paused the lanes, as far as is known."""
+        return any(pacer.paused for pacer in self.pacers.values())
+
+    async def look(self) -> None:
+        """Learn whether an operator paused the lanes at another replica."""
+        await self.pacers["send"].look()
+
     def _demand(self, name: LaneName) -> Demand:
         """What a shared pacer reserves for: jobs, and our own reading in the app lane."""
         lane = self.lanes.get(name)
@@ -177,6 +195,10 @@ class Workspace:
 
 def _tell_closed(kind: str, said: str) -> None:
     log.error("the API takes no jobs of this kind; the others go on", kind=kind, because=said)
+
+
+def _tell_open(kind: str) -> None:
+    log.info("the API takes jobs of this kind again", kind=kind)
 
 
 def _rates_of(settings: Settings) -> dict[LaneName, float]:

@@ -30,6 +30,11 @@ def key_of_id(workspace: str | None, text: str) -> str:
     return _hash(b"id", (workspace or "").encode(), text.encode())
 
 
+def key_of_message(workspace: str | None, identity: str) -> str:
+    """Identity of a job without an id that came as a message, by the message's own (docs/queues-and-state.md)."""
+    return _hash(b"message", (workspace or "").encode(), identity.encode("utf-8", "surrogatepass"))
+
+
 def content_of(kind: str, path_ids: Sequence[int], payload: bytes) -> str:
     """Hash of what a job asks for: kind, path ids and canonical payload."""
     ids = ",".join(map(str, path_ids)).encode()

@@ -52,7 +52,7 @@ class Line(NamedTuple):
     fault: Problem | None = None
     """What was wrong with the line before anyone looked into it (too long, torn)."""
     identity: tuple[str, str] | None = None
-    """What identifies a job that names no id: the id to show, and the text that no other queue has."""
+    """What identifies a job that names no id: the id to show, and the identity of the message that brought it."""
     priority: Priority = "normal"
     """Of a job that names none."""
     row: Row | None = None

@@ -13,10 +13,13 @@ the log has it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+LOST_NOTE: Final = "lost"
+"""Name of the note that tells at which unix time a memory was seen to have lost something."""
 
 State = Literal["handed_over", "sent", "rejected", "failed", "in_doubt"]
 

@@ -1,5 +1,14 @@
 """Queues: one protocol for all brokers; each broker is one module, imported only when its URL is used."""
 
-from sender.queues.queue import DeadLetter, Message, OutcomeSink, Queue, QueueError, QueueLost, RequeueCounts
+from sender.queues.queue import (
+    DeadLetter,
+    Message,
+    OutcomeSink,
+    Queue,
+    QueueError,
+    QueueLost,
+    QueueOrigins,
+    RequeueCounts,
+)
 
-__all__ = ["DeadLetter", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost", "RequeueCounts"]
+__all__ = ["DeadLetter", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost", "QueueOrigins", "RequeueCounts"]

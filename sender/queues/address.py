@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from sender.errors import UsageError
 from sender.jobs.masking import MASK
 from sender.jobs.nearest import nearest
+from sender.queues.server_access import SEVERAL, split_hosts, wrong_hosts, wrong_ways
 
 if TYPE_CHECKING:
     from sender.jobs.job import Priority
@@ -18,7 +19,13 @@ SCHEMES: Final = {
 }
 _READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
 _WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
-_MORE: Final = {"redis": (), "amqp": (), "nats": (), "sqs": ("endpoint",)}
+_TLS: Final = ("ca", "cert", "key")
+_MORE: Final = {
+    "redis": ("sentinel", "sentinel_password_file", "cluster", *_TLS), "amqp": _TLS, "nats": ("creds", "nkey", *_TLS),
+    "sqs": ("endpoint",),
+}
+_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": ()}
+_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": ()}
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
     "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
@@ -41,6 +48,8 @@ class Address:
     path: str
     """Decoded, without the leading slash."""
     parameters: dict[str, str]
+    hosts: tuple[str, ...] = ()
+    """All hosts of the URL, as they stand there; `url` has the first."""
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -68,17 +77,30 @@ def shown(url: str) -> str:
 
 def parse(url: str, *, writes: bool = False) -> Address:
     """The address behind a queue's URL; UsageError says what is wrong with it, without repeating a secret."""
-    parts = _split(url)
+    single, hosts = split_hosts(url)
+    parts = _split(single)
     broker = SCHEMES[parts.scheme]
     needed = (_WRITE if writes else _READ)[broker]
-    parameters = _parameters(parts, needed, (*_MORE[broker], *(() if writes else ("priority",))), broker)
+    own = _MORE_TO_WRITE[broker] if writes else ("priority", "name", *_MORE_TO_READ[broker])
+    parameters = _parameters(parts, needed, (*_MORE[broker], *own), broker)
     _check(parts, parameters, broker)
+    _check_ways(parts, parameters, hosts, broker)
     plain = parts._replace(query="", fragment="").geturl()
     secrets = {text for text in (parts.password, unquote(parts.password or "")) if text}
     return Address(
         broker=broker, url=plain, shown=shown(url), host=parts.hostname or "", path=unquote(parts.path.lstrip("/")),
-        parameters=parameters, secrets=tuple(sorted(secrets, key=len, reverse=True)),
+        parameters=parameters, hosts=hosts, secrets=tuple(sorted(secrets, key=len, reverse=True)),
     )
+
+
+def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str, ...], broker: str) -> None:
+    """Several hosts, Sentinel and Cluster, certificates."""
+    name = f"{parts.scheme}://{parts.hostname}"
+    if problem := wrong_hosts(hosts) or wrong_ways(parts.scheme, parameters):
+        raise UsageError(f"{name}: {problem}")
+    several = broker in ("amqp", "nats") or "sentinel" in parameters or "cluster" in parameters
+    if len(hosts) > 1 and not several:
+        raise UsageError(f"{name}: several hosts are for {SEVERAL}")
 
 
 def _split(url: str) -> SplitResult:
@@ -121,6 +143,11 @@ def _check(parts: SplitResult, parameters: dict[str, str], broker: str) -> None:
         raise UsageError(f"{parts.scheme}://{parts.hostname}: a URL of a queue has no #; encode it as %23")
     if parameters.get("priority", "normal") not in PRIORITIES:
         raise UsageError(f"{parts.scheme}://{parts.hostname}: priority is one of {', '.join(PRIORITIES)}")
+    if parameters.get("trim", "acked") not in ("acked", "never"):
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: trim is acked or never")
+    most = parameters.get("maxlen", "1")
+    if not (most.isascii() and most.isdigit() and int(most[:18]) > 0 and len(most) < 18):
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: maxlen is a number of entries, above 0")
     database = parts.path.strip("/")
     if broker == "redis" and database and not (database.isascii() and database.isdigit()):
         raise UsageError(f"redis://{parts.hostname}: the database is a number, like /0")

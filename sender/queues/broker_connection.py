@@ -43,6 +43,10 @@ class BrokerConnection(ABC, Generic[C]):
     def _is_lost(self, error: Exception) -> bool | None:
         """True: the broker is away; False: it refuses; None: not the broker's error at all."""
 
+    def _is_outdated(self, error: Exception) -> bool:  # noqa: ARG002
+        """Whether the broker refuses what a new connection would read anew."""
+        return False
+
     async def run(self, work: Callable[[C], Awaitable[R]], *, longer: float = 0.0) -> R:
         """What `work` returns, with a connection; QueueLost or QueueError. `longer`: seconds of patience more."""
         client: C | None = None
@@ -55,7 +59,7 @@ class BrokerConnection(ABC, Generic[C]):
             if lost is None:
                 raise
             self.alive = False
-            if lost:
+            if lost or self._is_outdated(error):
                 await self._drop(client)
             raise self._told(error, QueueLost if lost else QueueError) from None
         self.alive = True

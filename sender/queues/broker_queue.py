@@ -8,14 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from sender.jobs.job import MOST_LINE
+from sender.queues.message_identity import CONTENT, carried, identity_of, queue_name
+from sender.queues.origin_claim import OriginClaim
 from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 
     from sender.queues.address import Address
     from sender.queues.broker_connection import BrokerConnection
-    from sender.queues.queue import Message, RequeueCounts
+    from sender.queues.queue import Message, QueueOrigins, RequeueCounts
 
 WAIT: Final = 1.0
 """Seconds that a read waits for its first message."""
@@ -41,12 +43,17 @@ class BrokerQueue(ABC, Generic[C]):
     connection_type: ClassVar[type[BrokerConnection[Any]]]
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
         self.address = address
         self.source = address.shown
         self.return_after = return_after
+        self.redeliveries = 0
+        self.give_backs = 0
         self._requeue_counts = requeue_counts
+        self._queue_name = queue_name(address)
+        self._origin_claim = OriginClaim(origins)
         self._limit = in_hand
         self._wait = WAIT
         self.read_bytes = MOST_LINE
@@ -89,6 +96,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def requeue(self, messages: Iterable[Message], delay: float = 0.0) -> None:
         """Let other readers have these, uncounted; after `delay` seconds where the broker knows a delay."""
         batch = [message for message in messages if self._has(message) and self._key(message) not in self._done]
+        self.give_backs += len(batch)
         try:
             await self._unless_lost(lambda client, batch: self._requeue(client, batch, delay), batch)
         finally:  # what could not be put back returns by itself, and is new then
@@ -128,6 +136,7 @@ class BrokerQueue(ABC, Generic[C]):
     async def _read_on(self, room: int) -> list[Message]:
         async def work(client: C) -> list[Message]:
             await self._flush(client)
+            await self._origin_claim.renew(self._queue_name, lambda: self._origin(client))
             return await self._read(client, room)
 
         try:
@@ -158,6 +167,7 @@ class BrokerQueue(ABC, Generic[C]):
             known = self._in_hand.setdefault(self._key(message), message)
             if known is message:
                 new.append(message)
+                self.redeliveries += message.deliveries > 1
             else:
                 known.handle, known.connection = message.handle, message.connection
         return new
@@ -165,6 +175,13 @@ class BrokerQueue(ABC, Generic[C]):
     def _key(self, message: Message) -> Hashable:
         """What tells this message from every other in hand."""
         return message.id
+
+    def _identity(self, message_id: str, headers: Mapping[Any, Any] | None) -> str | None:
+        """Who a message is: what it carries as a copy, else by its own id; None when only its content says it."""
+        found = carried(headers)
+        if found is None:
+            return identity_of(self._queue_name, message_id) if message_id else None
+        return None if found == CONTENT else found
 
     def _has(self, message: Message) -> bool:
         return self._in_hand.get(self._key(message)) is message
@@ -198,6 +215,10 @@ class BrokerQueue(ABC, Generic[C]):
 
     async def _prepare(self, client: C) -> None:
         """What a new connection needs before it can be read from."""
+
+    async def _origin(self, client: C) -> str | None:  # noqa: ARG002
+        """What tells this server from others that have a queue of this name; None where ids are unique anyway."""
+        return None
 
     async def _check(self, client: C) -> None:
         await self._lag(client)

@@ -13,26 +13,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import nats
 import nats.errors
 import nats.js.errors
+from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig
 
 from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, QueueLost, trace_context
+from sender.queues.server_access import tls_context, with_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
 
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
 
 KEEP_COUNTS: Final = 30 * 86400.0
 """Seconds."""
@@ -55,6 +55,8 @@ class JetStreamClient:
     subscription: JetStreamContext.PullSubscription | None = None
     epoch: str = ""
     """When the stream was made: its sequence begins anew with it."""
+    created: str | None = None
+    """The same, to the microsecond."""
     largest: int = 2**20
     """Bytes of a message, by the limits of server and stream."""
 
@@ -66,10 +68,19 @@ class JetStreamConnection(BrokerConnection[JetStreamClient]):
         async def quiet(_: Exception) -> None:
             """What goes wrong is raised by the call that it breaks."""
 
-        client = await nats.connect(
-            self.address.url, allow_reconnect=False, connect_timeout=int(PATIENCE), error_cb=quiet,
-            max_reconnect_attempts=1, reconnect_time_wait=0,
-        )
+        address = self.address
+        known: dict[str, Any] = {"user_credentials": address.parameters.get("creds")}
+        known |= {"nkeys_seed": address.parameters.get("nkey"), "tls": tls_context(address.parameters)}
+        client = Client()
+        try:
+            await client.connect(
+                [with_host(address.url, host) for host in address.hosts], allow_reconnect=False,
+                connect_timeout=int(PATIENCE), error_cb=quiet, max_reconnect_attempts=1, reconnect_time_wait=0,
+                **{name: value for name, value in known.items() if value is not None},
+            )
+        except BaseException:
+            await client.close()
+            raise
         return JetStreamClient(client, client.jetstream(timeout=PATIENCE))
 
     async def _disconnect(self, client: JetStreamClient) -> None:
@@ -132,9 +143,10 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
     connection_type = JetStreamConnection
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self.keep_every = return_after / 3
         self._stream, self._consumer = address.parameters["stream"], address.parameters["consumer"]
         self._bucket = re.sub(r"[^A-Za-z0-9_-]", "_", f"sender_{self._stream}_{self._consumer}")
@@ -150,6 +162,7 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             raise QueueError(f"{self.source}: there is no stream {self._stream}; make it first") from None
         client.largest = max(1, min(client.client.max_payload, _limit(info.config.max_msg_size)))
         client.epoch = f"{info.created:%Y%m%dT%H%M%S}" if info.created else "0"
+        client.created = info.created.isoformat() if info.created else None
 
     async def _make_consumer(self, jetstream: JetStreamContext) -> None:
         """Make the consumer, or go by the settings of the one that is there."""
@@ -166,6 +179,9 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         if (found.config.max_deliver or -1) > 0:
             raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
         self.keep_every = (found.config.ack_wait or self.return_after) / 3
+
+    async def _origin(self, client: JetStreamClient) -> str | None:
+        return client.created
 
     async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
         found = await self._fetch(client, room, self.read_bytes, self._wait)
@@ -192,10 +208,11 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         unread = len(found.data) if len(found.data) > self._largest else 0
         if unread:
             found.data = found.data[:HEAD]
+        own = f"{client.epoch}/{self._sequence(found)}"
         return Message(
-            source=self.source, id=f"{self._stream}/{client.epoch}/{self._sequence(found)}", data=found.data,
-            deliveries=max(1, found.metadata.num_delivered - requeues), handle=found, connection=client,
-            priority=self.address.priority, headers=trace_context(found.headers), unread=unread,
+            source=self.source, id=f"{self._stream}/{own}", identity=self._identity(own, found.headers),
+            data=found.data, deliveries=max(1, found.metadata.num_delivered - requeues), handle=found,
+            connection=client, priority=self.address.priority, headers=trace_context(found.headers), unread=unread,
         )
 
     @staticmethod
@@ -260,7 +277,7 @@ class JetStreamPublisher(Publisher[JetStreamClient]):
     async def _publish(self, client: JetStreamClient, lines: list[OutgoingLine]) -> None:
         subject = await self._subject(client)
         for one in lines:
-            headers: dict[str, Any] = {"Sender-Reason": one.reason} if one.reason else {}
+            headers: dict[str, Any] = one.headers | ({"Sender-Reason": one.reason} if one.reason else {})
             await client.jetstream.publish(
                 subject, one.line, headers=headers or None, stream=self.address.parameters["stream"]
             )

@@ -6,6 +6,9 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from sender.queues.message_identity import HEADER, to_header
+from sender.queues.queue import REDRIVE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,6 +26,16 @@ class OutgoingLine(NamedTuple):
     """`job` or `outcome`."""
     reason: str | None = None
     """JSON in ASCII, on one line."""
+    identity: str | None = None
+    """For the header `x-sender-id`: who the message was that this is a copy of."""
+    redriven: bool = False
+    """Whether an operator sends it on its way again."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a copy carries beside its line."""
+        found = {} if self.identity is None else {HEADER: self.identity}
+        return found | {REDRIVE: "1"} if self.redriven else found
 
 
 class Publisher(ABC, Generic[C]):
@@ -44,9 +57,13 @@ class Publisher(ABC, Generic[C]):
         """Connect and check that the target is there: QueueError if it is not, QueueLost if nobody answers."""
         await self._connection.run(self._check)
 
-    async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
-        """Durably keep a job line with the reason why nobody will try it again."""
-        await self._put([OutgoingLine(line, "job", json.dumps(reason))])
+    async def put(self, line: bytes, reason: Mapping[str, object], identity: str | None = None) -> None:
+        """Durably keep a job line with the reason why nobody will try it again, and who its message was."""
+        await self._put([OutgoingLine(line, "job", json.dumps(reason), to_header(identity))])
+
+    async def redrive(self, jobs: Sequence[tuple[bytes, str | None]]) -> None:
+        """Durably put these job lines back on their way, each under the identity that its letter carries."""
+        await self._put([OutgoingLine(line, "job", None, identity, redriven=True) for line, identity in jobs])
 
     async def append(self, lines: Sequence[bytes]) -> None:
         """Durably append outcome lines in order; after an error some may stand there already."""

@@ -44,8 +44,6 @@ class PushedMessages:
         self._room = 0
         self._largest = 0
         self._head = 0
-        # The library reads every body to its end into memory before it tells anybody.
-        self._channel._read_content = self._read_content  # noqa: SLF001
 
     async def take(self, most: int, wait: float, *, room: int, largest: int, head: int) -> list[PushedMessage]:
         """Up to `most` messages, waiting `wait` seconds for the first one.
@@ -54,6 +52,8 @@ class PushedMessages:
         first `head` bytes are kept.
         """
         self._room, self._largest, self._head = room, largest, head
+        # The library reads every body to its end into memory before it tells anybody.
+        self._channel._read_content = self._read_content  # noqa: SLF001
         window = min(most, self._window)
         if window != self._asked_for:
             await self._channel.basic_qos(prefetch_count=window)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from sender.jobs.job import Priority
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
+REDRIVE: Final = "x-sender-redrive"
+"""Marks a message that an operator took out of the dead letter: a job that was refused may be tried again."""
 
 
 class QueueError(SenderError):
@@ -70,11 +72,15 @@ class Message:
     priority: Priority | None = None
     """From the URL's `?priority=`, for jobs that name none."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Trace context, by lower-case name."""
+    """Trace context and `REDRIVE`, by lower-case name."""
+    identity: str | None = None
+    """Who it is, on whatever way it was read (`sender.queues.message_identity`); None: it is known by its content."""
     group: str | None = None
     """The SQS FIFO group: only one message of it is in hand at a time."""
     unread: int = 0
     """Its size in bytes where it is larger than any job: `data` is its beginning then, and the rest was not kept."""
+    entry: bytes | None = field(default=None, repr=False)
+    """All fields of a stream entry that has no job line, as JSON."""
 
 
 class Queue(Protocol):
@@ -92,6 +98,10 @@ class Queue(Protocol):
     """Whether the broker itself counts a message that is put back, and may drop it for that."""
     read_bytes: int
     """Bytes after which a read takes no further message; the reader sets it as memory allows."""
+    redeliveries: int
+    """Messages read so far that had been given out before."""
+    give_backs: int
+    """Messages put back so far."""
 
     async def open(self) -> None:
         """Connect and check that the queue is there: QueueError if it is not, QueueLost if nobody answers."""
@@ -135,11 +145,22 @@ class RequeueCounts(Protocol):
         """These are done."""
 
 
+class QueueOrigins(Protocol):
+    """Remembers which server a queue's name stands for, so that two of them are not taken for one."""
+
+    async def claim(self, name: str, origin: str, *, instead_of: str | None = None) -> None:
+        """This queue is on this server; QueueError when another server's queue is in use under the same name.
+
+        `instead_of` is what this reader found behind the same URL before: a server that was made anew is no second one.
+        """
+
+
 class DeadLetter(Protocol):
     """Where jobs go that nobody will try again."""
 
-    async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
-        """Durably keep the job line with the reason; raises QueueError when the broker has not confirmed it."""
+    async def put(self, line: bytes, reason: Mapping[str, object], identity: str | None = None) -> None:
+        """Durably keep the job line with the reason and its message's identity; raises QueueError when the broker has
+        not confirmed it."""
 
     async def aclose(self) -> None:
         """Disconnect."""
@@ -156,11 +177,11 @@ class OutcomeSink(Protocol):
 
 
 def trace_context(headers: Mapping[Any, Any] | None) -> dict[str, str]:
-    """The trace context among a message's headers, whatever case and type they come in."""
+    """The trace context among a message's headers, and `REDRIVE`, whatever case and type they come in."""
     found = {}
     for name, value in (headers or {}).items():
         key = _text(name).lower()
-        if key in TRACE_HEADERS and isinstance(value, str | bytes):
+        if key in (*TRACE_HEADERS, REDRIVE) and isinstance(value, str | bytes):
             found[key] = _text(value)
     return found
 

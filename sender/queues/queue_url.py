@@ -9,8 +9,9 @@ from sender.errors import UsageError
 from sender.queues.address import parse
 
 if TYPE_CHECKING:
+    from sender.queues.letters import LetterBox
     from sender.queues.publisher import Publisher
-    from sender.queues.queue import Queue, RequeueCounts
+    from sender.queues.queue import Queue, QueueOrigins, RequeueCounts
 
 IN_HAND: Final = 100
 RETURN_AFTER: Final = 30.0
@@ -28,7 +29,8 @@ def is_queue(text: str) -> bool:
 
 
 def open_queue(
-    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER, requeue_counts: RequeueCounts | None = None
+    url: str, *, in_hand: int = IN_HAND, return_after: float = RETURN_AFTER,
+    requeue_counts: RequeueCounts | None = None, origins: QueueOrigins | None = None,
 ) -> Queue:
     """The queue behind `url`, not yet connected; UsageError when the URL is wrong or its client is not installed.
 
@@ -36,7 +38,7 @@ def open_queue(
     a message that nobody kept returns to the queue (RabbitMQ: when the connection ends).
     """
     address = parse(url)
-    return cast("Queue", _class(address.broker, "Queue")(address, in_hand, return_after, requeue_counts))
+    return cast("Queue", _class(address.broker, "Queue")(address, in_hand, return_after, requeue_counts, origins))
 
 
 def open_publisher(url: str) -> Publisher[Any]:
@@ -45,10 +47,25 @@ def open_publisher(url: str) -> Publisher[Any]:
     return cast("Publisher[Any]", _class(address.broker, "Publisher")(address))
 
 
-def _class(broker: str, kind: str) -> Any:
+def open_target(url: str) -> Publisher[Any]:
+    """Publisher of jobs to a queue, named as for its consumers or as for who writes to it; UsageError as above."""
+    try:
+        address = parse(url)
+    except UsageError:
+        address = parse(url, writes=True)
+    return cast("Publisher[Any]", _class(address.broker, "Publisher")(address))
+
+
+def open_letters(url: str) -> LetterBox[Any]:
+    """What lies in the dead letter queue behind `url`, not yet connected; UsageError as above."""
+    address = parse(url, writes=True)
+    return cast("LetterBox[Any]", _class(address.broker, "Letters", "sender.queues.letters")(address))
+
+
+def _class(broker: str, kind: str, package: str = "sender.queues") -> Any:
     module, name = _BROKERS[broker]
     try:
-        return getattr(import_module(f"sender.queues.{module}"), name + kind)
+        return getattr(import_module(f"{package}.{module}"), name + kind)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _LIBRARIES:
             raise

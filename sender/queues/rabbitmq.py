@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aio_pika
@@ -34,9 +35,11 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 
 from sender.queues.broker_connection import BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
+from sender.queues.message_identity import CONTENT, HEADER, carried, to_header
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.pushed_messages import PushedMessages
 from sender.queues.queue import Message, QueueError, QueueLost, trace_context
+from sender.queues.server_access import tls_context, with_host
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
 
 # Their tracebacks of a broken line tell nothing that the call it breaks does not raise.
 for _name in ("aiormq", "aio_pika"):
@@ -75,6 +78,7 @@ class RabbitMqClient(NamedTuple):
     channel: AbstractChannel
     queue: AbstractQueue
     pushed: PushedMessages
+    cluster: str | None
 
     async def publish(self, message: aio_pika.Message) -> None:
         """To the queue; it is confirmed when this returns. QueueLost when RabbitMQ has stopped to read from us."""
@@ -106,7 +110,7 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
     """It never reconnects by itself: handles die with it, and that has to be known."""
 
     async def _connect(self) -> RabbitMqClient:
-        connection = await aio_pika.connect(self.address.url)
+        connection = await self._connect_any()
         try:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             queue = await channel.get_queue(self.address.parameters["queue"], ensure=True)
@@ -114,7 +118,16 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         except BaseException:
             await connection.close()
             raise
-        return RabbitMqClient(connection, channel, queue, pushed)
+        return RabbitMqClient(connection, channel, queue, pushed, _cluster_of(connection))
+
+    async def _connect_any(self) -> AbstractConnection:
+        """To the first host that takes the connection."""
+        context = tls_context(self.address.parameters)
+        *others, last = self.address.hosts
+        for host in others:
+            with suppress(OSError, AMQPError):
+                return await aio_pika.connect(with_host(self.address.url, host), ssl_context=context)
+        return await aio_pika.connect(with_host(self.address.url, last), ssl_context=context)
 
     async def _disconnect(self, client: RabbitMqClient) -> None:
         await client.connection.close()
@@ -125,13 +138,13 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         return True if isinstance(error, AMQPError | ChannelInvalidStateError | OSError | ConnectionError) else None
 
 
-def identity(message: AbstractIncomingMessage) -> str:
-    """The `message_id`; else a hash of what stays the same over redeliveries: body, correlation id and timestamp.
+def own_id(message: AbstractIncomingMessage) -> str:
+    """The `message_id`, but not the random one of a copy; empty when there is none."""
+    return "" if carried(message.headers) == CONTENT else message.message_id or ""
 
-    So two messages without an id that are equal in all three are one job, as two equal lines of a file are.
-    """
-    if message.message_id:
-        return message.message_id
+
+def content_hash(message: AbstractIncomingMessage) -> str:
+    """What names a message without an id to people: it stays the same over redeliveries and copies."""
     digest = hashlib.sha256(message.body)
     digest.update(f"\0{message.correlation_id}\0{message.timestamp}".encode())
     return digest.hexdigest()
@@ -145,9 +158,10 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
     handles_outlive_connection = False
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self._name = address.parameters["queue"]
         self._publishing = RabbitMqConnection(address)
 
@@ -180,10 +194,16 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
             before += 1
             if not unread and await self._rewrite(found, before):
                 return None
+        known = own_id(found)
         return Message(
-            source=self.source, id=identity(found), data=found.body, deliveries=before + 1, handle=found,
-            connection=client, priority=self.address.priority, headers=trace_context(found.headers), unread=unread,
+            source=self.source, id=known or content_hash(found), identity=self._identity(known, found.headers),
+            data=found.body, deliveries=before + 1, handle=found, connection=client, priority=self.address.priority,
+            headers=trace_context(found.headers), unread=unread,
         )
+
+    async def _origin(self, client: RabbitMqClient) -> str | None:
+        """The name of its cluster, which is the same on every node and after a restart."""
+        return client.cluster
 
     async def _rewrite(self, found: AbstractIncomingMessage, deliveries: int) -> bool:
         """Put a copy with this count at the end of the queue, and only then take the message out.
@@ -192,7 +212,8 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
         """
         properties = {name: getattr(found, name) for name in _PROPERTIES}
         headers = {name: value for name, value in found.headers.items() if name != "x-delivery-count"}
-        copy = aio_pika.Message(found.body, headers=headers | {COUNT: deliveries}, **properties)
+        identity = to_header(self._identity(own_id(found), found.headers))  # the copy gets a random message_id
+        copy = aio_pika.Message(found.body, headers=headers | {COUNT: deliveries, HEADER: identity}, **properties)
         try:
             await self._publishing.run(lambda client: client.publish(copy))
         except QueueError as error:
@@ -230,11 +251,14 @@ class RabbitMqPublisher(Publisher[RabbitMqClient]):
 
     async def _publish(self, client: RabbitMqClient, lines: list[OutgoingLine]) -> None:
         for one in lines:
-            message = aio_pika.Message(
-                one.line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                headers={"x-sender-reason": one.reason} if one.reason else None,
-            )
+            headers: dict[str, Any] = one.headers | ({"x-sender-reason": one.reason} if one.reason else {})
+            message = aio_pika.Message(one.line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, headers=headers)
             await client.publish(message)
+
+
+def _cluster_of(connection: Any) -> str | None:
+    found = connection.transport.connection.server_properties.get("cluster_name")
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
 
 
 def _count(value: Any) -> int:

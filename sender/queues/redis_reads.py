@@ -1,6 +1,6 @@
 """The reads of a Redis stream that are bounded by bytes: scripts, since Redis itself bounds a read by number alone.
 
-Both return entries as `[id, fields, bytes, deliveries]`. Where `bytes` is not 0 the entry is larger than any job: of
+All return entries as `[id, fields, bytes, deliveries]`. Where `bytes` is not 0 the entry is larger than any job: of
 each field stands only the beginning there, and the rest never leaves the server.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import redis.asyncio as client
 
 _TAKE: Final = """
@@ -47,6 +49,16 @@ for looks = 1, most do
   if cursor == '0-0' or held >= room then break end
 end
 return {cursor, found}
+"""
+_TAKE_OVER: Final = _TAKE + """
+for at = 7, #ARGV do
+  local entry = redis.call('XCLAIM', KEYS[1], group, name, 0, ARGV[at])[1]
+  if entry and entry[2] then
+    take(entry, redis.call('XPENDING', KEYS[1], group, entry[1], entry[1], 1)[1][4])
+  end
+  if #found >= most or held >= room then break end
+end
+return found
 """
 
 
@@ -89,6 +101,10 @@ class RedisReads:
         """What others left and put back: entries that are idle for so many milliseconds; and where to look next."""
         cursor, found = await self._run(redis, _CLAIM, bounds, idle, cursor)
         return cursor, [_entry(one) for one in found]
+
+    async def stuck(self, redis: client.Redis, bounds: ReadBounds, ids: Iterable[Any]) -> list[StreamEntry]:
+        """Those of these entries that have room, whoever holds them, and however long."""
+        return [_entry(one) for one in await self._run(redis, _TAKE_OVER, bounds, *ids)]
 
     async def _run(self, redis: client.Redis, script: str, bounds: ReadBounds, *more: Any) -> Any:
         return await redis.eval(script, 1, self._stream, self._group, self._name, *bounds, *more)

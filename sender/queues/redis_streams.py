@@ -1,21 +1,21 @@
 """Redis Streams (redis-py): the job line is the field `job` of an entry; Redis 6.2 or newer, 7 to know the lag.
 
 A message in hand is an entry in the group's pending list. Who does not keep it within `return_after` seconds loses it
-to the next reader (XAUTOCLAIM). An acknowledged entry stays in the stream for other groups: trim the stream with
-MAXLEN or MINID where it is written. An entry trimmed away before it was read is lost, and Redis says so to nobody.
+to the next reader (XAUTOCLAIM). What is acknowledged is trimmed by a group that is alone on its stream
+(`stream_upkeep`), or stays for other groups. Where the writer trims too: an entry trimmed away before it was read is
+lost, and Redis says so to nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import socket
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import redis.asyncio as client
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+import structlog
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -34,16 +34,24 @@ from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 from sender.queues.redis_reads import ReadBounds, RedisReads, StreamEntry, whole
+from sender.queues.redis_server import RedisServer
+from sender.queues.stream_upkeep import StreamUpkeep
+from sender.queues.stuck_entries import StuckEntries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import redis.asyncio as client
+
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
+    from sender.queues.stream_upkeep import Trim
 
 CLAIM_EVERY: Final = 0.5
 """Seconds between two looks for what others left."""
 MOST_LOOKED_AT: Final = 1000
+STUCK_LOOKS: Final = 5
+"""Looks in which an entry has to seem idle for no time at all, before it is stuck."""
 LONG_IDLE: Final = 2**31 - 1
 """Milliseconds: whoever asks takes over an entry that is idle for so long."""
 _START: Final = b"0-0"
@@ -55,15 +63,16 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
 end
 """
 
+log = structlog.get_logger()
+
 
 class RedisStreamsConnection(BrokerConnection["client.Redis"]):
     """The library's pool, without tries of its own."""
 
     async def _connect(self) -> client.Redis:
-        return client.Redis.from_url(
-            self.address.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-        )
+        stream = self.address.parameters["stream"]
+        server = RedisServer(self.address.url, self.address.hosts, self.address.parameters)
+        return server.open(stream, protocol=2, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
 
     async def _disconnect(self, client: client.Redis) -> None:
         await client.aclose()
@@ -83,13 +92,20 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
     connection_type = RedisStreamsConnection
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self.keep_every = return_after / 3
         self._stream, self._group = address.parameters["stream"], address.parameters["group"]
         self._name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._reads = RedisReads(self._stream, self._group, self._name)
+        self._own = self._name.encode()
+        self._upkeep = StreamUpkeep(
+            self.source, self._stream, self._group, self._name, cast("Trim | None", address.parameters.get("trim"))
+        )
+        self._stuck = StuckEntries(return_after)
+        self._look_for_stuck_at = 0.0
         self._claim_at = 0.0
         self._new_first = False
         self._cursor = _START
@@ -104,9 +120,23 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
+    async def _origin(self, client: client.Redis) -> str | None:
+        """A word beside the stream, which is kept and replicated with it; None where we may not write one."""
+        key = f"{self._stream}:sender-origin" if "{" in self._stream else f"{{{self._stream}}}:sender-origin"
+        try:
+            if (found := await client.get(key)) is None:
+                await client.set(key, secrets.token_hex(8), nx=True)
+                found = await client.get(key)
+        except ResponseError:
+            return None
+        return found.hex() if isinstance(found, bytes) else None
+
     async def _read(self, client: client.Redis, room: int) -> list[Message]:
         clock = asyncio.get_running_loop().time
         ends = clock() + self._wait
+        await self._upkeep.look(client)
+        if clock() >= self._look_for_stuck_at and (got := await self._claim_stuck(client, room)):
+            return got
         while True:
             if clock() >= self._claim_at and (got := await self._read_left(client, room)):
                 return got
@@ -146,10 +176,24 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
             self._claim_at = asyncio.get_running_loop().time() + CLAIM_EVERY
         return [self._message(entry) for entry in entries]
 
+    async def _claim_stuck(self, redis: client.Redis, room: int) -> list[Message]:
+        """What dead readers hold since before the server's clock was set back."""
+        now = asyncio.get_running_loop().time()
+        self._look_for_stuck_at = now + self.return_after / STUCK_LOOKS
+        found: Any = await redis.xpending_range(self._stream, self._group, "-", "+", MOST_LOOKED_AT)
+        others = ((one["message_id"], one["time_since_delivered"]) for one in found if one["consumer"] != self._own)
+        stuck: Any = self._stuck.look(others, now)
+        if not stuck:
+            return []
+        log.warning("the server's clock was set back: its messages are taken over all the same", messages=len(stuck))
+        return [self._message(entry) for entry in await self._reads.stuck(redis, self._bounds(room), stuck)]
+
     def _message(self, entry: StreamEntry) -> Message:
         return Message(
-            source=self.source, id=entry.id.decode(), data=entry.fields.get(b"job", b""), deliveries=entry.deliveries,
-            handle=entry.id, priority=self.address.priority, headers=trace_context(entry.fields), unread=entry.unread,
+            source=self.source, id=entry.id.decode(), identity=self._identity(entry.id.decode(), entry.fields),
+            data=entry.fields.get(b"job", b""), deliveries=entry.deliveries, handle=entry.id,
+            priority=self.address.priority, headers=trace_context(entry.fields), unread=entry.unread,
+            entry=None if b"job" in entry.fields else _entry(entry.fields),
         )
 
     async def _ack(self, client: client.Redis, batch: list[Message]) -> None:
@@ -197,10 +241,22 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         await client.eval(_LEAVE, 1, self._stream, self._group, self._name)
 
 
+def _entry(fields: dict[bytes, bytes]) -> bytes:
+    """An entry as JSON, for people: what is not text is shown with escapes."""
+    shown = {key.decode(errors="replace"): value.decode(errors="backslashreplace") for key, value in fields.items()}
+    return json.dumps(shown, ensure_ascii=False).encode("utf-8", "replace")
+
+
 class RedisStreamsPublisher(Publisher["client.Redis"]):
     """XADD to a stream. The reply is the promise: with `appendfsync everysec` a power cut may take a second of it."""
 
     connection_type = RedisStreamsConnection
+
+    @property
+    def _most(self) -> int | None:
+        """Entries that the stream holds, or a few more; the oldest go."""
+        given = self.address.parameters.get("maxlen")
+        return int(given) if given else None
 
     async def _check(self, client: client.Redis) -> None:
         await client.ping()
@@ -208,6 +264,7 @@ class RedisStreamsPublisher(Publisher["client.Redis"]):
     async def _publish(self, client: client.Redis, lines: list[OutgoingLine]) -> None:
         pipe = client.pipeline(transaction=False)
         for one in lines:
-            fields: dict[Any, Any] = {one.field: one.line}
-            pipe.xadd(self.address.parameters["stream"], fields | ({"reason": one.reason} if one.reason else {}))
+            fields: dict[Any, Any] = {one.field: one.line, **one.headers}
+            fields |= {"reason": one.reason} if one.reason else {}
+            pipe.xadd(self.address.parameters["stream"], fields, maxlen=self._most, approximate=True)
         await pipe.execute()

@@ -4,7 +4,8 @@ A message in hand is invisible to others for `return_after` seconds, and for as 
 Of a FIFO group one message is in hand at a time: messages are received one by one, and SQS holds back the rest of a
 group that has one in flight. SQS counts every receive; requeues are subtracted by what `RequeueCounts` remembers,
 which a redrive policy of the queue's own does not know: its maxReceiveCount should be generous.
-Credentials come as for every AWS tool: environment, profile, role of the pod or machine.
+Credentials come as for every AWS tool: environment, profile, role of the pod or machine. Those that expire or are taken
+back are read anew with a new connection.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 from contextlib import AsyncExitStack
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
 from aiobotocore.session import get_session  # type: ignore[import-untyped]
@@ -27,14 +30,15 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 
 from sender.queues.broker_connection import PATIENCE, BrokerConnection
 from sender.queues.broker_queue import BrokerQueue
+from sender.queues.message_identity import queue_name
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.queues.address import Address
-    from sender.queues.queue import RequeueCounts
+    from sender.queues.queue import QueueOrigins, RequeueCounts
 
 BATCH: Final = 10
 """Messages in one call, by SQS's own limit."""
@@ -44,8 +48,10 @@ ACK_TIMEOUT: Final = 11.5 * 3600
 """Seconds; SQS lets a message be invisible for 12 hours in all."""
 _REFUSALS: Final = re.compile(
     "NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient"
-    "|ExpiredToken|InvalidAddress|TooLong|InvalidMessageContents"
+    "|InvalidAddress|TooLong|InvalidMessageContents"
 )
+_CREDENTIALS: Final = re.compile("AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient")
+"""What is said of credentials that were taken back; the next connection reads them anew."""
 _NOT_TEXT: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -81,10 +87,17 @@ class SqsConnection(BrokerConnection[SqsClient]):
 
     def _is_lost(self, error: Exception) -> bool | None:
         if isinstance(error, ClientError):
-            return not _REFUSALS.search(str(error.response.get("Error", {}).get("Code", "")))
+            return not _REFUSALS.search(_code_of(error))
         if isinstance(error, QueueError | NoCredentialsError | PartialCredentialsError):
             return False
         return True if isinstance(error, BotoCoreError | OSError) else None
+
+    def _is_outdated(self, error: Exception) -> bool:
+        return isinstance(error, ClientError) and bool(_CREDENTIALS.search(_code_of(error)))
+
+
+def _code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 class SqsQueue(BrokerQueue[SqsClient]):
@@ -95,11 +108,15 @@ class SqsQueue(BrokerQueue[SqsClient]):
     connection_type = SqsConnection
 
     def __init__(
-        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None
+        self, address: Address, in_hand: int, return_after: float, requeue_counts: RequeueCounts | None,
+        origins: QueueOrigins | None = None,
     ) -> None:
-        super().__init__(address, in_hand, return_after, requeue_counts)
+        super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self.keep_every = return_after / 3
         self._seconds = max(1, round(return_after))
+
+    async def _prepare(self, client: SqsClient) -> None:
+        self._queue_name = queue_name(self.address, _account_of(client.queue_url))
 
     async def _read(self, client: SqsClient, room: int) -> list[Message]:
         found = await self._receive(client, min(room, self.read_bytes // LARGEST), wait=self._wait)
@@ -122,16 +139,17 @@ class SqsQueue(BrokerQueue[SqsClient]):
         return list(reply.get("Messages", ()))
 
     def _message(self, found: dict[str, Any], requeues: int) -> Message:
-        attributes = found.get("MessageAttributes", {})
+        attributes = {name: one.get("StringValue") for name, one in found.get("MessageAttributes", {}).items()}
         return Message(
-            source=self.source, id=found["MessageId"], data=found["Body"].encode("utf-8", "surrogatepass"),
+            source=self.source, id=found["MessageId"], identity=self._identity(found["MessageId"], attributes),
+            data=found["Body"].encode("utf-8", "surrogatepass"),
             deliveries=max(1, _received(found) - requeues), handle=found["ReceiptHandle"],
             priority=self.address.priority, group=found.get("Attributes", {}).get("MessageGroupId"),
-            headers=trace_context({name: value.get("StringValue") for name, value in attributes.items()}),
+            headers=trace_context(attributes),
         )
 
     async def _ack(self, client: SqsClient, batch: list[Message]) -> None:
-        await self._in_tens(client.client.delete_message_batch, client, batch)
+        await in_tens(client.client.delete_message_batch, client, [message.handle for message in batch])
         if self._requeue_counts:
             await self._requeue_counts.forget([message.id for message in batch])
 
@@ -139,29 +157,35 @@ class SqsQueue(BrokerQueue[SqsClient]):
         if self._requeue_counts:
             await self._requeue_counts.add([message.id for message in batch])
         call = client.client.change_message_visibility_batch
-        await self._in_tens(call, client, batch, VisibilityTimeout=ceil(delay))
+        await in_tens(call, client, [message.handle for message in batch], VisibilityTimeout=ceil(delay))
 
     async def _keep(self, client: SqsClient, batch: list[Message]) -> None:
         call = client.client.change_message_visibility_batch
-        await self._in_tens(call, client, batch, VisibilityTimeout=self._seconds)
-
-    @staticmethod
-    async def _in_tens(call: Callable[..., Any], client: SqsClient, batch: list[Message], **more: Any) -> None:
-        """A batch call for all of these; handles that SQS no longer knows belong to messages that came back to it."""
-        for start in range(0, len(batch), BATCH):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": message.handle, **more}
-                for number, message in enumerate(batch[start : start + BATCH])
-            ]
-            reply = await call(QueueUrl=client.queue_url, Entries=entries)
-            failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
-            if failed:
-                raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
+        await in_tens(call, client, [message.handle for message in batch], VisibilityTimeout=self._seconds)
 
     async def _lag(self, client: SqsClient) -> int | None:
         names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
         reply = await client.client.get_queue_attributes(QueueUrl=client.queue_url, AttributeNames=names)
         return sum(int(reply["Attributes"].get(name, 0)) for name in names)
+
+
+async def in_tens(call: Callable[..., Any], client: SqsClient, handles: Sequence[str], **more: Any) -> None:
+    """A batch call for all of these; handles that SQS no longer knows belong to messages that came back to it."""
+    for start in range(0, len(handles), BATCH):
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, **more}
+            for number, handle in enumerate(handles[start : start + BATCH])
+        ]
+        reply = await call(QueueUrl=client.queue_url, Entries=entries)
+        failed = [one["Code"] for one in reply.get("Failed", ()) if not one.get("SenderFault")]
+        if failed:
+            raise OSError(f"SQS could not do its part for {len(failed)} messages: {failed[0]}")
+
+
+def _account_of(queue_url: str) -> str:
+    """The account in a queue's URL at AWS, `https://HOST/ACCOUNT/QUEUE`; empty where a server has none."""
+    account = urlsplit(queue_url).path.strip("/").partition("/")[0]
+    return account if account.isdecimal() else ""
 
 
 def _received(found: dict[str, Any]) -> int:
@@ -178,8 +202,13 @@ class SqsPublisher(Publisher[SqsClient]):
             body, attributes = _body(one)
             more: dict[str, Any] = {}
             if client.fifo:
-                token = hashlib.sha256(one.line + f"{number}{one.reason}".encode()).hexdigest()
-                more = {"MessageGroupId": "sender", "MessageDeduplicationId": token}
+                # A job that comes again by redrive is no repetition, which SQS would drop without a word.
+                nonce = secrets.token_hex(8) if one.redriven else ""
+                token = hashlib.sha256(one.line + f"{number}{one.reason}{nonce}".encode()).hexdigest()
+                # Of a group one message is in hand at a time: jobs and letters need no order, and hold up no other.
+                more = {
+                    "MessageGroupId": "sender" if one.field == "outcome" else token, "MessageDeduplicationId": token,
+                }
             await client.client.send_message(
                 QueueUrl=client.queue_url, MessageBody=body, MessageAttributes=attributes, **more
             )
@@ -187,7 +216,7 @@ class SqsPublisher(Publisher[SqsClient]):
 
 def _body(one: OutgoingLine) -> tuple[str, dict[str, dict[str, str]]]:
     """Text as it is, anything else as base64 with an attribute that says so."""
-    attributes = {"reason": one.reason} if one.reason else {}
+    attributes = one.headers | ({"reason": one.reason} if one.reason else {})
     try:
         text = one.line.decode()
     except UnicodeDecodeError:

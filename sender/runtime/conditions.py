@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import orjson
+import structlog
 
 from sender.jobs.masking import mask_credentials
 
 Check = Callable[[], str | None]
 """Why a condition is not met; None when it is."""
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks at all of them."""
+
+log = structlog.get_logger()
 
 
 class Conditions:
@@ -39,21 +46,22 @@ class Conditions:
     @property
     def ready(self) -> bool:
         """Whether all are met."""
-        return not any(self._reasons().values())
+        return not any(self.reasons().values())
 
     def met(self) -> dict[str, bool]:
         """Each by its name."""
-        return {name: not reason for name, reason in self._reasons().items()}
+        return {name: not reason for name, reason in self.reasons().items()}
 
     def report(self) -> bytes:
         """As JSON: `ready`, and of each condition whether it is met or why not."""
-        reasons = self._reasons()
+        reasons = self.reasons()
         shown = {
             name: {"met": False, "reason": reason} if reason else {"met": True} for name, reason in reasons.items()
         }
         return orjson.dumps({"ready": not any(reasons.values()), "conditions": shown}) + b"\n"
 
-    def _reasons(self) -> dict[str, str | None]:
+    def reasons(self) -> dict[str, str | None]:
+        """Why each is not met; None for one that is."""
         return {**self._unmet, **{name: _checked(check) for name, check in self._watched.items()}}
 
 
@@ -63,3 +71,17 @@ def _checked(check: Check) -> str | None:
     except Exception as error:  # noqa: BLE001 - a part that cannot even be looked at is no reason to seem dead
         return f"it cannot be told: {type(error).__name__}"
     return None if reason is None else mask_credentials(reason)
+
+
+async def tell_changes(conditions: Conditions) -> None:
+    """Log every condition that is no longer met, why, and when it is met again; until cancelled."""
+    before: dict[str, str | None] = {}
+    while True:
+        now = conditions.reasons()
+        for name, reason in now.items():
+            if reason is None and before.get(name) is not None:
+                log.info("a condition is met", condition=name)
+            elif reason is not None and reason != before.get(name):
+                log.warning("not ready", condition=name, because=reason)
+        before = now
+        await asyncio.sleep(LOOK_EVERY)

@@ -61,6 +61,8 @@ class Admin:
                 return self._list(what, request.params())
             case _, "faults":
                 return self._faults(method, request.body)
+            case "POST", "key":
+                return self._rotate(request.body)
             case "POST", "suppressions":
                 return self._suppress(request.body)
             case "POST", "reset":
@@ -107,6 +109,17 @@ class Admin:
         if params.get("format") == "jsonl":
             return Answer(200, b"".join(orjson.dumps(item) + b"\n" for item in page), _LINES)
         return ok(page)
+
+    def _rotate(self, body: bytes) -> Answer:
+        """Take another key from now on, and no other."""
+        try:
+            key = orjson.loads(body)["key"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            key = None
+        if not isinstance(key, str) or not key.isascii() or not key.isprintable() or not key:
+            return _bad('the key is a text of ASCII: {"key": "…"}')
+        self._app.api_key = key
+        return ok({})
 
     def _faults(self, method: str, body: bytes) -> Answer:
         match method:

@@ -45,6 +45,8 @@ class App:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.random = Random(options.seed)
+        self.api_key = options.api_key
+        """The only key that is taken, from now on."""
         self.reset()
 
     def reset(self) -> None:
@@ -110,7 +112,7 @@ class App:
     def _refusal(self, route: Route | None, request: Request) -> Answer | None:
         if route is None:
             return None
-        if route.needs_key and request.headers.get("authorization") != f"Bearer {self.options.api_key}":
+        if route.needs_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
             return _unauthorized(route.lane)
         wait = self.limits[route.lane].admit(request.stamp)
         if wait:

@@ -39,7 +39,7 @@ class Intakes:
         self._check = check
         self._tally = tally
         self._retry = retry
-        self._templates = TemplateCheck(seen.templates, session.workspace.reader.get)
+        self._templates = TemplateCheck(seen.templates, session.workspace.reader.look)
         self._intakes: list[Intake] = []
         self._guards: list[GuardedFeed] = []
         self.late: InputError | UsageError | None = None

@@ -39,6 +39,7 @@ from sender.send.stop_rules import StopRules
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
 from sender.session.other_memories import OtherMemories, find_memories
+from sender.session.pauses import tell_pauses
 from sender.session.stores import memory_of, shown_memory
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class SendRun(Listener):
         if not session.ended:
             await session.workspace.warm()
         session.start()
+        if self._plan.state:
+            session.supervise(tell_pauses(session.workspace), "pauses")
         session.supervise(self._line_count.run(), "line count", ends=True)
         intakes = self._intakes = Intakes(
             self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry)

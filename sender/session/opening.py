@@ -125,7 +125,7 @@ async def _look_ahead(plan: SessionPlan, workspace: Workspace, stop: StopRequest
     """The preflight, which a stop cuts short."""
     if not plan.settings.preflight:
         return Preflight()
-    seen = await stop.unless_asked(look_ahead(workspace.reader.get, plan.base_url)) or Preflight()
+    seen = await stop.unless_asked(look_ahead(workspace.reader.look, plan.base_url)) or Preflight()
     if seen.warning:
         log.warning(seen.warning)
     return seen

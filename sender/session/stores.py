@@ -53,6 +53,13 @@ async def open_shared(
     return state
 
 
+def check_shared(url: str) -> None:
+    """UsageError when the URL behind `--state` is wrong, whether or not its server is there."""
+    from sender.shared_state.state_url import check_state_url
+
+    check_state_url(url)
+
+
 def host_of(base_url: str) -> str:
     """The API that a memory is bound to (docs/delivery-semantics.md, "The ledger")."""
     return urlsplit(base_url).netloc

@@ -30,5 +30,6 @@ class Heartbeat:
             await asyncio.sleep(BEAT)
             try:
                 await self.beat(owner)
+                await self._connection.look_at_history()
             except Away:
                 await asyncio.sleep(0)

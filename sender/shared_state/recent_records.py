@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from sender.ledger import FinalRecord, HandOverRecord, JobRecord, Ledger
 
-FORGETTABLE: Final = 3.0
-"""Seconds that a server with appendfsync everysec may forget."""
+FORGETTABLE: Final = 60.0
+"""Seconds that a server may forget: 2 with appendfsync everysec, or those by which a promoted replica lagged."""
+MOST: Final = 20_000
+"""Ends that are remembered, at most."""
 
 
 class RecentRecords:
@@ -36,7 +38,7 @@ class RecentRecords:
         now = time()
         self.released(record.key for record in records)
         self._finished.extend((now, record) for record in records)
-        while self._finished and self._finished[0][0] < now - FORGETTABLE:
+        while self._finished and (self._finished[0][0] < now - FORGETTABLE or len(self._finished) > MOST):
             self._finished.popleft()
 
     def clear(self) -> None:
@@ -44,14 +46,16 @@ class RecentRecords:
         self._in_flight.clear()
         self._finished.clear()
 
-    async def tell_again(self, ledger: Ledger) -> None:
-        """Bring a restarted server to what it may have forgotten."""
+    async def tell_again(self, ledger: Ledger) -> bool:
+        """Bring a restarted server to what it may have forgotten; whether it had forgotten anything."""
         in_flight, finished = list(self._in_flight.values()), [record for _, record in self._finished]
         known = await ledger.find([one.key for one in in_flight] + [one.key for one in finished])
         lost = [record for record in in_flight if record.key not in known and record.key in self._in_flight]
         await ledger.hand_over(lost)
-        await ledger.finish([record for record in finished if _is_stale(known.get(record.key), ledger.run)])
+        stale = [record for record in finished if _is_stale(known.get(record.key), ledger.run)]
+        await ledger.finish(stale)
         await ledger.release([record.key for record in lost if record.key not in self._in_flight])
+        return bool(lost or stale)
 
 
 def _is_stale(known: JobRecord | None, run: int) -> bool:

@@ -12,15 +12,15 @@ import random
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 import structlog
 from redis import exceptions as redis_errors
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from sender.errors import OutputError, StateLost, UsageError
+from sender.errors import OutputError, StateAway, StateLost, UsageError
 from sender.jobs.masking import mask_credentials
+from sender.queues.redis_server import RedisServer
+from sender.shared_state.replication import Replication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,8 @@ class RedisConnection:
     """Calls the scripts of one workspace; open it with `await RedisConnection.open(...)`."""
 
     def __init__(self, url: str, workspace_tag: str, host: str) -> None:
-        self.shown = mask_credentials(url)
+        plain, _, query = url.partition("?")
+        self.shown = mask_credentials(plain)
         """The URL without its credentials."""
         self.token = ""
         """The epoch that this replica knows."""
@@ -61,21 +62,21 @@ class RedisConnection:
         self._meta = f"sender:{{{workspace_tag}}}:meta"
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._wait_aof = False
+        self._wait: tuple[Any, ...] = ()
+        """The command that waits until what was written lasts."""
+        self._server = ""
+        """Run id of the server that was met last."""
+        self.replication: Replication | None = None
+        """How the server's history stood when it was last asked."""
         self._sources = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._digests: dict[str, str] = {}
-        self._redis: Any = Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._greet,
-            protocol=2,
-        )
+        limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+        server = RedisServer.of(plain, dict(parse_qsl(query)))
+        self._redis: Any = server.open(self._meta, protocol=2, redis_connect_func=self._greet, **limits)
 
     @classmethod
     async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:
-        """Connect and find or found the epoch; UsageError when the server cannot be used."""
+        """Connect and find or found the epoch; UsageError when the server cannot be used, StateAway when it is away."""
         connection = cls(url, workspace_tag, host)
         try:
             await connection._enter()
@@ -86,7 +87,9 @@ class RedisConnection:
             ) from None
         except (redis_errors.RedisError, OSError) as error:
             await connection.close()
-            raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
+            text = connection.told(error)
+            kind = StateAway if _is_away(error, text) else UsageError
+            raise kind(f"--state {connection.shown} cannot be used: {text}") from None
         except BaseException:
             await connection.close()
             raise
@@ -113,7 +116,7 @@ class RedisConnection:
         pause = FIRST_PAUSE
         while True:
             try:
-                answer = await self._run(script, arguments, lasting=lasting and self._wait_aof)
+                answer = await self._run(script, arguments, lasting=lasting and bool(self._wait))
             except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
                 self._missed(error)
             except redis_errors.ResponseError as error:
@@ -129,9 +132,19 @@ class RedisConnection:
         """A plain command, once."""
         return await self._redis.execute_command(*arguments)
 
-    def wait_for_disk(self) -> None:
-        """From now on what has to last is waited for with WAITAOF (Redis 7.2)."""
-        self._wait_aof = True
+    def wait_for(self, durable: str) -> None:
+        """From now on what has to last is waited for: `waitaof` until it is on the server's disk (Redis 7.2), `wait`
+        until one of its replicas has it."""
+        within = int(TIMEOUT * 900)
+        self._wait = {"waitaof": ("WAITAOF", 1, 0, within), "wait": ("WAIT", 1, within)}.get(durable, ())
+
+    async def look_at_history(self) -> Replication | None:
+        """Ask how the server's history stands, and keep it; None where it does not tell."""
+        try:
+            self.replication = Replication.of(await self.command("INFO", "replication"))
+        except (redis_errors.RedisError, OSError, KeyError, ValueError):
+            return None
+        return self.replication
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -160,6 +173,8 @@ class RedisConnection:
         server = await _server_of(connection)
         await connection.send_command("EVAL", self._sources["enter"], 1, self._meta, server, *self._entry())
         *_, other = await connection.read_response()
+        other = other or self._server not in ("", server)  # the first of the replicas to come is told by the state
+        self._server = server
         if other:
             self.restarted.set()
             log.warning("the state is on another server, or it was restarted: all lanes wait", state=self.shown)
@@ -178,10 +193,11 @@ class RedisConnection:
             return await self._redis.execute_command(*command)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.execute_command(*command)
-        pipeline.execute_command("WAITAOF", 1, 0, int(TIMEOUT * 900))
-        answer, (synced, _) = await pipeline.execute()
-        if not synced:
-            raise redis_errors.TimeoutError("the append-only file was not synced in time")
+        pipeline.execute_command(*self._wait)
+        answer, kept = await pipeline.execute()
+        if not (kept[0] if isinstance(kept, list | tuple) else kept):
+            where = "the append-only file was not synced" if self._wait[0] == "WAITAOF" else "no replica had it"
+            raise redis_errors.TimeoutError(f"{where} in time")
         return answer
 
     async def _load(self, script: str) -> str:
@@ -216,6 +232,13 @@ class RedisConnection:
     async def _rest(self, pause: float) -> float:
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that replicas do not come back as one
         return min(MOST_PAUSE, pause * 2)
+
+
+def _is_away(error: Exception, text: str) -> bool:
+    """Whether it is nobody's mistake, and passes."""
+    passing = (redis_errors.ReadOnlyError, redis_errors.OutOfMemoryError)  # their texts begin otherwise
+    gone = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+    return isinstance(error, gone + passing) or text.startswith(PASSING)
 
 
 async def _server_of(connection: Any) -> str:

@@ -15,8 +15,10 @@ from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from sender.errors import OutputError, StateLost, UsageError
-from sender.ledger import Doubt, Ledger
+from sender.ledger import LOST_NOTE, Doubt, Ledger
 from sender.runtime.tasks import end, start_told
 from sender.shared_state.heartbeat import Heartbeat
 from sender.shared_state.recent_records import RecentRecords
@@ -32,6 +34,10 @@ PAGE: Final = 500
 MOST_REMEMBERED: Final = 100_000
 DAY: Final = 86400
 CLOSING: Final = 3.0
+LOOK_AGAIN: Final = 0.25
+"""Seconds between two looks whether the other replicas have said what they know."""
+
+log = structlog.get_logger()
 
 
 class RedisLedger(Ledger):
@@ -49,6 +55,9 @@ class RedisLedger(Ledger):
         """Records, rejected or in doubt, that this replica saw: while they stand it may hand their jobs over."""
         self._recent = RecentRecords()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._settling = False
+        self.restarts = 0
+        """How often the server was another, or anew, and was told again what it may have forgotten."""
         self.run = 0
         """This replica's number, also its name as an owner."""
 
@@ -57,6 +66,11 @@ class RedisLedger(Ledger):
         """Server's unix seconds at which the state began: of a message first delivered earlier, that has no record,
         nobody knows whether it was sent."""
         return self._connection.born
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that a restarted server may have forgotten was said again, as far as anybody can."""
+        return not (self._settling or self._connection.restarted.is_set())
 
     async def join(self) -> None:
         """Become an owner; again after StateLost."""
@@ -188,9 +202,29 @@ class RedisLedger(Ledger):
         """A restarted server may have forgotten its last moments: say again what is in flight, and what just ended."""
         while True:
             await self._connection.restarted.wait()
+            self._settling = True
             self._connection.restarted.clear()
             with suppress(OutputError):
-                await self._recent.tell_again(self)
+                await self._settle()
+            self._settling = False
+            self.restarts += 1
+
+    async def _settle(self) -> None:
+        """Until every replica that lives has said what it knows; what the dead ones may have sent is in doubt, if
+        anything was forgotten."""
+        before = self._connection.replication
+        forgotten = await self._recent.tell_again(self)
+        left, waits = await self._connection.call("told", self.run)
+        while left and waits:
+            await asyncio.sleep(LOOK_AGAIN)
+            left, waits = await self._connection.call("told", self.run)
+        now = await self._connection.look_at_history()
+        if now is not None:
+            forgotten = forgotten or now.lost(before) or bool(left and now.follows(before))
+        if forgotten:
+            log.warning("the state's server has forgotten its last moments: what living replicas knew was said again, "
+                        "redelivered messages without a record are in doubt", state=self._connection.shown)
+            await self.put_note(LOST_NOTE, repr(time()).encode())
 
     def _remember(self, key: str, record: JobRecord) -> None:
         if len(self._seen) >= MOST_REMEMBERED:

@@ -10,16 +10,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.pacing.pace import window_of
-from sender.shared_state.server_clock import ServerClock
+from sender.shared_state.server_clock import DRIFT, ServerClock
 
 if TYPE_CHECKING:
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Demand
     from sender.shared_state.shared_lane import Grant
 
-WIDER: Final = 0.005
-"""Seconds by which a window's worth of slots is wider than the window: 0.5 % of a rate per second."""
+WIDER: Final = 0.006
+"""Seconds by which a window's worth of slots is wider than the window: 0.6 % of a rate per second."""
 SPARE: Final = 0.0005
+FAR: Final = 0.6
+"""Seconds that a slot lies ahead at most when it is reserved (`reserve.lua`)."""
 LEAST_LATE: Final = 0.0015
 ASK_AHEAD: Final = 0.1
 """Seconds before the end of what is reserved at which more is asked for."""
@@ -48,19 +50,33 @@ class ReservedSlots:
         self._guard = guard
         self._slots: deque[float] = deque()
         self._step = 0.0
+        self._error = 0.0
+        """By how much the instants of the slots in hand may be wrong, when they were granted."""
+        self._slowest = 0.0
+        """Seconds that the last answer took."""
         self._high_refused = False
 
     @property
     def late(self) -> float:
         """Seconds after its instant up to which a write is in its slot."""
-        return max(LEAST_LATE, WIDER - SPARE - 2 * self.clock.error)
+        return self._late_with(self._error)
+
+    def widen(self, now: float) -> float:
+        """Seconds by which the window has to be widened for slots that are asked for now."""
+        spread = self._guard.spread if self._guard else 0.0
+        self._error = max(self._error if self._slots else 0.0, self._error_of_grant(now))
+        return max(WIDER, self._late_with(self._error) + 2 * self._error + SPARE + self._slewed) + spread
 
     @property
-    def widened(self) -> float:
-        """Seconds by which the window has to be widened for this replica."""
-        spread = self._guard.spread if self._guard else 0.0
-        error = min(self.clock.error, 1.0)
-        return max(WIDER, self.late + 2 * error + SPARE) + spread
+    def _slewed(self) -> float:
+        """Seconds by which the server's clock may part from two replicas' while slots are ahead and a window passes."""
+        return DRIFT * (self.window + 2 * FAR)
+
+    def _late_with(self, error: float) -> float:
+        return max(LEAST_LATE, WIDER - SPARE - self._slewed - 2 * error)
+
+    def _error_of_grant(self, now: float) -> float:
+        return min(1.0, self.clock.error_at(now + max(self.trip, self._slowest)))
 
     @property
     def share(self) -> float:
@@ -117,12 +133,14 @@ class ReservedSlots:
         self.trip = min(LONGEST_TRIP, 0.8 * self.trip + 0.2 * (received - sent))
         self.paused = bool(grant.paused)
         self.limit, self.window, self._step = int(grant.limit), grant.window / 1e6, grant.step / 1e6
+        self._slowest = received - sent
         if not self.clock.learn(sent, received, grant.now / 1e6):
             self.drop()
             return False
         if grant.paused_until > grant.now:
             self.not_before = max(self.not_before, self.clock.to_loop(grant.paused_until / 1e6))
-        count = int(grant.granted)
+        placed = self.clock.error <= self._error + SPARE / 2  # else the window was not widened for such a slow answer
+        count = int(grant.granted) if placed else 0
         self._slots.extend(self.clock.to_loop((grant.first + n * grant.step) / 1e6) for n in range(count))
         self._high_refused = wants[0] > count
         self.ask_at = -math.inf

@@ -43,9 +43,9 @@ class Examination(NamedTuple):
     warnings: Sequence[str] = ()
 
 
-def examine(version: str, settings: Mapping[str, str] | None, *, wait_aof: bool, shown: str) -> Examination:
+def examine(version: str, settings: Mapping[str, str] | None, *, durable: str = "", shown: str) -> Examination:
     """Decide; `settings` is None where CONFIG is forbidden. UsageError when the ledger could lose jobs unnoticed."""
-    number = _number(version)
+    number, wait_aof = _number(version), durable == "waitaof"
     if number < LEAST:
         raise UsageError(f"--state {shown} is Redis {version}; 6.2 or later is needed")
     if wait_aof and number < WITH_WAITAOF:
@@ -65,7 +65,9 @@ def examine(version: str, settings: Mapping[str, str] | None, *, wait_aof: bool,
             "none: a restart of the server loses what happened since its last snapshot",
             ("the server keeps nothing over a restart: CONFIG SET appendonly yes, and in redis.conf",),
         )
-    return _by_sync(settings.get("appendfsync", "everysec"), wait_aof=wait_aof)
+    found = _by_sync(settings.get("appendfsync", "everysec"), wait_aof=wait_aof)
+    told = f"{found.durability}; it waits until a replica of the server has it, too (WAIT)"
+    return found._replace(durability=told) if durable == "wait" else found
 
 
 def _by_sync(sync: str, *, wait_aof: bool) -> Examination:

@@ -71,21 +71,34 @@ class SharedLane:
             clock.learn(sent, loop.time(), float(now) / 1e6)
         self._epoch = epoch
 
+    async def look(self, clock: ServerClock) -> bool:
+        """Learn the server's clock anew; False when one of the two has jumped. Away without an answer."""
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        *_, now = await self._connection.call("lane", self.name, "look", patient=False)
+        return clock.learn(sent, loop.time(), float(now) / 1e6)
+
     async def reserve(
-        self, wants: Demand, widened: float, share: float, lead: float, owed: float, *, urgent: bool = False
+        self, wants: Demand, widened: float, share: float, lead: float, owed: float, *, urgent: int = 0
     ) -> Grant | None:
         """Ask for slots; in seconds and a part of the limit. None: the lane has to be declared. Away: no answer.
 
-        An `urgent` call is given the next slot of the line, whatever the API asked the lane to wait.
+        An `urgent` call is given the next slot of the line, whatever the API asked the lane to wait (1), and though an
+        operator paused it (2).
         """
         answer = await self._connection.call(
             "reserve", self._owner(), self.name, *wants, int(widened * 1e6), share, int(lead * 1e6), int(owed * 1e6),
-            int(urgent), patient=False,
+            urgent, patient=False,
         )
         if len(answer) == 2:
             self._epoch = ""
             return None
         return Grant(*map(float, answer))
+
+    async def held(self) -> bool:
+        """Whether an operator paused the lane; Away without an answer."""
+        *_, held, _ = await self._connection.call("lane", self.name, "look", patient=False)
+        return bool(held == b"1")
 
     async def tell(self, *what: object) -> None:
         """Change the lane for all replicas; waits until the server answers."""

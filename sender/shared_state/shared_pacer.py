@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sender.engine.pacing.pace import WriteCounter, window_of
 from sender.engine.pacing.permit import Permit
 from sender.engine.pacing.waiter import Waiter
+from sender.errors import StateLost
+from sender.shared_state.redis_connection import Away
 from sender.shared_state.reserved_slots import LOOK_AGAIN, ReservedSlots
 from sender.shared_state.slot_reservation import SlotReservation
 
@@ -113,6 +116,11 @@ class SharedPacer(WriteCounter):
         """See `Pace.resume`; the replicas follow within a second."""
         await self._lane.tell("go")
 
+    async def look(self) -> None:
+        """See `Pace.look`; a server that is away, or has lost its state, tells nothing."""
+        with suppress(Away, StateLost):
+            self._slots.paused = await self._lane.held()
+
     def pause_until(self, instant: float) -> None:
         """See `Pace.pause_until`; in all replicas."""
         self._slots.not_before = max(self._slots.not_before, instant)
@@ -145,9 +153,9 @@ class SharedPacer(WriteCounter):
             finally:
                 self._acquiring = False
 
-    async def acquire_urgent(self) -> Permit:
+    async def acquire_urgent(self, *, though_paused: bool = False) -> Permit:
         """See `Pace.acquire_urgent`: a slot of its own, which the server gives in spite of a pause."""
-        slot = await self._reservation.reserve_urgent()
+        slot = await self._reservation.reserve_urgent(though_paused=though_paused)
         await asyncio.sleep(max(0.0, slot - self._loop.time()))
         return self._use(slot)
 

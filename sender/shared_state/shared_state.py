@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from sender.errors import UsageError
+from sender.errors import StateAway
 from sender.shared_state.redis_connection import RedisConnection
 from sender.shared_state.redis_ledger import RedisLedger
 from sender.shared_state.server_settings import ASKED, examine
@@ -37,16 +37,15 @@ class SharedState:
 
     @classmethod
     async def open(
-        cls, url: str, tag: str, host: str, *, keep: float, durable: bool,
+        cls, url: str, tag: str, host: str, *, keep: float, durable: str,
         on_lost: Callable[[BaseException], None] | None,
     ) -> Self:
         """Connect, check, join."""
         connection = await RedisConnection.open(url, tag, host)
         try:
             version = (await _ask(connection, "INFO", "server") or {}).get("redis_version", "7.0")
-            finding = examine(version, await _settings(connection), wait_aof=durable, shown=connection.shown)
-            if durable:
-                connection.wait_for_disk()
+            finding = examine(version, await _settings(connection), durable=durable, shown=connection.shown)
+            connection.wait_for(durable)
             ledger = RedisLedger(connection, keep=keep, on_lost=on_lost)
             await ledger.join()
         except BaseException:
@@ -101,6 +100,11 @@ class SharedState:
         self._pacers.append(made)
         return made
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that a restarted server may have forgotten was said again, as far as anybody can."""
+        return self.ledger.settled
+
     async def rejoin(self) -> None:
         """After StateLost: take the epoch as it is now, as a new owner; waits while the server is away."""
         await self._connection.rejoin()
@@ -120,7 +124,7 @@ async def _ask(connection: RedisConnection, *command: str) -> Any:
     except ResponseError:
         return None
     except (RedisError, OSError) as error:
-        raise UsageError(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
+        raise StateAway(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
 
 
 async def _settings(connection: RedisConnection) -> dict[str, str] | None:

@@ -15,14 +15,14 @@ import structlog
 from sender.errors import OutputError, StateLost
 from sender.runtime.tasks import end
 from sender.shared_state.redis_connection import Away
-from sender.shared_state.reserved_slots import LOOK_AGAIN
+from sender.shared_state.reserved_slots import FAR, LOOK_AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.pacing.pace import Demand
     from sender.shared_state.reserved_slots import ReservedSlots
-    from sender.shared_state.shared_lane import SharedLane
+    from sender.shared_state.shared_lane import Grant, SharedLane
 
 AWAY_AGAIN: Final = 0.2
 
@@ -65,19 +65,33 @@ class SlotReservation:
             self.nudge()
         return slot
 
-    async def reserve_urgent(self) -> float:
-        """A slot as loop time that the server gives in spite of a pause; waits until it does."""
-        slots = self._slots
+    async def reserve_urgent(self, *, though_paused: bool = False) -> float:
+        """A slot as loop time that the server gives past what the API asked to wait, or past any pause; waits until it
+        does."""
+        slots, urgent = self._slots, 2 if though_paused else 1
         while True:
             sent = self._loop.time()
             with suppress(Away, StateLost):
                 grant = None
                 if self._lane.declared or await self._declare():
-                    lead = slots.trip + 0.001
-                    grant = await self._lane.reserve((0, 0, 0), slots.widened, slots.share, lead, 0.0, urgent=True)
-                if grant is not None and grant.granted and slots.clock.learn(sent, self._loop.time(), grant.now / 1e6):
-                    return slots.clock.to_loop(grant.first / 1e6)
+                    lead, widened = slots.trip + 0.001, slots.widen(sent)
+                    grant = await self._lane.reserve((0, 0, 0), widened, slots.share, lead, 0.0, urgent=urgent)
+                if grant is not None and (slot := await self._placed(sent, grant)) is not None:
+                    return slot
             await asyncio.sleep(AWAY_AGAIN)
+
+    async def _placed(self, sent: float, grant: Grant) -> float | None:
+        """The first slot as loop time, once it is so near that the clocks cannot part before it; None without a slot,
+        or after a jump of one of the clocks."""
+        clock, instant = self._slots.clock, grant.first / 1e6
+        if not (grant.granted and clock.learn(sent, self._loop.time(), grant.now / 1e6)):
+            return None
+        while (ahead := clock.to_loop(instant) - self._loop.time()) > FAR:
+            await asyncio.sleep(ahead - FAR / 2)
+            with suppress(Away, StateLost):
+                if not await self._lane.look(clock):
+                    return None
+        return clock.to_loop(instant)
 
     def compensate(self, seconds: float) -> None:
         """Have the line moved on for a write that came so much later than its slot."""
@@ -132,7 +146,11 @@ class SlotReservation:
         owed, slots.owed = slots.owed, 0.0
         sent = self._loop.time()
         try:
-            grant = await self._lane.reserve(wants, slots.widened, slots.share, slots.trip + 0.001, owed)
+            if slots.clock.is_stale(sent):
+                if not await self._lane.look(slots.clock):
+                    await self._distrust()
+                sent = self._loop.time()
+            grant = await self._lane.reserve(wants, slots.widen(sent), slots.share, slots.trip + 0.001, owed)
         except (Away, StateLost) as trouble:
             slots.owed += owed
             slots.compensate()
@@ -144,8 +162,12 @@ class SlotReservation:
         if slots.learn(sent, self._loop.time(), wants, grant):
             self._on_change()
         else:
-            log.warning("a clock has jumped: the lane waits a window", lane=self._lane.name)
-            await self._tell("distrust")
+            await self._distrust()
+
+    async def _distrust(self) -> None:
+        self._slots.drop()
+        log.warning("a clock has jumped: the lane waits a window", lane=self._lane.name)
+        await self._tell("distrust")
 
     async def _declare(self) -> bool:
         """Join the lane in this epoch; whether that went well."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender.jobs.identity import canonical, content_of, key_of_content, key_of_id
+from sender.jobs.identity import canonical, content_of, key_of_content, key_of_id, key_of_message
 from sender.jobs.job import Invalid, Job, Line
 from sender.jobs.kinds import KINDS
 from sender.jobs.payload import mend, read_exactly
@@ -127,8 +127,8 @@ def _job(envelope: Envelope, document: Document, line: Line, report: Report) -> 
     if shown is not None:
         key = key_of_id(envelope.workspace, shown)
     elif line.identity is not None:
-        shown, name = line.identity
-        key = key_of_id(envelope.workspace, name)
+        shown, message = line.identity
+        key = key_of_message(envelope.workspace, message)
     else:
         shown = key = key_of_content(envelope.workspace, content)
     path = kind.path.format(**dict(zip(kind.path_ids, envelope.path_ids, strict=True))) if kind.path_ids else kind.path

@@ -79,7 +79,7 @@ class FakeDeadLetter:
         self.refused: set[bytes] = set()
         self.away = False
 
-    async def put(self, line: bytes, reason: Mapping[str, object]) -> None:
+    async def put(self, line: bytes, reason: Mapping[str, object], identity: str | None = None) -> None:
         await asyncio.sleep(0)
         if self.away:
             raise QueueLost("away")

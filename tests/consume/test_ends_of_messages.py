@@ -48,7 +48,7 @@ def test_a_dead_letter_that_is_away_holds_up_no_other_and_is_written_before_the_
     consumer = fleet.start(shared=False)
     fleet.until_sent(1)
     fleet.until(lambda: fleet.open == 1, 5)
-    assert any("dead letter cannot be written" in line["event"] for line in consumer.log)
+    fleet.until(lambda: any("dead letter cannot be written" in line["event"] for line in consumer.log))
     with fleet.client as client:
         client.delete("dead")
     fleet.until(lambda: fleet.open == 0)

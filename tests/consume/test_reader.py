@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,6 @@ import sender.consume.reader as reader_module
 from sender.config.settings import Settings
 from sender.consume.acknowledger import Acknowledger
 from sender.consume.in_flight import InFlight
-from sender.consume.memory import Memory
 from sender.consume.message_parser import MessageParser
 from sender.consume.reader import Reader
 from sender.queues import QueueLost
@@ -32,11 +30,12 @@ class FakeWorkspace:
     def __init__(self, room: int = 1000) -> None:
         self.in_flight = InFlight()
         self.acknowledger = Acknowledger(self.in_flight, None, Supervisor())
-        self.memory = Memory(SimpleNamespace())  # type: ignore[arg-type]
         self.works = True
         self.left = room
         self.taken: list[Job] = []
         self.refused: list[Outcome] = []
+
+    async def compare(self, queue: Any) -> None: ...
 
     def places(self, lane: str, priority: str) -> tuple[int, int]:
         return (self.left, 1000) if self.works else (0, 0)

@@ -11,9 +11,11 @@ import pytest
 
 from sender.config.api_key import ApiKey
 from sender.config.settings import Settings
+from sender.consume.acknowledger import Acknowledger
+from sender.consume.in_flight import InFlight
 from sender.consume.memory import Memory
-from sender.consume.outputs import Outputs
-from sender.consume.workspace_consumer import WorkspaceConsumer
+from sender.consume.pause_switch import PauseSwitch
+from sender.consume.workspace_consumer import InHand, WorkspaceConsumer
 from sender.engine.workspace import Workspace
 from sender.runtime.supervisor import Supervisor
 from sender.runtime.tasks import end
@@ -39,15 +41,19 @@ async def opened() -> AsyncIterator[WorkspaceConsumer]:
         stack.push_async_callback(workspace.transport.aclose)
         memory: Any = Memory(MemoryLedger())  # type: ignore[arg-type]
         await stack.enter_async_context(supervisor)
-        consumer = WorkspaceConsumer(
-            None, workspace, memory, settings, Outputs(NoLog(), None), NullTracer(), supervisor
-        )
+        in_flight = InFlight()
+        acknowledger = Acknowledger(in_flight, None, supervisor)
+        supervisor.start(acknowledger.run(), "acknowledgements")
+        in_hand = InHand(in_flight, acknowledger, PauseSwitch("default"))
+        consumer = WorkspaceConsumer(workspace, memory, settings, in_hand, NoLog(), NullTracer(), supervisor)
         await consumer.open("http://127.0.0.1:9")
         yield consumer
 
 
 PARTS = {
-    "acknowledgements": "acknowledger.run",
+    "pause": "_pause.carry_out",
+    "pauses": "_pause.follow",
+    "kinds": "_try_kinds",
     "lease": "_lease.renew",
     "reconciliation": "_reconcile_loop.run",
     "requeues": "_shed",
@@ -57,11 +63,11 @@ PARTS = {
 }
 
 
-async def breaks() -> None:
+async def breaks(*_: object) -> None:
     raise ValueError("somebody@example.com")
 
 
-async def breaks_in_a_group() -> None:
+async def breaks_in_a_group(*_: object) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(breaks())
 
@@ -84,8 +90,10 @@ async def test_a_part_that_breaks_halts_the_workspace(part: str, fault: Any) -> 
         assert "somebody" not in str(consumer.session.halted)
         assert not consumer.works
         assert consumer.places("send", "normal") == (0, 0)
+        async with asyncio.timeout(5):
+            await asyncio.wait([running])
+        assert consumer.leave() == [], "nothing was sent"
         await until(lambda: queue.back == ["m1"])
-        await end([running])
 
 
 async def test_a_part_that_ends_by_itself_halts_the_workspace() -> None:

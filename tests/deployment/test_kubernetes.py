@@ -27,9 +27,11 @@ from sender.config.load import load
 from sender.config.settings import SETTINGS, options_of, variable_of
 from sender.engine.breaker import Breaker
 from sender.engine.pacing.pacer import Pacer
+from sender.runtime.metrics.gauges import FLAGS
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from tests.deployment.manifests import BASE, CONFIG, PRODUCTION, built, container, only, pod
 from tests.support.lanes import lane
+from tests.support.traffic import Letters, Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,8 +196,8 @@ def test_references_name_what_exists() -> None:
     assert (target["kind"], target["apiVersion"], target["name"]) == (
         "Deployment", deployment["apiVersion"], deployment["metadata"]["name"],
     )
-    (trigger,) = only("ScaledObject")["spec"]["triggers"]
-    assert trigger["authenticationRef"]["name"] == only("TriggerAuthentication")["metadata"]["name"]
+    for trigger in only("ScaledObject")["spec"]["triggers"]:
+        assert trigger["authenticationRef"]["name"] == only("TriggerAuthentication")["metadata"]["name"]
     assert {one["name"] for one in only("TriggerAuthentication")["spec"]["secretTargetRef"]} <= secrets
 
 
@@ -265,10 +267,15 @@ def test_scaling_leaves_two_and_knows_what_keda_reads() -> None:
     assert 2 <= spec["minReplicaCount"] <= spec["maxReplicaCount"]
     assert spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
     assert "replicas" not in only("Deployment")["spec"]
-    (trigger,) = spec["triggers"]
-    assert trigger["type"] == "redis-streams"
-    assert trigger["metadata"].keys() <= REDIS_STREAMS
-    assert trigger["metadata"].keys() >= {"address", "stream", "consumerGroup", "lagCount"}
+    unread, in_hand = (trigger["metadata"] for trigger in spec["triggers"])
+    for trigger in spec["triggers"]:
+        assert trigger["type"] == "redis-streams"
+        assert trigger["metadata"].keys() <= REDIS_STREAMS
+        assert trigger["metadata"].keys() >= {"address", "stream", "consumerGroup"}
+    assert "lagCount" in unread
+    assert "pendingEntriesCount" in in_hand, "parked jobs are in no lag"
+    assert "lagCount" not in in_hand, "KEDA reads one of them, and that would be the lag"
+    assert [unread[name] for name in ("address", "stream")] == [in_hand[name] for name in ("address", "stream")]
 
 
 def test_the_network_lets_out_names_the_broker_and_the_api() -> None:
@@ -290,7 +297,9 @@ async def exposed() -> dict[str, set[str]]:
     """Name and labels of every sample of a run that has all parts."""
     metrics = ReplicaMetrics()
     metrics.state, metrics.conditions, metrics.in_hand = lambda: True, lambda: {"state": True}, lambda: 1
-    metrics.watch_queue("jobs", lambda: 1)
+    metrics.watch_queue("jobs", lambda: 1, Traffic())
+    metrics.dead_letters, metrics.oldest = Letters(), lambda: 1.0
+    metrics.of(None).watch_flags(dict.fromkeys(FLAGS, lambda: True))
     default = metrics.of(None)
     default.observe_attempt("send", "email", 200, 0.1)
     default.watch_lane("send", lane(Pacer(100.0), breaker=Breaker(100.0)))

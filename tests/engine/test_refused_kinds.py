@@ -242,3 +242,23 @@ def test_each_job_ends_once_or_goes_back(seed: int, count: int, share: float) ->
     assert left == 0 or closed(world)
     states = Counter(row.state for row in world.ledger._rows.values())
     assert states["handed_over"] == 0
+
+
+def test_one_job_of_a_closed_kind_is_let_through_and_an_accepted_one_opens_it() -> None:
+    opened: list[str] = []
+    gate = KindGate(on_open=opened.append)
+    gate.close("sms", 403, "forbidden")
+    assert not gate.may_start("sms")
+    gate.accepted("sms")
+    assert gate.closed, "one that was under way when it was closed says nothing"
+    gate.let_one_through()
+    assert gate.shut == {}
+    assert gate.closed == {"sms": "forbidden"}, "it is told as before"
+    assert gate.may_start("sms")
+    assert not gate.may_start("sms"), "one"
+    assert gate.shut == gate.closed
+    assert gate.was_closed_by("sms", 403), "the one that is refused as well is not at fault"
+    gate.accepted("sms")
+    assert gate.may_start("sms")
+    assert gate.may_start("sms")
+    assert opened == ["sms"]

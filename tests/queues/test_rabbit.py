@@ -56,7 +56,8 @@ async def test_a_copy_keeps_everything_but_the_count(broker: Rabbit) -> None:
                  "expiration", "delivery_mode"):
         assert getattr(copy, name) == getattr(message, name), name
     headers = {name: value for name, value in copy.headers.items() if name != "x-delivery-count"}
-    assert headers == {"a": [1], "x-sender-deliveries": 0}
+    identity = f"amqp/%2F/{broker.name}/m1"
+    assert headers == {"a": [1], "x-sender-deliveries": 0, "x-sender-id": identity}
 
 
 @classic

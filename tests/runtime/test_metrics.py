@@ -19,12 +19,15 @@ from sender.engine.pacing.pacer import Pacer
 from sender.jobs.kinds import KINDS, LANES
 from sender.runtime.metrics import commit_time
 from sender.runtime.metrics.events import LATENCY
+from sender.runtime.metrics.gauges import FLAGS
 from sender.runtime.metrics.labels import HTTP_STATUSES
 from sender.runtime.metrics.replica_metrics import ReplicaMetrics
 from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, run
 from tests.support.lanes import lane
 from tests.support.memory_ledger import MemoryLedger
+from tests.support.servers import require
+from tests.support.traffic import Letters, Traffic
 
 if TYPE_CHECKING:
     from sender.engine.lane import Lane
@@ -127,6 +130,55 @@ async def test_queues_state_and_conditions() -> None:
     assert one(samples, "sender_condition", condition="state") == 0
 
 
+async def test_dead_letters_and_what_comes_again() -> None:
+    metrics = ReplicaMetrics()
+    assert not {name for name, _ in await scrape(metrics) if "dead_letters" in name}
+    metrics.dead_letters, metrics.oldest = Letters(), lambda: 7.5
+    metrics.watch_queue("jobs", lambda: None, Traffic())
+    samples = await scrape(metrics)
+    assert one(samples, "sender_dead_letters_written_total", reason="in_doubt") == 2
+    assert one(samples, "sender_dead_letters_written_total", reason="rejected") == 0, "known from the start"
+    assert one(samples, "sender_dead_letters_refused_total") == 3
+    assert one(samples, "sender_dead_letters_waiting") == 1
+    assert one(samples, "sender_redeliveries_total", queue="jobs") == 4
+    assert one(samples, "sender_give_backs_total", queue="jobs") == 5
+    assert one(samples, "sender_oldest_message_age_seconds") == 7.5
+
+
+def test_the_rate_is_known_at_the_first_scrape(virtual: VirtualLoop) -> None:
+    """It read 0.0 after 372 requests: the rate was reckoned between scrapes alone."""
+
+    async def work() -> None:
+        metrics, pacer = ReplicaMetrics(), Pacer(100.0)
+        metrics.of(None).watch_lane("send", lane(pacer))
+        for _ in range(372):
+            (await pacer.acquire()).written()
+            metrics.of(None).observe_attempt("send", "email", 200, 0.05)
+        assert 80 < one(await scrape(metrics), "sender_achieved_rate", lane="send") < 105
+        await asyncio.sleep(3600)
+        assert one(await scrape(metrics), "sender_achieved_rate", lane="send") < 1
+
+    virtual.run_until_complete(work())
+
+
+async def test_promtool_has_nothing_to_say() -> None:
+    (promtool,) = require("promtool")
+    metrics = ReplicaMetrics()
+    metrics.of(None).watch_lane("send", lane(Pacer(100.0)))
+    metrics.of(None).observe_attempt("send", "email", 200, 0.05)
+    metrics.of(None).watch_ledger(CountingLedger())
+    metrics.dead_letters, metrics.oldest, metrics.in_hand = Letters(), lambda: 7.5, lambda: 5
+    metrics.state, metrics.conditions = lambda: True, lambda: {"working": True}
+    metrics.parked = lambda: (2, 9000)
+    metrics.watch_queue("jobs", lambda: 3, Traffic())
+    metrics.of(None).watch_flags(dict.fromkeys(FLAGS, lambda: True))
+    _, text = await metrics.render()
+    empty = [family.name for family in parse(text.decode()) if not family.samples]
+    assert empty == [], "all are shown to it"
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
 async def test_workspaces_are_kept_apart() -> None:
     metrics = ReplicaMetrics()
     metrics.of("eu").observe_attempt("send", "email", 200, 0.1)
@@ -141,6 +193,16 @@ async def test_workspaces_are_kept_apart() -> None:
     for number in range(500):
         metrics.of(f"w{number}").observe_outcome("sent")
     assert len(metrics.workspaces) < 150
+
+
+async def test_what_holds_a_workspace_up() -> None:
+    metrics = ReplicaMetrics()
+    assert not {"sender_paused", "sender_halted", "sender_state_away"} & {name for name, _ in await scrape(metrics)}
+    metrics.of("eu").watch_flags({"paused": lambda: True, "halted": lambda: False})
+    samples = await scrape(metrics)
+    assert one(samples, "sender_paused", workspace="eu") == 1
+    assert one(samples, "sender_halted", workspace="eu") == 0
+    assert "sender_state_away" not in {name for name, _ in samples}, "its memory is its own"
 
 
 class CountingLedger(MemoryLedger):

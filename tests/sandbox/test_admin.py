@@ -93,3 +93,13 @@ async def test_answers_tell_the_apis_own_time() -> None:
         client.writer.write(request_bytes("POST", "/v1/send/email", b"{}", KEY))
         assert (await client.answer()).headers["date"] == "Tue, 14 Nov 2023 22:13:20 GMT"
         assert "date" not in (await client.call("GET", "/_sandbox/stats")).headers
+
+
+async def test_another_key_is_taken_from_now_on() -> None:
+    path, body = "/v1/send/email", {"to": "a@b.c", "transactional_message_id": 3, "identifiers": {"id": "1"}}
+    async with sandbox() as (_, client):
+        for bad in ({}, {"key": 3}, {"key": ""}, {"key": "a\nb"}, []):
+            assert (await client.call("POST", "/_sandbox/key", bad, key=None)).status == 400
+        assert (await client.call("POST", "/_sandbox/key", {"key": "other"}, key=None)).status == 200
+        assert (await client.call("POST", path, body, key=KEY)).status == 401
+        assert (await client.call("POST", path, body, key="other")).status == 200

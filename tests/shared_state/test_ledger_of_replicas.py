@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sender.errors import OutputError, StateLost, UsageError
+from sender.ledger import LOST_NOTE
 from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed, state_of
 from tests.support.replica import PREFIX, bury
@@ -238,6 +239,35 @@ async def test_what_a_killed_server_forgot_is_said_again(redis_server: RedisServ
         assert found["hand"].state == "handed_over"
         assert found["hand"].owned_elsewhere
         assert found["end"].state == "sent"
+
+
+async def test_every_replica_says_again_what_it_knows(redis_server: RedisServer) -> None:
+    """Only the first that met the new server did, and of the last three seconds."""
+    async with replicas(redis_server) as states:
+        keys = [[f"r{number}-{n}" for n in range(3)] for number in range(2)]
+        for state, mine in zip(states, keys, strict=True):
+            await state.ledger.hand_over([handed(key) for key in mine])
+            await state.ledger.finish([final(mine[0], "sent")])
+        await asyncio.sleep(3.5)
+        for mine in keys:
+            redis_server.do("DEL", *(PREFIX + f"j:{key}" for key in mine))
+        redis_server.do("HSET", PREFIX + "meta", "server", "another")
+        with capture_logs() as logs:
+            for state in states:
+                state._connection._server = "another"
+                await state._connection._redis.connection_pool.disconnect()
+                assert await state.ledger.find([]) == {}
+                await state.ledger.count()
+                assert not state.ledger.settled
+            async with asyncio.timeout(10):
+                while not all(state.ledger.settled for state in states):
+                    await asyncio.sleep(0.05)
+        found = await states[0].ledger.find([key for mine in keys for key in mine])
+        assert {key: record.state for key, record in found.items()} == {
+            key: "handed_over" if n else "sent" for mine in keys for n, key in enumerate(mine)
+        }
+        assert await states[1].ledger.get_note(LOST_NOTE) is not None
+        assert any("has forgotten its last moments" in line["event"] for line in logs)
 
 
 async def test_finished_identities_expire_and_doubts_never(redis_server: RedisServer) -> None:

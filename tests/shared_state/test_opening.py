@@ -47,8 +47,9 @@ def test_any_url_is_taken_or_refused_in_a_sentence(url: str) -> None:
 
 
 def test_urls_that_are_taken() -> None:
-    assert check_state_url("redis://u:p@h:6380/3") == ("redis://u:p@h:6380/3", False)
-    assert check_state_url("rediss://h?durable=waitaof") == ("rediss://h", True)
+    assert check_state_url("redis://u:p@h:6380/3") == ("redis://u:p@h:6380/3", "")
+    assert check_state_url("rediss://h?durable=waitaof") == ("rediss://h", "waitaof")
+    assert check_state_url("redis://h?durable=wait") == ("redis://h", "wait")
     assert check_state_url("unix:///run/redis.sock")[0] == "unix:///run/redis.sock"
 
 
@@ -118,7 +119,7 @@ async def test_keeping_nothing_is_refused(keep: float) -> None:
     ],
 )
 def test_which_guarantee_holds(settings: dict[str, str] | None, waits: bool, promise: str, warnings: int) -> None:
-    finding = examine("7.2.4", settings, wait_aof=waits, shown="redis://h")
+    finding = examine("7.2.4", settings, durable="waitaof" if waits else "", shown="redis://h")
     assert promise in finding.durability
     assert len(finding.warnings) == warnings
 
@@ -126,7 +127,7 @@ def test_which_guarantee_holds(settings: dict[str, str] | None, waits: bool, pro
 @pytest.mark.parametrize(("version", "waits"), [("6.0.16", False), ("7.0.15", True)])
 def test_servers_that_are_too_old(version: str, waits: bool) -> None:
     with pytest.raises(UsageError, match=version):
-        examine(version, GOOD, wait_aof=waits, shown="redis://h")
+        examine(version, GOOD, durable="waitaof" if waits else "", shown="redis://h")
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.05), st.floats(0, 0.05), st.floats(0, 5)), min_size=1), st.floats(-1e6, 1e6))

@@ -26,6 +26,15 @@ PREFIX = "sender:{default}:"
 """Of every key that the state of an unnamed workspace has."""
 
 
+class SlewedLoop(asyncio.SelectorEventLoop):
+    """Its clock runs faster than the server's by so many ppm."""
+
+    slew = 0.0
+
+    def time(self) -> float:
+        return super().time() * (1 + self.slew * 1e-6)
+
+
 async def replicate(
     url: str,
     *,
@@ -120,4 +129,7 @@ def results(processes: list[subprocess.Popen[bytes]], timeout: float = 40) -> li
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(replicate(sys.argv[1], **json.loads(sys.argv[2])))))
+    options = json.loads(sys.argv[2])
+    SlewedLoop.slew = options.pop("slew", 0.0)
+    with asyncio.Runner(loop_factory=SlewedLoop) as runner:
+        sys.stdout.write(json.dumps(runner.run(replicate(sys.argv[1], **options))))

@@ -27,7 +27,11 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PACKAGES = ("redis-server", "rabbitmq-server", "nats-server", "zsh", "fish")
+PACKAGES = {
+    "redis-server": "redis-server", "rabbitmq-server": "rabbitmq-server", "nats-server": "nats-server", "zsh": "zsh",
+    "fish": "fish", "promtool": "prometheus", "kubectl": "kubectl",
+}
+"""Programs, and the Debian packages that hold them."""
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: the one on the PATH changes the user when it is root."""
@@ -71,7 +75,8 @@ def _install() -> None:
         if all(map(shutil.which, PACKAGES)):
             return
         subprocess.run(["apt-get", "update"], env=more, **quiet)
-        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES], env=more, **quiet)
+        for package in PACKAGES.values():  # one by one: a package that does not exist here costs only itself
+            subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", package], env=more, **quiet)
 
 
 def require(name: str) -> list[str]:
@@ -90,8 +95,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     missing = {name for name in PACKAGES for reason in reasons if f"{name} {UNAVAILABLE}" in reason}
     if missing:
         terminalreporter.section("NOT RUN", sep="!", red=True, bold=True)
-        names = " ".join(sorted(missing))
-        terminalreporter.write_line(f"The suites that need {names} were not run. Install: apt-get install {names}")
+        names, packages = " ".join(sorted(missing)), " ".join(sorted({PACKAGES[name] for name in missing}))
+        terminalreporter.write_line(f"The suites that need {names} were not run. Install: apt-get install {packages}")
         terminalreporter.write_line("or start docker or podman, and run the tests again. CI=1 makes this a failure.")
 
 

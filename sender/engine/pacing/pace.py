@@ -73,8 +73,12 @@ class Pace(Protocol):
     async def acquire(self) -> Permit:
         """Wait for the next request's instant and take it; a cancelled wait has taken nothing."""
 
-    async def acquire_urgent(self) -> Permit:
-        """The same past those who wait, and past `paused_until`: it waits for the limit and for `resume` alone."""
+    async def acquire_urgent(self, *, though_paused: bool = False) -> Permit:
+        """The same past those who wait, and past `paused_until`: it waits for the limit and for `resume` alone, or for
+        the limit alone."""
+
+    async def look(self) -> None:
+        """Learn whether another replica's operator paused the lane; returns at once where nobody can tell."""
 
 
 class PacerFactory(Protocol):

@@ -92,15 +92,16 @@ class Pacer(WriteCounter):
 
     def next_at(self, now: float) -> float:
         free_at = self._free_at(now)
-        return free_at if self.paused else max(free_at, self._next_slot, self.paused_until)
+        return now + LOOK_AGAIN if self.paused else max(free_at, self._next_slot, self.paused_until)
+
+    def _urgent_at(self, now: float, though_paused: bool) -> float:
+        return now + LOOK_AGAIN if self.paused and not though_paused else self._free_at(now)
 
     def _free_at(self, now: float) -> float:
-        """When the window has a place, whoever takes it."""
+        """When the window has a place, whoever takes it, paused or not."""
         span = self.window + MARGIN + self._spread
         while self._written and self._written[0] + span <= now:
             self._written.popleft()
-        if self.paused:
-            return now + LOOK_AGAIN
         over = self._unwritten + len(self._written) - self._limit
         if over < 0:
             return -math.inf
@@ -119,8 +120,11 @@ class Pacer(WriteCounter):
         finally:
             self._asking -= 1
 
-    async def acquire_urgent(self) -> Permit:
-        while (at := self._free_at(now := self._loop.time())) > now:  # noqa: ASYNC110 - it waits for an instant
+    async def look(self) -> None:
+        """See `Pace.look`: nobody else pauses a run that is alone."""
+
+    async def acquire_urgent(self, *, though_paused: bool = False) -> Permit:
+        while (at := self._urgent_at(now := self._loop.time(), though_paused)) > now:  # noqa: ASYNC110 - for an instant
             await asyncio.sleep(min(at - now, LOOK_AGAIN))
         self._unwritten += 1
         return Permit(self._end_permit)

@@ -30,6 +30,10 @@ class Events(Collector):
             "sender_outcomes", "Jobs that ended so; one whose fate changes later counts once more.",
             ("workspace", "status"), registry=None,
         )
+        self.unidentified = Counter(
+            "sender_messages_without_id", "Messages without an id, of a job without one; known by their content.",
+            ("workspace",), registry=None,
+        )
         self.latency = Histogram(
             "sender_request_duration_seconds", "Time of a request, from its writing to its whole answer.",
             ("workspace", "lane"), registry=None, buckets=LATENCY,
@@ -45,7 +49,7 @@ class Events(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All families, without the time at which each of their series began."""
-        for metric in (self.requests, self.outcomes, self.latency, self.turns, self.commits):
+        for metric in (self.requests, self.outcomes, self.unidentified, self.latency, self.turns, self.commits):
             for family in metric.collect():
                 family.samples = [one for one in family.samples if not one.name.endswith("_created")]
                 yield family

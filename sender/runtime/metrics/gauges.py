@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
     from sender.runtime.metrics.watched import Lane
     from sender.runtime.metrics.watching import Watching
+    from sender.runtime.metrics.workspace_metrics import Flag
 
 Labels = TypeVar("Labels", bound="tuple[str, ...]")
 
 BREAKER_STATES: Final = ("closed", "open", "trying")
 DOUBTFUL: Final = ("in_doubt", "handed_over")
 LANE: Final = ("workspace", "lane")
+FLAGS: Final[dict[Flag, str]] = {
+    "paused": "1 while an operator or the settings hold the lanes back.",
+    "halted": "1 while nothing can be sent for this workspace; the log and /readyz say why.",
+    "state_away": "1 while the shared state does not answer.",
+}
+DEAD: Final = ("invalid", "rejected", "failed", "in_doubt")
 
 
 class Gauges(Collector):
@@ -47,6 +54,9 @@ class Gauges(Collector):
         yield from self._jobs()
         yield from self._lanes()
         yield from self._pace()
+        yield from self._flags()
+        yield from self._messages()
+        yield from self._dead_letters()
         yield from self._surroundings()
 
     def _jobs(self) -> Iterable[Metric]:
@@ -83,13 +93,37 @@ class Gauges(Collector):
         yield _gauge("pause_seconds", "Time until which a lane is told to wait; 0 when it is not.", LANE,
                      {key: max(0.0, p.paused_until - now) for key, p in pacers})
 
-    def _surroundings(self) -> Iterable[Metric]:
+    def _flags(self) -> Iterable[Metric]:
+        for flag, text in FLAGS.items():
+            values = {(w,): int(one.flags[flag]()) for w, one in self._watching.workspaces.items() if flag in one.flags}
+            yield _gauge(flag, text, ("workspace",), values)
+
+    def _messages(self) -> Iterable[Metric]:
         watching = self._watching
         lags = {(name,): lag for name, ask in watching.queues.items() if (lag := ask()) is not None}
         yield _gauge("queue_lag_jobs", "Jobs in the queue without an end, those in hand too, as the broker tells.",
                      ("queue",), lags)
         yield _gauge("messages_in_hand", "Messages taken from queues and neither acknowledged nor given back.", (),
                      {} if watching.in_hand is None else {(): watching.in_hand()})
+        oldest = None if watching.oldest is None else watching.oldest()
+        yield _gauge("oldest_message_age_seconds", "Time since the oldest message in hand was read.", (),
+                     {} if oldest is None else {(): oldest})
+        yield _counter("redeliveries", "Messages read that had been given out for work before.", ("queue",),
+                       {(name,): queue.redeliveries for name, queue in watching.traffic.items()})
+        yield _counter("give_backs", "Messages put back into their queue without an end.", ("queue",),
+                       {(name,): queue.give_backs for name, queue in watching.traffic.items()})
+
+    def _dead_letters(self) -> Iterable[Metric]:
+        letters = self._watching.dead_letters
+        yield _counter("dead_letters_written", "Letters that the dead letter queue holds durably, by their reason.",
+                       ("reason",), {} if letters is None else {(reason,): letters.written[reason] for reason in DEAD})
+        yield _counter("dead_letters_refused", "Tries to write a letter that failed.", (),
+                       {} if letters is None else {(): letters.refused})
+        yield _gauge("dead_letters_waiting", "Letters that are not durable yet; their messages stay in hand.", (),
+                     {} if letters is None else {(): letters.waiting})
+
+    def _surroundings(self) -> Iterable[Metric]:
+        watching = self._watching
         state = {} if watching.state is None else {(): int(watching.state())}
         yield _gauge("state_up", "Whether the shared state can be reached.", (), state)
         parked, size = (None, None) if watching.parked is None else watching.parked()

@@ -25,6 +25,9 @@ class Observer(Protocol):
     def observe_outcome(self, status: str) -> None:
         """A job ended so, or has changed its fate to this."""
 
+    def observe_unidentified(self) -> None:
+        """A message that has no id came; it is known by its content."""
+
     def observe_commit(self, operation: Commit, seconds: float) -> None:
         """A durable write to the ledger took so long, whether it succeeded or not."""
 
@@ -39,6 +42,9 @@ class NoMetrics:
         """See `Observer`."""
 
     def observe_outcome(self, status: str) -> None:
+        """See `Observer`."""
+
+    def observe_unidentified(self) -> None:
         """See `Observer`."""
 
     def observe_commit(self, operation: Commit, seconds: float) -> None:

@@ -20,6 +20,7 @@ from sender.runtime.metrics.watching import Watching
 from sender.runtime.metrics.workspace_metrics import WorkspaceMetrics
 
 if TYPE_CHECKING:
+    from sender.runtime.metrics.watched import Queue
     from sender.runtime.metrics.watching import Lag
 
 ASK_EVERY: Final = 2.0
@@ -52,10 +53,12 @@ class ReplicaMetrics(Watching):
             self.workspaces[name] = WorkspaceMetrics(name, self._events)
         return self.workspaces[name]
 
-    def watch_queue(self, name: str, lag: Lag) -> None:
-        """Tell this queue's lag; `name` is the stream or queue as the operator calls it, never its URL."""
+    def watch_queue(self, name: str, lag: Lag, traffic: Queue | None = None) -> None:
+        """Tell this queue's lag, and what comes again; `name` is the operator's for it, without a password."""
         if len(self.queues) < MOST_QUEUES:
             self.queues[name_label(name)] = lag
+            if traffic is not None:
+                self.traffic[name_label(name)] = traffic
 
     async def render(self, accept: str = "") -> tuple[str, bytes]:
         """(content type, text) in the format that the scraper accepts."""

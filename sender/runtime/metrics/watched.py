@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
 WITHIN: Final = 2.0
 """Seconds in which a ledger or broker has to answer; a scrape itself has about 5."""
@@ -63,6 +63,28 @@ class Lane(Protocol):
     @property
     def waiting(self) -> int:
         """Jobs taken on and not under way."""
+
+
+class DeadLetters(Protocol):
+    """What is looked at of the way to the dead letter queue."""
+
+    refused: int
+    """Tries that the broker refused, or did not answer."""
+    waiting: int
+    """Letters that are not durable yet."""
+
+    @property
+    def written(self) -> Mapping[str, int]:
+        """Letters that are durable, by the reason."""
+
+
+class Queue(Protocol):
+    """What is looked at of a queue."""
+
+    redeliveries: int
+    """Messages read that had been given out before."""
+    give_backs: int
+    """Messages put back without an end."""
 
 
 class Ledger(Protocol):

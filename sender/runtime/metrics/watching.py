@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sender.runtime.metrics.watched import DeadLetters, Queue
     from sender.runtime.metrics.workspace_metrics import WorkspaceMetrics
 
 Lag = Callable[[], int | None]
@@ -19,6 +20,9 @@ class Watching:
 
     workspaces: dict[str, WorkspaceMetrics] = field(default_factory=dict)
     queues: dict[str, Lag] = field(default_factory=dict)
+    traffic: dict[str, Queue] = field(default_factory=dict)
+    """The queues themselves, by the same names."""
+    dead_letters: DeadLetters | None = None
     state: Callable[[], bool] | None = None
     """Whether the shared state can be reached; None where there is none."""
     conditions: Callable[[], dict[str, bool]] = dict
@@ -27,3 +31,5 @@ class Watching:
     """Messages in hand that wait for a full lane or the dead letter, and the bytes that all in hand take."""
     in_hand: Callable[[], int] | None = None
     """Messages taken from queues and neither acknowledged nor given back."""
+    oldest: Callable[[], float | None] | None = None
+    """Seconds since the oldest of them was read; None while there is none."""

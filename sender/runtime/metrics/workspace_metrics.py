@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from functools import cache, partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sender.jobs.kinds import LANES
 from sender.jobs.status import STATUSES
@@ -14,10 +15,15 @@ from sender.runtime.metrics.watched import answer_of
 from sender.runtime.recent_rate import RecentRate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from prometheus_client import Histogram
 
     from sender.runtime.metrics.events import Events
     from sender.runtime.metrics.watched import Lane, Ledger
+
+
+Flag = Literal["paused", "halted", "state_away"]
 
 
 class WorkspaceMetrics:
@@ -28,6 +34,7 @@ class WorkspaceMetrics:
 
     def __init__(self, name: str, events: Events) -> None:
         self._requests = cache(partial(events.requests.labels, name))  # labels are closed sets, which bounds it
+        self._unidentified = events.unidentified.labels(name)
         self._outcomes = cache(partial(events.outcomes.labels, name))
         self._latency = {lane: events.latency.labels(name, lane) for lane in LANES}
         self._turns = {lane: events.turns.labels(name, lane) for lane in LANES}
@@ -38,12 +45,15 @@ class WorkspaceMetrics:
         self.lanes: dict[str, Lane] = {}
         self.rates: dict[str, RecentRate] = {}
         """Requests a second that each lane wrote of late."""
+        self.flags: Mapping[Flag, Callable[[], bool]] = {}
+        """Whether it is held up in one of these ways."""
         self.counts: dict[str, int] | None = None
         """The ledger's jobs by state; None while it does not tell."""
 
     def observe_attempt(self, lane: str, kind: str, status: int | str, seconds: float | None) -> None:
         """See `Observer`."""
         self._requests(lane_label(lane), kind_label(kind), status_label(status)).inc()
+        self._look(lane)
         if seconds is not None and lane in self._latency:
             _observe(self._latency[lane], seconds)
 
@@ -56,23 +66,35 @@ class WorkspaceMetrics:
         """See `Observer`."""
         self._outcomes(status if status in STATUSES else OTHER).inc()
 
+    def observe_unidentified(self) -> None:
+        """See `Observer`."""
+        self._unidentified.inc()
+
     def observe_commit(self, operation: Commit, seconds: float) -> None:
         """See `Observer`."""
         _observe(self._commits[operation], seconds)
 
     def watch_lane(self, name: str, lane: Lane) -> None:
-        """Look at this lane at each scrape."""
+        """Look at this lane at each scrape, and at its rate with each request, however seldom somebody scrapes."""
         self.lanes[name] = lane
         self.rates[name] = RecentRate()
+        self._look(name)
 
-    def watch_ledger(self, ledger: Ledger) -> None:
-        """Ask this ledger how many jobs are in doubt."""
+    def watch_flags(self, flags: Mapping[Flag, Callable[[], bool]]) -> None:
+        """Look at these at each scrape."""
+        self.flags = flags
+
+    def _look(self, lane: str) -> None:
+        if lane in self.rates:
+            self.rates[lane].look(asyncio.get_running_loop().time(), self.lanes[lane].pacer.requests)
+
+    def watch_ledger(self, ledger: Ledger | None) -> None:
+        """Ask this ledger how many jobs are in doubt; None while none is open."""
         self._ledger = ledger
 
     async def refresh(self) -> None:
         """Have the ledger count; one that does not answer in time leaves the counts unknown."""
-        if self._ledger is not None:
-            self.counts = await answer_of(self._ledger.count())
+        self.counts = None if self._ledger is None else await answer_of(self._ledger.count())
 
 
 def _observe(histogram: Histogram, seconds: float) -> None:

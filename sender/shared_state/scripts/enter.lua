@@ -16,10 +16,14 @@ if other then
     local window = tonumber(redis.call('HGET', prefix .. 'lane:' .. lane, 'window') or 0)
     redis.call('HSET', prefix .. 'lane:' .. lane, 'floor', whole(now + window + 700000))
   end
+  -- Those that live say again what is theirs; whoever does not is dead, and what it did last may be forgotten.
+  redis.call('HSET', meta, 'changed', whole(now))
+  redis.call('DEL', prefix .. 'untold')
   local owners = redis.call('HGETALL', prefix .. 'owners')
   for n = 1, #owners, 2 do
     if tonumber(owners[n + 1]) > 0 then
       redis.call('HSET', prefix .. 'owners', owners[n], whole(now + 22000000))
+      redis.call('SADD', prefix .. 'untold', owners[n])
     end
   end
 end

@@ -2,7 +2,7 @@
 --   declare, configured rate, limit, window: join the lane. A rate configured otherwise than before is a change of it;
 --     an empty one takes the rate as it is.
 --   rate, limit, window | pause, microseconds | hold | go | distrust
--- Anything else changes nothing. Returns limit, window, now.
+-- Anything else changes nothing. Returns limit, window, held ("1": an operator paused it), now.
 local name, asked = ARGV[2], ARGV[3]
 local lane = prefix .. 'lane:' .. name
 
@@ -39,4 +39,5 @@ elseif asked == 'go' then
 elseif asked == 'distrust' then
   not_before(now + field('window') + 700000)
 end
-return {redis.call('HGET', lane, 'limit') or '0', redis.call('HGET', lane, 'window') or '0', whole(now)}
+return {redis.call('HGET', lane, 'limit') or '0', redis.call('HGET', lane, 'window') or '0',
+        redis.call('HGET', lane, 'held') or '0', whole(now)}

@@ -1,5 +1,6 @@
 -- ARGV: run, lane, jobs wanted of high, normal, low, microseconds by which the window is widened, share of the limit,
--- lead (how soon a slot can be reached), owed (by how much writes came late), urgent (1: one slot in spite of a pause).
+-- lead (how soon a slot can be reached), owed (by how much writes came late), urgent (1: one slot past what the API
+-- asked to wait; 2: past an operator's pause, too).
 -- Returns now, slots granted, the first, the step between them, when to ask again, paused until, held, limit, window.
 --
 -- Slots follow each other on one line; `limit` of them take the widened window. A replica gets a run of them, as long
@@ -38,7 +39,7 @@ local replicas = redis.call('ZCARD', active)
 local batch = math.max(1, math.min(500, math.floor(FILL / (replicas * step))))
 
 last = last + tonumber(ARGV[10])
-local urgent = ARGV[11] == '1'
+local urgent = ARGV[11] ~= '0'
 local first = math.max(last + step, floor, urgent and 0 or field('paused'), now + tonumber(ARGV[9]))
 local granted, again = 0, now + 500000
 
@@ -67,7 +68,7 @@ local function grant(class, want)
 end
 
 if urgent then
-  granted = h.held == '1' and 0 or 1
+  granted = h.held == '1' and ARGV[11] ~= '2' and 0 or 1
 elseif batch == 1 and replicas > 1 and h.winner == run and first > now + BEHIND then
   again = first - BEHIND
 elseif h.held ~= '1' then

@@ -196,11 +196,11 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     identities.hold(job.key, job.content)
     with await identities.look_up(["other"]):
         intake.refused(job, JobRecord("handed_over", "c", 7, owned_elsewhere=True))
-    assert (intake.elsewhere, told) == ([job], [])
+    assert (intake.elsewhere, told) == ([(job, None)], [])
     ledger.find = AsyncMock(side_effect=OutputError("away"))  # type: ignore[method-assign]
     with pytest.raises(OutputError):
         await intake.look_again()
-    assert intake.elsewhere == [job]
+    assert intake.elsewhere == [(job, None)]
 
 
 @pytest.mark.parametrize(("written", "known"), [

@@ -35,7 +35,7 @@ class JobCheck(NamedTuple):
         """Judge a line at this unix time."""
         found = self.parser.parse(line, now)
         if isinstance(found, Invalid):
-            return Checked(found)
+            return Checked(found if self.redirect is None else self.redirect.mark(found))
         skip = None if self.exclusions is None else self.exclusions.judge(found)
         if skip is None and self.redirect is not None:
             return Checked(self.redirect.apply(found))

@@ -11,6 +11,7 @@ from sender.jobs.job import REHEARSAL, Invalid
 from sender.jobs.payload import read_payload
 from sender.jobs.payload_span import with_members
 from sender.jobs.problem import Problem
+from sender.validation.headers import RECIPIENTS, header_names
 from sender.validation.message import PHONE
 from sender.validation.recipients import PLAIN
 
@@ -65,12 +66,19 @@ class Redirect(NamedTuple):
     def apply(self, job: Job) -> Job | Invalid:
         """The job for that recipient, its other bytes as they were; Invalid where it cannot be redirected."""
         reason = self._refusal(job)
+        payload = read_payload(job.body) if reason is None else {}
+        if RECIPIENTS.intersection(header_names(payload.get("headers"))):
+            reason = "its headers name recipients of their own (To, Cc, Bcc or the like); take them out"
         if reason is not None:
             problem = Problem("cannot_redirect", None, reason)
             return Invalid(job.id, job.kind.name, job.source, job.line, (problem,), job.warnings, _marked(job.meta))
-        members = self._members(job.kind.name, read_payload(job.body))
+        members = self._members(job.kind.name, payload)
         files = None if job.files is None else RedirectedFiles(job.files, job.body, members)
         return job._replace(body=with_members(job.body, members), files=files, meta=_marked(job.meta))
+
+    def mark(self, bad: Invalid) -> Invalid:
+        """The same, told as one of a rehearsal."""
+        return bad._replace(meta=_marked(bad.meta))
 
     def _refusal(self, job: Job) -> str | None:
         kind = job.kind.name

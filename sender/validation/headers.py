@@ -19,6 +19,11 @@ RESERVED: Final = frozenset({
     "subject", "to", "from", "cc", "bcc", "reply-to", "mime-version", "content-type", "content-transfer-encoding",
     "received", "return-path", "date",
 })
+RECIPIENTS: Final = frozenset({
+    "to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc", "apparently-to", "delivered-to", "envelope-to",
+    "x-original-to", "x-envelope-to",
+})
+"""Names of headers that say who gets a message."""
 _NAME: Final = re.compile(r"[!-9;-~]+")
 """Printable ASCII but for the colon, which ends a name (RFC 5322, 2.2)."""
 _PLAIN_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -43,6 +48,14 @@ def check_headers(value: Any, report: Report) -> None:
         return
     for number, (name, content) in enumerate(value.items() if type(value) is dict else _pairs(value)):
         _check_pair(f"headers[{number}]", name, content, report)
+
+
+def header_names(value: Any) -> list[str]:
+    """The names in checked headers, in small letters."""
+    found = orjson.loads(value) if type(value) is str and value else value
+    if type(found) not in (dict, list):
+        return []
+    return [str(name).lower() for name, _ in (found.items() if type(found) is dict else _pairs(found))]
 
 
 def _pairs(value: list[Any]) -> Iterator[tuple[Any, Any]]:

@@ -464,3 +464,12 @@ def test_what_a_pipe_gives_can_be_read_twice(tmp_path: Path, mapping: str, wante
     assert isinstance(one, TableInput)
     assert one.columns == tuple(NAMES)
     assert [line.data for line in one.lines_from(2)] == wanted[1:]
+
+
+def test_a_second_array_of_objects_is_refused_and_arrays_of_values_are_no_rows(tmp_path: Path) -> None:
+    """Rows of {"orders": [...], "refunds": [...]} all got receipts."""
+    (tmp_path / "two.json").write_text('{"orders": [{"id": "1"}], "refunds": [{"id": "2"}]}')
+    with pytest.raises((InputError, UsageError), match="refunds is a second array of objects, beside orders"):
+        list(all_lines([str(tmp_path / "two.json")], InputOptions(by_content=True)))
+    (tmp_path / "tags.json").write_text('{"orders": [{"id": "1"}], "tags": ["a", "b"]}')
+    assert len(list(all_lines([str(tmp_path / "tags.json")], InputOptions(by_content=True)))) == 1

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.processes import Sandbox
 
+EMAIL = {"to": "a@b.co", "transactional_message_id": 3, "identifiers": {"id": "5"}}
 BOTH = Settings(redirect_to="me@example.com,+15550001111")
 
 
@@ -56,6 +57,19 @@ def test_every_recipient_of_an_email_is_replaced_and_all_else_keeps_its_bytes() 
     for text in (b"a@b.c", b"d@e.f", b"x@y.z", b"u@v.w", b'"42"'):
         assert text not in found.body
     assert found.id == "1"
+
+
+@pytest.mark.parametrize("headers", [
+    {"Cc": "victim@real.com"}, {"X-A": "b", "BCC": "victim@real.com"}, '[{"name":"To","value":"victim@real.com"}]',
+    [{"name": "Resent-To", "value": "victim@real.com"}],
+])
+def test_recipients_in_headers_are_refused(headers: Any) -> None:
+    """They went out as they stood."""
+    found = redirected({"id": "1", "payload": EMAIL | {"headers": headers}})
+    assert isinstance(found, Invalid)
+    assert found.problems[0].code == "cannot_redirect"
+    kept = redirected({"id": "1", "payload": EMAIL | {"headers": {"Reply-To": "shop@real.com", "X-A": "b"}}})
+    assert payload_of(kept)["headers"] == {"Reply-To": "shop@real.com", "X-A": "b"}
 
 
 @pytest.mark.parametrize("kind", ["sms", "whatsapp"])

@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sender.errors import UsageError
+from sender.inputs.mapping.filters import FILTERS
 from sender.jobs.nearest import nearest
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Columns:
 
     def no_such(self, name: str, near: str | None) -> str:
         """That there is no such column."""
+        column, colon, wanted = name.rpartition(":")
+        if colon and column in self._places:
+            meant = nearest(wanted.strip(), FILTERS)
+            known = f"there are :{', :'.join(FILTERS)} and :date(…)"
+            return f"there is no filter :{wanted}; " + (f"is :{meant} meant?" if meant else known)
         shown = ", ".join(self.names[:MOST_SHOWN]) + (", …" if len(self.names) > MOST_SHOWN else "")
         return f"there is no column {name}; " + (f"is {near} meant?" if near else f"the columns are {shown}")
 

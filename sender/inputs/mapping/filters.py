@@ -40,6 +40,8 @@ def to_float(value: Any) -> Any:
     text = as_text(value).strip()
     if type(value) is bool or len(text) > MOST_DIGITS or not _NUMBER.fullmatch(text):
         raise CellError("is not a number as JSON writes it, like 12.50")
+    if float(text) in (float("inf"), float("-inf")):
+        raise CellError("is too great for a number")
     return NumberText(text)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +49,7 @@ class Mapping:
             if len(data) > MOST_MAPPING:
                 raise UsageError(f"{options.map} is too large to be a mapping")
             document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+            json.loads(data.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=partial(_refuse_twice, options.map))
         except OSError as error:
             raise UsageError(f"the mapping {options.map} cannot be read: {error.strerror}") from None
         except orjson.JSONDecodeError as error:
@@ -114,3 +118,11 @@ def _id_leaves(given: Any, columns: Columns) -> list[str | Expression]:
         else:
             leaves.append(one)
     return leaves
+
+
+def _refuse_twice(name: str, members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """UsageError when a key stands twice in one object: JSON would take the last, which may not be what is meant."""
+    for key, number in Counter(key for key, _ in members).items():
+        if number > 1:
+            raise UsageError(f"the mapping {name} has {key} {number} times in one object; leave one of them")
+    return dict(members)

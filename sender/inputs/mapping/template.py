@@ -50,7 +50,7 @@ def parts_of(text: str) -> list[Part]:
     parts: list[Part] = []
     literal, end = "", 0
     for found in _PLACE.finditer(text):
-        literal += text[end : found.start()]
+        literal += _plain(text[end : found.start()])
         end = found.end()
         if found[1]:
             literal += found[0][1:]
@@ -59,10 +59,17 @@ def parts_of(text: str) -> list[Part]:
             parts.append(literal)
             literal = ""
         parts.append(_read(found[2].strip()))
-    literal += text[end:]
+    literal += _plain(text[end:])
     if literal or not parts:
         parts.append(literal)
     return parts
+
+
+def _plain(text: str) -> str:
+    if "{{" in text:
+        opened = text[text.index("{{") :][:40]
+        raise UsageError(f"{opened} has no }}}}: close it, or write \\{{{{ for two braces as they stand")
+    return text
 
 
 def _read(inner: str) -> Expression | FilePattern:

@@ -213,7 +213,7 @@ class CsvTable:
         try:
             return text, next(self.dialect.reader([text])), None
         except csv.Error as error:
-            return text, [], Problem("bad_row", None, f"line {line:,} cannot be read: {error}")
+            return text, [], _unreadable(text, line, str(error))
 
     def _quoted(self, lines: list[str], place: int, line: int) -> tuple[Entry | None, int]:
         """The row that begins at this place, and where the next one does; None if its quote is open at the end."""
@@ -231,7 +231,7 @@ class CsvTable:
     def _broken(self, text: str, line: int, reason: str) -> Problem:
         broken = broken_quote(text, self.dialect.delimiter, self.dialect.quote or "")
         if broken is None or broken.at is None:
-            return Problem("bad_row", None, f"line {line:,} cannot be read: {reason}")
+            return _unreadable(text, line, reason)
         opened, at = place_of(text, broken.opened, line), place_of(text, broken.at, line)
         message = f"a broken quote: the one opened at {opened} is closed, and more text follows at {at}"
         return Problem("bad_row", None, f"{message}; write a quote within a field twice")
@@ -310,3 +310,10 @@ def _names_of(header: Record, source: str) -> list[str]:
 
 def _ragged(found: int, width: int) -> Problem:
     return Problem("bad_row", None, f"the row has {found:,} fields, and the header {width:,}")
+
+
+def _unreadable(text: str, line: int, reason: str) -> Problem:
+    column = text.find("\r") + 1
+    if column and "new-line" in reason:
+        reason = f"a carriage return stands at column {column:,}; save the file with line ends of LF or CRLF"
+    return Problem("bad_row", None, f"line {line:,} cannot be read: {reason}")

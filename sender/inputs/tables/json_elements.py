@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sender.errors import InputError
@@ -63,6 +64,7 @@ def _object(text: _Text) -> Iterator[Element]:
     """The members are looked at in turn; the first array of objects has the rows."""
     text.take("{")
     columns: dict[str, list[Any]] = {}
+    rows_of: str | None = None
     while text.peek() != "}":
         name = text.value().value
         text.take(":")
@@ -72,15 +74,20 @@ def _object(text: _Text) -> Iterator[Element]:
             rows = _array(text)
             first = next(rows, None)
             if first is not None and isinstance(first.value, dict):
+                if rows_of is not None:
+                    raise text.broken(f"{name} is a second array of objects, beside {rows_of}; give one of them alone")
+                rows_of = name
                 yield first
                 yield from rows
-                columns = {}
+            elif rows_of is not None:
+                deque(rows, maxlen=0)
             elif first is not None:
                 columns[name] = [first.value, *(element.value for element in text.bounded(rows))]
         if text.peek() != "}":
             text.take(",")
     text.take("}")
-    yield from _rows_of(columns, text)
+    if rows_of is None:
+        yield from _rows_of(columns, text)
 
 
 def _rows_of(columns: dict[str, list[Any]], text: _Text) -> Iterator[Element]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sender.errors import UsageError
 from sender.jobs.nearest import nearest
 from sender.send.exclusions.digest_set import DigestSet
-from sender.send.exclusions.people import digest_of_entry
+from sender.send.exclusions.people import digests_of_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,8 @@ def read_exclusions(names: Iterable[str], stopped: Callable[[], bool] = lambda: 
                     if number % EVERY == 0 and stopped():
                         return found
                     if entry := entry.strip():
-                        found.add(digest_of_entry(entry))
+                        for digest in digests_of_entry(entry):
+                            found.add(digest)
         except (OSError, EOFError) as error:
             raise UsageError(f"--exclude: {path} cannot be read: {_why(error)}") from None
         except UnicodeDecodeError:

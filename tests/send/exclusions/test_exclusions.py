@@ -64,6 +64,60 @@ def test_a_name_is_no_recipient_and_liquid_is_not_known(tmp_path: Path) -> None:
     assert judged(job(to="{{customer.email}}"), "{{customer.email}}", folder=tmp_path) is None
 
 
+@pytest.mark.parametrize("text", [
+    "ok@example.com;kim@example.com", "ok@example.com; Kim@example.com", "ok@example.com kim@example.com",
+    "ok@example.com\nkim@example.com", "Team: ok@example.com, kim@example.com;", "ok@example.com|kim@example.com",
+    "ok@example.com\uff1bkim@example.com", "'kim@example.com'", '"kim@example.com"', 'K <"kim"@example.com>',
+    "kim @ example.com", "kim@example.com.", "{{name}} <kim@example.com>", "ok@example.com/kim@example.com",
+    "K <ok@example.com> <kim@example.com>", "{% if a %}kim@example.com{% endif %}",
+])
+@pytest.mark.parametrize("field", ["to", "cc", "bcc"])
+def test_an_address_in_a_text_that_is_no_proper_list(text: str, field: str, tmp_path: Path) -> None:
+    one = job(**{"to": "a@example.com", field: text})
+    assert judged(one, "kim@example.com", folder=tmp_path) == "excluded"
+    assert judged(one, "im@example.com", "example.com", folder=tmp_path) is None
+
+
+@pytest.mark.parametrize("headers", [
+    {"Bcc": "kim@example.com"}, {"X-A": "1", "cc": "K <Kim@example.com>; b@example.com"},
+    [{"name": "Resent-To", "value": "kim@example.com"}], '[{"name": "CC", "value": "kim@example.com"}]',
+])
+def test_an_address_in_a_header_that_names_recipients(headers: Any, tmp_path: Path) -> None:
+    assert judged(job(to="a@example.com", headers=headers), "kim@example.com", folder=tmp_path) == "excluded"
+
+
+def test_a_header_that_names_no_recipient_keeps_nobody_out(tmp_path: Path) -> None:
+    one = job(to="a@example.com", headers={"X-Sold-By": "kim@example.com"})
+    assert judged(one, "kim@example.com", folder=tmp_path) is None
+
+
+@pytest.mark.parametrize("entry", ["Kim <kim@example.com>", "mailto:kim@example.com", "b@example.com; KIM@example.com"])
+def test_an_entry_with_more_than_an_address(entry: str, tmp_path: Path) -> None:
+    assert judged(job(to="kim@example.com"), entry, folder=tmp_path) == "excluded"
+
+
+def test_the_digest_of_an_address_as_it_is_written(tmp_path: Path) -> None:
+    as_written = sha256(b"Gus@Example.com").hexdigest()
+    assert judged(job(to="Gus <Gus@Example.com>"), as_written, folder=tmp_path) == "excluded"
+    assert judged(job(to="gus@example.com"), as_written, folder=tmp_path) is None
+
+
+@pytest.mark.parametrize("entry", [
+    "+1 555 000 1111", "+1 (555) 000-1111", "+1.555.000.1111", "tel:+15550001111", "15550001111",
+    sha256(b"+15550001111").hexdigest(),
+])
+def test_a_phone_number_in_another_form(entry: str, tmp_path: Path) -> None:
+    assert judged(job("sms", to="+15550001111"), entry, folder=tmp_path) == "excluded"
+    assert judged(job("sms", to="+15550001112"), entry, folder=tmp_path) is None
+    assert judged(job("push", identifiers={"id": "+1 555 0001111"}), "+15550001111", folder=tmp_path) == "excluded"
+
+
+@pytest.mark.parametrize("rest", ["a" * 200_000 + "@" * 1000, "a@{{" * 30_000, " @ " * 50_000])
+def test_a_long_text_is_searched_once(rest: str, tmp_path: Path) -> None:
+    one = job(to=f"ok@example.com {rest}")
+    assert judged(one, "kim@example.com", folder=tmp_path) is None
+
+
 def test_a_broadcast_has_no_recipients_here(tmp_path: Path) -> None:
     line = b'{"id":"b","kind":"broadcast","broadcast_id":1,"payload":{"recipients":{"segment":{"id":1}}}}'
     broadcast = Parser().parse(Line("jobs", 1, line), 0.0)

@@ -185,7 +185,7 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
-                self._rules.see(ended.outcome.status)
+                self._rules.see(ended.outcome)
             if ended.outcome.status not in ("sent", "duplicate") and self._settings.canary:
                 self._unsent = [*self._unsent[-MOST_SHOWN:], ended.outcome]
         error = self._most_rejected.broken(self._books) or self._rules.broken

@@ -141,3 +141,13 @@ def test_a_rule_that_is_none_sends_nothing(tmp_path: Path) -> None:
     done = run_sender("send", "jobs.jsonl", "--base-url", "http://127.0.0.1:1", "--stop-when", "all", cwd=tmp_path)
     assert done.returncode == 2
     assert b"--stop-when takes rules" in done.stderr
+
+
+@pytest.mark.parametrize(("rule", "told"), [
+    (("--stop-when", "all"), b"--stop-when takes rules"), (("--window", "9-99"), b"--window"),
+    (("--max-rejected", "x"), b"--max-rejected"), (("--ramp", "fast"), b"--ramp"),
+])
+def test_a_dry_run_refuses_the_rules_that_a_run_refuses(rule: tuple[str, str], told: bytes, tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs.jsonl", [email(1)])
+    done = run_sender("send", "jobs.jsonl", "--dry-run", *rule, cwd=tmp_path)
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr

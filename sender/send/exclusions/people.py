@@ -44,6 +44,11 @@ def digests_of_entry(entry: str) -> set[bytes]:
     return {digest_of(name) for name in addresses_in(entry) | {entry}}
 
 
+def is_certain(entry: str) -> bool:
+    """Whether this is an address, a phone number or a digest, and so no name of a column."""
+    return any(form.fullmatch(entry.strip()) for form in (_BARE_ADDRESS, _PHONE, _DIGEST))
+
+
 def names_in(job: Job, payload: Mapping[str, Any]) -> set[str]:
     """Every address, number and identifier that the payload of a send names; what is liquid cannot be known.
 

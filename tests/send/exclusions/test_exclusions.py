@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sender.config.settings import Settings
 from sender.errors import UsageError
@@ -133,6 +134,29 @@ def test_columns(tmp_path: Path) -> None:
     assert digest_of("ada@example.com") in read_exclusions([f"{tmp_path}/one.tsv.gz", f"{tmp_path}/out.csv:name"])
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found_as_for_inputs(delimiter: str, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("\n".join(delimiter.join(row) for row in (["id", "email"], ["1", "ada@example.com"])))
+    assert digest_of("ada@example.com") in read_exclusions([f"{path}:email"])
+
+
+def test_a_list_without_a_header_loses_nobody(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("ada@example.com\nb@example.com\n")
+    found = read_exclusions([f"{tmp_path}/out.csv"])
+    assert (len(found), digest_of("ada@example.com") in found) == (2, True)
+
+
+def test_a_run_says_how_many_entries_each_list_gave(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("ada@example.com\n\nb@example.com\n")
+    (tmp_path / "b.csv").write_text("id\n7\n")
+    with capture_logs() as logs:
+        read_exclusions([f"{tmp_path}/a.txt", f"{tmp_path}/b.csv"])
+    assert [(entry["list"], entry["entries"]) for entry in logs] == [
+        (f"{tmp_path}/a.txt", 2), (f"{tmp_path}/b.csv", 1)
+    ]
+
+
 @pytest.mark.parametrize(("name", "data", "told"), [
     ("none.txt", None, "cannot be read: No such file"),
     ("two.csv", b"name,email\n", "has 2 columns; name one of them"),
@@ -140,6 +164,12 @@ def test_columns(tmp_path: Path) -> None:
     ("torn.csv:email", b'name,email\n"a,b\n', "is not CSV"),
     ("latin.txt", b"m\xfcller@example.com\n", "is not UTF-8"),
     ("long.txt", b"a" * 70_000, "long.txt:1 is longer than"),
+    ("empty.txt", b"", "holds no entry"),
+    ("blank.txt", b" \n\n", "holds no entry"),
+    ("header.csv", b"email\n", "holds no entry"),
+    ("short.csv:email", b"id;email\n1\n", "holds no entry"),
+    ("semi.csv", b"id;email\n1;a@example.com\n", "has 2 columns; name one of them"),
+    ("list.json", b'["a@example.com"]', "is no list"),
     ("cut.gz", gzip.compress(b"a@example.com\n" * 9, mtime=0)[:-9], "cannot be read: it is damaged"),
 ])
 def test_a_wrong_list_is_told_before_anything_is_sent(name: str, data: bytes | None, told: str, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_an_empty_id_is_told() -> None:
     ({"id": "{{a}}", "payload": []}, "payload must be an object"),
     ({"id": "{{a}}", "payload": {"x": "{{}}"}}, "names no column"),
     ({"id": "{{a}}", "payload": {"x": "{{a?|b}}"}}, "both a default and"),
-    ({"id": "{{a}}", "payload": {"x": "{{a:itn}}"}}, "there is no column a:itn"),
+    ({"id": "{{a}}", "payload": {"x": "{{a:itn}}"}}, "there is no filter :itn"),
     ({"id": "{{a}}", "payload": {"attachments": {"a.pdf": "{{file:{a}.pdf}}"}}}, "needs --attachments DIR"),
 ])
 def test_a_wrong_mapping_is_told_before_any_row(document: Any, words: str) -> None:

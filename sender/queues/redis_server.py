@@ -79,6 +79,16 @@ class RedisServer(NamedTuple):
         return mine
 
 
+async def answers_of(pipeline: Any) -> list[Any]:
+    """What a pipeline's commands are answered; raises the first error as the server gave it: the library's own way
+    quotes the command, and with it a payload."""
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    for one in answers:
+        if isinstance(one, Exception):
+            raise one
+    return answers
+
+
 class Sentinels:
     """Know which server is the master."""
 

@@ -34,7 +34,7 @@ from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Message, QueueError, trace_context
 from sender.queues.redis_reads import ReadBounds, RedisReads, StreamEntry, whole
-from sender.queues.redis_server import RedisServer
+from sender.queues.redis_server import RedisServer, answers_of
 from sender.queues.stream_upkeep import StreamUpkeep
 from sender.queues.stuck_entries import StuckEntries
 
@@ -220,7 +220,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         messages, pipe = list(batch), redis.pipeline(transaction=False)
         for message in messages:
             pipe.xpending_range(self._stream, self._group, message.handle, message.handle, 1, self._name)
-        return [message for message, found in zip(messages, await pipe.execute(), strict=True) if found]
+        return [message for message, found in zip(messages, await answers_of(pipe), strict=True) if found]
 
     async def _lag(self, client: client.Redis) -> int | None:
         for group in await client.xinfo_groups(self._stream):
@@ -267,4 +267,4 @@ class RedisStreamsPublisher(Publisher["client.Redis"]):
             fields: dict[Any, Any] = {one.field: one.line, **one.headers}
             fields |= {"reason": one.reason} if one.reason else {}
             pipe.xadd(self.address.parameters["stream"], fields, maxlen=self._most, approximate=True)
-        await pipe.execute()
+        await answers_of(pipe)

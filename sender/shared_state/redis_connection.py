@@ -19,7 +19,7 @@ from redis import exceptions as redis_errors
 
 from sender.errors import OutputError, StateAway, StateLost, UsageError
 from sender.jobs.masking import mask_credentials
-from sender.queues.redis_server import RedisServer
+from sender.queues.redis_server import RedisServer, answers_of
 from sender.shared_state.replication import Replication
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class RedisConnection:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.execute_command(*command)
         pipeline.execute_command(*self._wait)
-        answer, kept = await pipeline.execute()
+        answer, kept = await answers_of(pipeline)
         if not (kept[0] if isinstance(kept, list | tuple) else kept):
             where = "the append-only file was not synced" if self._wait[0] == "WAITAOF" else "no replica had it"
             raise redis_errors.TimeoutError(f"{where} in time")

@@ -8,6 +8,8 @@ import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from sender.queues import QueueError
+from sender.queues.queue_url import open_publisher
 from sender.queues.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -27,3 +29,13 @@ def test_a_write_to_a_transport_that_is_closed_is_a_lost_connection(redis_server
         await client.aclose()
 
     uvloop.run(write())
+
+
+async def test_a_refused_letter_does_not_stand_in_the_error(redis_server: RunningServer) -> None:
+    """150 log lines had the payload with its address: the library quotes the command that was refused."""
+    redis_server.do("SET", "no-stream", "x")
+    letters = open_publisher(f"{redis_server.url}?stream=no-stream")
+    with pytest.raises(QueueError, match="WRONGTYPE") as caught:
+        await letters.put(b'{"to": "ada@example.com"}', {"code": "x"})
+    await letters.aclose()
+    assert "ada" not in str(caught.value)

@@ -23,6 +23,7 @@ from sender.inputs import compression
 from sender.inputs.input_options import InputOptions
 from sender.inputs.inputs import all_lines, open_inputs
 from sender.inputs.names import expanded
+from sender.inputs.queries.query import query_table
 from sender.inputs.row_input import TableInput
 from sender.inputs.survey import Survey
 from sender.inputs.tables import json_elements
@@ -230,6 +231,12 @@ def test_mysql(maria: MariaServer, mapping: str, wanted: list[bytes]) -> None:
     with pytest.raises(UsageError) as caught:
         bodies(maria.url.replace("a%20secret", "wrong%20secret"), mapping, query=SELECT)
     assert "wrong" not in str(caught.value)
+
+
+def test_a_statement_without_columns_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.inputs.queries.query._read", lambda *_: (row for row in [()]))
+    with pytest.raises(UsageError, match="gives no rows; write a SELECT"):
+        query_table("postgres://127.0.0.1/shop", "BEGIN")
 
 
 def test_sqlite(tmp_path: Path, mapping: str) -> None:

@@ -23,6 +23,8 @@ def query_table(url: str, sql: str) -> JsonTable:
     rows = _read(url, sql)
     columns = next(rows)
     try:
+        if not columns:
+            raise UsageError(f"{name}: the query gives no rows; write a SELECT")
         return spooled_rows(name, columns, rows)
     finally:
         rows.close()

@@ -20,7 +20,9 @@ PIECE: Final = 1 << 20
 WILD: Final = frozenset("*?[")
 SERVER_CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 URL_SECRETS: Final = re.compile(r"(?<=//)[^/\s@]*@|\?\S*")
-ABOUT_CREDENTIALS: Final = re.compile(r"status code: 40[13]|token request|must be specified|[Cc]redential|Access Key|pem file")
+ABOUT_CREDENTIALS: Final = re.compile(
+    r"status code: 40[13]|token request|must be specified|[Cc]redential|Access Key|pem file"
+)
 CREDENTIALS: Final = "credentials come from environment variables: docs/tables.md, Credentials of buckets"
 
 
@@ -64,7 +66,7 @@ def _open(url: str) -> tuple[Any, Any, str]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line without the server's document, of which the code is enough, and what may hold a secret of a URL."""
+    """The first line: of the server's document its code is enough, and what may hold a secret of a URL is left out."""
     text = str(error).strip()
     first = URL_SECRETS.sub("", re.split(r":? *<|\. Url:|\n", text, maxsplit=1)[0])[:300] or type(error).__name__
     code = SERVER_CODE.search(text)

@@ -19,6 +19,7 @@ from hashlib import sha256
 from hmac import digest
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import obstore
 from obstore.store import AzureStore
@@ -72,6 +73,17 @@ class GoogleBucket(Server):
         return [{"GOOGLE_BASE_URL": self.url, "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)}]
 
 
+def signed(text: str) -> str:
+    return base64.b64encode(digest(base64.b64decode(KEY), text.encode(), sha256)).decode()
+
+
+def shared_access() -> str:
+    """The token of a shared access signature that may read and list."""
+    until, version = "2099-01-01T00:00:00Z", "2021-12-02"
+    signature = signed("\n".join([ACCOUNT, "rl", "b", "sco", "", until, "", "", version, "", ""]))
+    return urlencode({"sv": version, "ss": "b", "srt": "sco", "sp": "rl", "se": until, "sig": signature})
+
+
 class AzureContainer(Server):
     """Azurite: it checks signatures."""
 
@@ -92,8 +104,7 @@ class AzureContainer(Server):
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
         lines = ["PUT", *[""] * 11, *(f"{name}:{value}" for name, value in headers.items())]
         text = "\n".join([*lines, f"/{ACCOUNT}/{ACCOUNT}/exports", "restype:container"])
-        signature = base64.b64encode(digest(base64.b64decode(KEY), text.encode(), sha256)).decode()
-        headers |= {"Authorization": f"SharedKey {ACCOUNT}:{signature}", "Content-Length": "0"}
+        headers |= {"Authorization": f"SharedKey {ACCOUNT}:{signed(text)}", "Content-Length": "0"}
         request = urllib.request.Request(f"{self.url}/exports?restype=container", None, headers, method="PUT")
         urllib.request.urlopen(request, timeout=30).close()
 
@@ -106,7 +117,9 @@ class AzureContainer(Server):
     def ways(self) -> list[dict[str, str]]:
         """Environments that open the container."""
         return [
-            self._connection(f"AccountKey={KEY}"),
+            self._connection(f"AccountKey={KEY}"), self._connection(f"SharedAccessSignature=?{shared_access()}"),
+            {"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_SAS_TOKEN": shared_access(),
+             "AZURE_STORAGE_SERVICE_ENDPOINT": self.url},
             {"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_KEY": KEY, "AZURE_STORAGE_SERVICE_ENDPOINT": self.url},
         ]
 
@@ -152,7 +165,7 @@ def try_out(bucket: GoogleBucket | AzureContainer, folder: Path, sandbox: Sandbo
     assert "matches nothing" in send(f"{place}/none-*", first, 2)
     for way in bucket.wrong_ways():
         for key in ("orders.csv", "o*.csv"):
-            assert "credentials come from" in send(f"{place}/{key}", way, 2)
+            assert "credentials and endpoints come from" in send(f"{place}/{key}", way, 2)
     sent = sorted(int(message["payload"]["identifiers"]["id"]) for message in sandbox.messages)
     assert sent == [*range(5), *range(10, 13), *range(20, 23)], sent
     sys.stdout.write(f"{bucket.name}: {len(sent)} rows of {place}, each once; refusals told without secrets\n")

@@ -40,11 +40,11 @@ def test_the_variables_of_each_cloud(scheme: str, environment: dict[str, str], o
 
 
 @pytest.mark.parametrize(("url", "environment", "words"), [
-    ("az://c/a.csv", {}, "Account must be specified; credentials come from environment variables"),
-    ("az://c/a.csv", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "Account must be specified; credentials come"),
+    ("az://c/a.csv", {}, "Account must be specified; credentials and endpoints come from environment variables"),
+    ("az://c/a.csv", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "Account must be specified; credentials and endpoints"),
     ("az://c/a.csv", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": f"{SECRET}!"}, "Invalid Access Key"),
-    ("az://c/a.csv", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SERVICE_ENDPOINT": f"?sig={SECRET}"}, "source url"),
-    ("gs://c/a.csv", {"GOOGLE_SERVICE_ACCOUNT_KEY": f"{{{SECRET}"}, "service account file.*; credentials come"),
+    ("az://c/a.csv", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SERVICE_ENDPOINT": f"?sig={SECRET}"}, "source url; credentials and"),
+    ("gs://c/a.csv", {"GOOGLE_SERVICE_ACCOUNT_KEY": f"{{{SECRET}"}, "service account file.*; credentials and endpoints"),
 ])
 def test_wrong_credentials_are_not_told(
     url: str, environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
@@ -57,6 +57,12 @@ def test_wrong_credentials_are_not_told(
         with pytest.raises(UsageError, match=f"{url} cannot be opened: .*{words}") as caught:
             attempt(url)
         assert SECRET not in str(caught.value)
+
+
+def test_plain_http_to_another_place_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=a;AccountKey={SECRET};BlobEndpoint=http://far/a")
+    with pytest.raises(UsageError, match=r"az://c/a\.csv cannot be read: .*; credentials and endpoints come from"):
+        spool_from_bucket("az://c/a.csv")
 
 
 def test_secrets_in_the_url_of_an_emulator_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,10 @@ PIECE: Final = 1 << 20
 WILD: Final = frozenset("*?[")
 SERVER_CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 URL_SECRETS: Final = re.compile(r"(?<=//)[^/\s@]*@|\?\S*")
-ABOUT_CREDENTIALS: Final = re.compile(
-    r"status code: 40[13]|token request|must be specified|[Cc]redential|Access Key|pem file"
+ABOUT_ENVIRONMENT: Final = re.compile(
+    r"status code: 40[13]|token request|must be specified|[Cc]redential|Access Key|pem file|source url|builder error"
 )
-CREDENTIALS: Final = "credentials come from environment variables: docs/tables.md, Credentials of buckets"
+ENVIRONMENT: Final = "credentials and endpoints come from environment variables: docs/tables.md, Credentials of buckets"
 
 
 def spool_from_bucket(url: str) -> SpooledObject:
@@ -71,4 +71,4 @@ def _reason(error: Exception) -> str:
     first = URL_SECRETS.sub("", re.split(r":? *<|\. Url:|\n", text, maxsplit=1)[0])[:300] or type(error).__name__
     code = SERVER_CODE.search(text)
     told = f"{first} ({code[1]})" if code else first
-    return f"{told}; {CREDENTIALS}" if ABOUT_CREDENTIALS.search(told) else told
+    return f"{told}; {ENVIRONMENT}" if ABOUT_ENVIRONMENT.search(told) else told

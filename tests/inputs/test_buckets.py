@@ -41,10 +41,10 @@ def test_the_variables_of_each_cloud(scheme: str, environment: dict[str, str], o
 
 @pytest.mark.parametrize(("url", "environment", "words"), [
     ("az://c/a.csv", {}, "Account must be specified; credentials and endpoints come from environment variables"),
-    ("az://c/a.csv", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "Account must be specified; credentials and endpoints"),
+    ("az://c/a.csv", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "Account must be specified; cred"),
     ("az://c/a.csv", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": f"{SECRET}!"}, "Invalid Access Key"),
-    ("az://c/a.csv", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SERVICE_ENDPOINT": f"?sig={SECRET}"}, "source url; credentials and"),
-    ("gs://c/a.csv", {"GOOGLE_SERVICE_ACCOUNT_KEY": f"{{{SECRET}"}, "service account file.*; credentials and endpoints"),
+    ("az://c/a.csv", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SERVICE_ENDPOINT": f"?sig={SECRET}"}, "source url"),
+    ("gs://c/a.csv", {"GOOGLE_SERVICE_ACCOUNT_KEY": f"{{{SECRET}"}, "service account file.*; cred"),
 ])
 def test_wrong_credentials_are_not_told(
     url: str, environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch

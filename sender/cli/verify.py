@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sender.errors import UsageError
+
 if TYPE_CHECKING:
     import argparse
 
@@ -23,10 +25,13 @@ def run(args: argparse.Namespace) -> int:
     from sender.send.verify import read_manifest, verify
 
     manifest = read_manifest(Path(args.manifest))
-    found = list(verify(manifest, Path()))
+    try:
+        found = list(verify(manifest, Path()))
+        agreed = () if found else (manifest["books"]["read"], manifest["books"]["sent"])
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise UsageError(f"{args.manifest} is not as sender wrote it: a value is missing or of another type") from None
     for sentence in found:
         sys.stdout.write(f"{sentence}\n")
-    if not found:
-        read, sent = manifest["books"]["read"], manifest["books"]["sent"]
-        sys.stdout.write(f"manifest, log and ledger agree: {read:,} read, {sent:,} sent by this run\n")
+    if agreed:
+        sys.stdout.write("manifest, log and ledger agree: {:,} read, {:,} sent by this run\n".format(*agreed))
     return 1 if found else 0

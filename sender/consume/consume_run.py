@@ -30,7 +30,16 @@ async def consume(plan: ConsumePlan) -> int:
         telemetry = await open_telemetry(plan.settings, conditions, stack)
         supervisor = await stack.enter_async_context(Supervisor())
         supervisor.start(tell_changes(conditions), "conditions")
+        _await_outputs(plan, conditions)
         outputs = await unless(signals.draining, open_outputs(plan, conditions, stack))
         if outputs is None:
             return 0
         return await make_consumer(plan, outputs, telemetry, conditions, supervisor, stack).run(signals)
+
+
+def _await_outputs(plan: ConsumePlan, conditions: Conditions) -> None:
+    """Name what is looked at only once the outputs are open; the workspaces tell of themselves then."""
+    for one in plan.workspaces:
+        conditions.miss(f"workspace {one.name or 'default'}", "not opened before the outputs can be written")
+    if any(one.ledger is None for one in plan.workspaces):
+        conditions.miss("state", "not looked at before the outputs can be written")

@@ -30,7 +30,8 @@ class DeadLetters:
     def __init__(self, queue: DeadLetter) -> None:
         self._queue = queue
         self._writing = asyncio.Semaphore(AT_ONCE)
-        self._told = False
+        self._failing: set[object] = set()
+        """Letters of which the last try failed."""
         self.away = False
         """Whether its broker did not answer the last letter."""
         self.written: Counter[str] = Counter()
@@ -55,25 +56,34 @@ class DeadLetters:
             line, about = message.entry, {**about, "entry": True}
         if message.unread:
             about["unread"] = message.unread
+        letter = object()
         while True:
             try:
                 async with self._writing:
                     await self._queue.put(line, about, message.identity)
             except QueueError as error:
                 self.refused += 1
-                self._tell(error)
+                self._failed(letter, error)
                 await asyncio.sleep(wait)
                 wait = min(MOST_WAIT, wait * 2)
             else:
-                self._told = self.away = False
+                self._done(letter)
                 return
 
-    def _tell(self, error: QueueError) -> None:
-        """Once for all that wait while the queue is away; every time for a letter that is refused."""
-        if not self._told or not isinstance(error, QueueLost):
+    def _failed(self, letter: object, error: QueueError) -> None:
+        """Told once, for however many letters and tries, until it is over."""
+        away = isinstance(error, QueueLost)
+        if not self._failing or away > self.away:
             log.warning("the dead letter cannot be written; its messages stay in hand", error=str(error))
-        self._told = True
-        self.away = isinstance(error, QueueLost)
+        self._failing.add(letter)
+        self.away = away
+
+    def _done(self, letter: object) -> None:
+        self.away = False
+        if self._failing:
+            self._failing.discard(letter)
+            if not self._failing:
+                log.info("the dead letter takes all letters again")
 
 
 def _about(message: Message) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from sender.ledger import LOST_NOTE
 from sender.session.stores import host_of, open_ledger, open_shared
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from contextlib import AsyncExitStack
 
     from sender.config.settings import Settings
     from sender.consume.consume_plan import WorkspaceConfig
+    from sender.consume.in_flight import UnackedMessage
     from sender.ledger.sqlite_ledger import SqliteLedger
     from sender.queues import Message, Queue
     from sender.runtime.supervisor import Supervisor
@@ -31,6 +33,10 @@ AWAY_LIMIT: Final = 3.0
 """Seconds without the shared state after which messages go back to their queues."""
 SLACK: Final = 0.5
 """Seconds by which a message may seem to have been given out earlier than it was."""
+
+YOUNG: Final = 60.0
+"""Seconds after the beginning of a memory in which the first read of a queue tells whether others read it before."""
+READ_NOTE: Final = "read "
 
 log = structlog.get_logger()
 
@@ -47,6 +53,8 @@ class Memory:
         self._began = began
         """Loop time at which it began, where that is known."""
         self._compared: set[Queue] = set()
+        self._unread: set[Queue] = set()
+        """Queues of which nobody with this memory had read anything when it was compared."""
         self._restarts = 0
         self._lost_at: float | None = None
         """Unix time at which some replica saw that it had been lost."""
@@ -92,7 +100,37 @@ class Memory:
         if self._began is not None and await queue.left_since(asyncio.get_running_loop().time() - self._began + SLACK):
             with suppress(HaltError):
                 await self.note_loss()
+        if self._began is not None and await self._is_unread(queue):
+            self._unread.add(queue)
         self._compared.add(queue)
+
+    async def judge(self, arrived: Collection[UnackedMessage]) -> None:
+        """Before these are looked up: a memory that has just begun, and gets what others must have been given before
+        that, was lost, or is another. HaltError when it cannot be read or written."""
+        if self._began is None:
+            return
+        if self._lost_at is None and any(one.message.deliveries > 1 for one in arrived):
+            await self.find_loss()  # another replica may have seen it meanwhile
+        lost = any(self._was_given_out_before(one) for one in arrived)
+        first = self._unread & {one.queue for one in arrived}
+        lost = lost or any(one.returned_at is not None and one.returned_at < self._began + YOUNG for one in first)
+        if lost and self._lost_at is None:
+            await self.note_loss()
+        for queue in first:  # only now: who finds it read finds the loss, too
+            await self.ledger.put_note(READ_NOTE + queue.source, b"1")
+        self._unread -= first
+
+    def _was_given_out_before(self, one: UnackedMessage) -> bool:
+        """A message that nobody gave back returns after a known time; one that comes again sooner than that after the
+        beginning was given out before it."""
+        returns = one.queue.return_after if one.queue.keep_every is not None else 0.0
+        return one.message.deliveries > 1 and one.since + SLACK < (self._began or 0.0) + returns
+
+    async def _is_unread(self, queue: Queue) -> bool:
+        """Others that had read it, and died, would explain what comes again."""
+        with suppress(HaltError):
+            return await self.ledger.get_note(READ_NOTE + queue.source) is None
+        return False
 
     def has_compared(self, queue: Queue) -> bool:
         """Whether messages of this queue may be judged by it."""

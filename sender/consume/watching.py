@@ -27,6 +27,7 @@ def watch(
         conditions.watch("state", lambda: next(filter(None, map(_state_away, workspaces)), None))
     for one in workspaces:
         conditions.watch(f"workspace {one.name}", partial(getattr, one, "reason"))
+        conditions.watch(f"key of {one.name}", partial(getattr, one, "key_problem"))
         conditions.watch(f"pause of {one.name}", partial(_paused, one))
         conditions.watch(f"kinds of {one.name}", partial(_refused_kinds, one))
         conditions.watch(f"dead letter of {one.name}", partial(getattr, one.acknowledger, "trouble"))

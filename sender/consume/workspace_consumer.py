@@ -158,6 +158,7 @@ class WorkspaceConsumer(Listener):
             try:
                 with fail_after(FIND_WITHIN):
                     await self.memory.catch_up()
+                    await self.memory.judge([message for _, message in arrived])
                     return await self._dispatcher.take_on(arrived)
             except TimeoutError:
                 log.debug("the ledger does not answer in time; the messages wait", messages=len(arrived))

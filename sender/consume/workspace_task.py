@@ -86,6 +86,12 @@ class WorkspaceTask:
         return self._config.ledger is None
 
     @property
+    def key_problem(self) -> str | None:
+        """Why the key's file holds no key just now."""
+        problem = self._config.key.problem
+        return f"{problem}; the last good key stays in use" if problem is not None and self.works else problem
+
+    @property
     def works(self) -> bool:
         """Whether it takes jobs on."""
         return self.current is not None and self.current.works

@@ -21,7 +21,7 @@ from sender.engine.job_execution import JobExecution
 from sender.engine.outage import Outage
 from sender.engine.watchdog import Watchdog
 from sender.errors import FaultError, HaltError
-from sender.runtime.tasks import forever
+from sender.runtime.tasks import close_with, forever
 
 if TYPE_CHECKING:
     from sender.engine.attempt_pool import InFlightAttempt
@@ -127,10 +127,10 @@ class Lane:
         """Work until `stop`, and then until what is in hand has ended."""
         try:
             async with asyncio.TaskGroup() as group:
-                beside = [
-                    group.create_task(forever(work, f"lane {self.name}"))
-                    for work in (self._watchdog.run(), self._start())
-                ]
+                works = (self._watchdog.run(), self._start())
+                beside = [group.create_task(forever(work, f"lane {self.name}")) for work in works]
+                for task, work in zip(beside, works, strict=True):
+                    close_with(task, work)
                 await self._keep_handed_over()
                 while self._pool:
                     await self._wait(None)

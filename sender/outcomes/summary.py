@@ -158,7 +158,8 @@ def summary_text(
     lines = [f"{name:>12}  {number:>{width}}  {text}".rstrip() for name, number, text in rows]
     lines += [f"{name:>12}  {summary[name]}" for name in ("outcomes", "ledger") if summary.get(name)]
     if status in EXITS:
-        lines.append(f"{f'exit {status}':>12}  {EXITS[status]}")
+        kept_out = " or was kept out by rules of your own" if status == 0 and summary["skipped"] else ""
+        lines.append(f"{f'exit {status}':>12}  {EXITS[status]}{kept_out}")
     return "\n".join(lines)
 
 

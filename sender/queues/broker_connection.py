@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from sender.jobs.masking import mask
 from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
@@ -102,5 +103,7 @@ class BrokerConnection(ABC, Generic[C]):
     def _told(self, error: Exception, kind: type[QueueError]) -> QueueError:
         if isinstance(error, QueueError):
             return error
-        text = self.address.hide(str(error)) or "no answer in time"
+        # The Redis library repeats the whole command, with the job in it, before what the server said.
+        said = str(error).rpartition(" caused error: ")[2]
+        text = mask(self.address.hide(said)) or "no answer in time"
         return kind(f"{self.address.shown}: {type(error).__name__}: {text[:300]}")

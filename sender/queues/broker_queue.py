@@ -49,6 +49,7 @@ class BrokerQueue(ABC, Generic[C]):
         self.address = address
         self.source = address.shown
         self.return_after = return_after
+        self.returned_at: float | None = None
         self.redeliveries = 0
         self.give_backs = 0
         self._requeue_counts = requeue_counts

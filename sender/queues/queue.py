@@ -92,6 +92,11 @@ class Queue(Protocol):
     """Whether the broker answered the last call."""
     keep_every: float | None
     """Seconds between two `keep` of a message in hand; None when the broker needs none."""
+    return_after: float
+    """Seconds after which a message that nobody keeps returns to the queue, where `keep` is needed."""
+    returned_at: float | None
+    """Loop time of the first read that found any, if some of them had been given out before, where a message returns
+    at once and to the queue's head; else None."""
     ack_timeout: float | None
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
     counts_returns: bool

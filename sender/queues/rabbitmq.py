@@ -35,10 +35,11 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 
 from sender.queues.broker_connection import BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
+from sender.queues.confirmed_publishes import ConfirmedPublishes
 from sender.queues.message_identity import CONTENT, HEADER, carried, to_header
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.pushed_messages import PushedMessages
-from sender.queues.queue import Message, QueueError, QueueLost, trace_context
+from sender.queues.queue import Message, QueueError, trace_context
 from sender.queues.server_access import tls_context, with_host
 
 if TYPE_CHECKING:
@@ -55,9 +56,6 @@ for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).propagate = False
 
 COUNT: Final = "x-sender-deliveries"
-LOOK_EVERY: Final = 0.5
-"""Seconds after which an open confirmation is looked at: RabbitMQ may have stopped to read."""
-BLOCKED: Final = "RabbitMQ takes no messages now, since its memory or disk is low"
 ACK_TIMEOUT: Final = 25 * 60.0
 """Seconds; RabbitMQ closes the channel of a message that is unacknowledged for 30 minutes."""
 _PROPERTIES: Final = (
@@ -79,31 +77,7 @@ class RabbitMqClient(NamedTuple):
     queue: AbstractQueue
     pushed: PushedMessages
     cluster: str | None
-
-    async def publish(self, message: aio_pika.Message) -> None:
-        """To the queue; it is confirmed when this returns. QueueLost when RabbitMQ has stopped to read from us."""
-        if await self._is_blocked():
-            raise QueueLost(BLOCKED)
-        sent = self.channel.default_exchange.publish(message, routing_key=self.queue.name, mandatory=True)
-        publishing = asyncio.ensure_future(sent)
-        try:
-            while not (await asyncio.wait([publishing], timeout=LOOK_EVERY))[0]:
-                if await self._is_blocked():
-                    raise QueueLost(BLOCKED)
-            publishing.result()
-        finally:
-            publishing.cancel()
-
-    async def _is_blocked(self) -> bool:
-        transport: Any = self.connection.transport
-        if transport is None:  # it is closed: whoever uses it is told
-            return False
-        try:
-            async with asyncio.timeout(0):
-                await transport.connection.ready()  # at once, unless RabbitMQ has said `connection.blocked`
-        except TimeoutError:
-            return True
-        return False
+    publishes: ConfirmedPublishes
 
 
 class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
@@ -118,7 +92,8 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         except BaseException:
             await connection.close()
             raise
-        return RabbitMqClient(connection, channel, queue, pushed, _cluster_of(connection))
+        publishes = ConfirmedPublishes(connection, channel, queue.name)
+        return RabbitMqClient(connection, channel, queue, pushed, _cluster_of(connection), publishes)
 
     async def _connect_any(self) -> AbstractConnection:
         """To the first host that takes the connection."""
@@ -130,6 +105,7 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         return await aio_pika.connect(with_host(self.address.url, last), ssl_context=context)
 
     async def _disconnect(self, client: RabbitMqClient) -> None:
+        client.publishes.close()
         await client.connection.close()
 
     def _is_lost(self, error: Exception) -> bool | None:
@@ -164,6 +140,7 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
         super().__init__(address, in_hand, return_after, requeue_counts, origins)
         self._name = address.parameters["queue"]
         self._publishing = RabbitMqConnection(address)
+        self._has_read = False
 
     async def aclose(self) -> None:
         """See `Queue.aclose`."""
@@ -178,7 +155,12 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
         """What was dropped for want of room stays in the queue."""
         got: list[Message] = []
         taken = client.pushed.take(room, self._wait, room=self.read_bytes, largest=self._largest, head=HEAD)
-        for found, size, dropped in await taken:
+        pushed = await taken
+        if pushed and not self._has_read:
+            self._has_read = True
+            again = any(one.redelivered or one.headers.get(COUNT) for one, *_ in pushed)
+            self.returned_at = asyncio.get_running_loop().time() if again else None
+        for found, size, dropped in pushed:
             if dropped and size <= self._largest:
                 await found.nack(requeue=True)
             elif message := await self._message(client, found, size if dropped else 0):
@@ -215,7 +197,7 @@ class RabbitMqQueue(BrokerQueue[RabbitMqClient]):
         identity = to_header(self._identity(own_id(found), found.headers))  # the copy gets a random message_id
         copy = aio_pika.Message(found.body, headers=headers | {COUNT: deliveries, HEADER: identity}, **properties)
         try:
-            await self._publishing.run(lambda client: client.publish(copy))
+            await self._publishing.run(lambda client: client.publishes.publish(copy))
         except QueueError as error:
             log.warning("a message cannot be published anew with its count of deliveries", error=str(error))
             return False
@@ -253,7 +235,7 @@ class RabbitMqPublisher(Publisher[RabbitMqClient]):
         for one in lines:
             headers: dict[str, Any] = one.headers | ({"x-sender-reason": one.reason} if one.reason else {})
             message = aio_pika.Message(one.line, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, headers=headers)
-            await client.publish(message)
+            await client.publishes.publish(message)
 
 
 def _cluster_of(connection: Any) -> str | None:

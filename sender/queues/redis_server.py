@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import redis.asyncio as client
-from redis.asyncio.connection import Connection, ConnectionPool, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -49,6 +55,7 @@ class RedisServer(NamedTuple):
         locate = self._locator(key, found | {"connection_class": kind})
         if kind is not UnixDomainSocketConnection and locate is not None:
             kind = _located(kind, locate)
+        kind = _telling_losses(kind)
         made = client.Redis(connection_pool=ConnectionPool(connection_class=kind, **found))
         made.auto_close_connection_pool = True
         return made
@@ -121,6 +128,7 @@ def _node(found: list[Any], asked: tuple[str, int]) -> tuple[str, int]:
 async def _ask(where: tuple[str, int], options: Mapping[str, Any], *command: str) -> Any:
     """One answer; None where there is none, so that the next one is asked."""
     given = {name: value for name, value in options.items() if name not in ("host", "port", "redis_connect_func")}
+    given["connection_class"] = _telling_losses(given.get("connection_class", Connection))
     asked: Any = client.Redis(connection_pool=ConnectionPool(host=where[0], port=where[1], **given))
     try:
         return await asked.execute_command(*command)
@@ -128,6 +136,19 @@ async def _ask(where: tuple[str, int], options: Mapping[str, Any], *command: str
         return None
     finally:
         await asked.aclose(close_connection_pool=True)
+
+
+def _telling_losses(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    class TellingLosses(kind):  # type: ignore[misc, valid-type]
+        """Says so when it is lost: uvloop answers a write to a closed transport with a bare RuntimeError."""
+
+        async def send_packed_command(self, *arguments: Any, **more: Any) -> None:
+            try:
+                await super().send_packed_command(*arguments, **more)
+            except RuntimeError as error:
+                raise RedisConnectionError(f"the connection is closed: {error}") from None
+
+    return TellingLosses
 
 
 def _located(kind: type[Connection], locate: Locate) -> type[Connection]:

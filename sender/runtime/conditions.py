@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -73,15 +74,21 @@ def _checked(check: Check) -> str | None:
     return None if reason is None else mask_credentials(reason)
 
 
+def _without_numbers(reason: str) -> str:
+    """A number that changes is no news."""
+    return re.sub(r"\d+", "", reason)
+
+
 async def tell_changes(conditions: Conditions) -> None:
     """Log every condition that is no longer met, why, and when it is met again; until cancelled."""
     before: dict[str, str | None] = {}
     while True:
         now = conditions.reasons()
-        for name, reason in now.items():
-            if reason is None and before.get(name) is not None:
+        for name in {**before, **now}:
+            reason, earlier = now.get(name), before.get(name)
+            if reason is None and earlier is not None:
                 log.info("a condition is met", condition=name)
-            elif reason is not None and reason != before.get(name):
+            elif reason is not None and _without_numbers(reason) != _without_numbers(earlier or ""):
                 log.warning("not ready", condition=name, because=reason)
         before = now
         await asyncio.sleep(LOOK_EVERY)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from sender.errors import FaultError, HaltError, SenderError
-from sender.runtime.tasks import end, forever
+from sender.runtime.tasks import close_with, end, forever
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,6 +39,7 @@ class Supervisor:
     def start(self, work: Coroutine[None, None, None], name: str, *, ends: bool = False) -> asyncio.Task[None]:
         """Start a task; `ends` says that it may end by itself."""
         task = asyncio.get_running_loop().create_task(work if ends else forever(work, name), name=name)
+        close_with(task, work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -36,6 +36,11 @@ def start_told(
     return task
 
 
+def close_with(task: asyncio.Task[Any], work: Coroutine[Any, Any, None]) -> None:
+    """Close the work that a task awaits, when it has ended: one that is cancelled at once has not begun with it."""
+    task.add_done_callback(lambda _: work.close())
+
+
 async def forever(work: Coroutine[Any, Any, None], name: str) -> None:
     """Work that only its cancellation ends; HaltError when it ends by itself."""
     await work

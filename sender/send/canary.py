@@ -68,6 +68,11 @@ class Sample:
             self._between[chosen] = place
 
     @property
+    def is_all(self) -> bool:
+        """Whether nobody was left out."""
+        return self._seen <= len(self._between) and (self._last is None or self._number > 1)
+
+    @property
     def places(self) -> frozenset[Place]:
         """Those that were chosen."""
         ends = [place for place in (self._first, self._last) if place is not None]
@@ -76,13 +81,13 @@ class Sample:
 
 async def choose(
     lines: Iterable[Line], check: JobCheck, settings: Settings, stopped: Callable[[], bool]
-) -> frozenset[Place]:
-    """The places of the canary's jobs, of all that can be sent; the same ones whenever it is asked."""
+) -> Sample:
+    """The canary's jobs, of all that can be sent; the same ones whenever it is asked."""
     sample = Sample(settings.canary, settings.canary_seed)
     remaining = iter(lines)
     while not stopped() and await asyncio.to_thread(_look, remaining, check, sample):
         pass
-    return sample.places
+    return sample
 
 
 def _look(lines: Iterator[Line], check: JobCheck, sample: Sample) -> bool:

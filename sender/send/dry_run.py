@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from sender.engine.pacing.schedule import Schedule
 from sender.inputs.inputs import all_lines
 from sender.jobs.job import Job
 from sender.outcomes.summary import summary_text
 from sender.runtime.screen import SCREEN
 from sender.send.forecast import Forecast
+from sender.send.most_rejected import MostRejected
+from sender.send.stop_rules import StopRules
 from sender.session.other_memories import WAYS_ON, find_memories, told
 from sender.session.stores import memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sender.config.settings import Settings
     from sender.send.send_plan import SendPlan
     from sender.session.memories import Memory
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 def rehearse(plan: SendPlan) -> int:
     """Count what a run would do; exits as `validate` does."""
     begin = time.monotonic()
+    _check_rules(plan.settings)
     forecast, memories = Forecast(plan), _other_memories(plan)
     elsewhere: Counter[Path] = Counter()
     for line in all_lines(plan.inputs, replace(plan.reading, check_files=True)):
@@ -42,6 +47,13 @@ def rehearse(plan: SendPlan) -> int:
         SCREEN.write(f"sender: {told(elsewhere)}; a run would stop before its first request (exit 2). {WAYS_ON}\n")
         return 2
     return 1 if forecast.books.statuses["invalid"] else 0
+
+
+def _check_rules(settings: Settings) -> None:
+    """UsageError for rules that a run would refuse."""
+    MostRejected.parse(settings.max_rejected)
+    StopRules(settings.stop_when)
+    Schedule(settings, time.time)
 
 
 def _other_memories(plan: SendPlan) -> Sequence[Memory]:

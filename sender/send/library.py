@@ -167,7 +167,7 @@ class SendSession(Listener):
         """See `FrontEnd.on_recorded`."""
         for ended in batch:
             if not ended.later:
-                self._rules.see(ended.outcome.status)
+                self._rules.see(ended.outcome)
                 self._end(ended.outcome)
         if self._session is not None and self._rules.broken is not None:
             self._session.halt(self._rules.broken)

@@ -66,6 +66,8 @@ async def send_jobs(plan: SendPlan) -> RunEnd:
     """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
     async with aclosing(open_inputs(plan.inputs, plan.reading)) as inputs:
+        if plan.settings.canary and len(inputs.file_names) < len(plan.inputs):
+            raise UsageError("--canary chooses from files: a stream has nothing to choose from before it is read")
         with StopSignals(stop):
             exclusions = await asyncio.to_thread(Exclusions.of, plan.settings, lambda: stop.asked)
             check = JobCheck(parser_of(plan.settings), exclusions, Redirect.of(plan.settings))
@@ -163,13 +165,13 @@ class SendRun(Listener):
 
     async def _send_canary(self, session: Session, check: JobCheck, intakes: Intakes) -> frozenset[Place]:
         """Send a few jobs first, and halt where nobody says that the others may follow; returns where these stand."""
-        files = self._inputs.file_names
-        if len(files) < len(self._plan.inputs):
-            raise UsageError("--canary chooses from files: a stream has nothing to choose from before it is read")
-        places = await choose(self._inputs.lines_of_files(), check, self._settings, lambda: session.ended)
+        sample = await choose(self._inputs.lines_of_files(), check, self._settings, lambda: session.ended)
+        places = sample.places
         await intakes.run(None, partial(PartFeed, places=places, inside=True))
         await session.drain()
         tell_canary(self._books, self._unsent)
+        if sample.is_all:  # what is left can only be told of
+            return places
         if not session.ended and not await may_go_on(self._books, self._settings.canary_wait, self._stop):
             session.halt(HaltError(
                 f"the canary's {len(places):,} jobs have ended, and the others were not sent. To send them: "
@@ -185,7 +187,7 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
-                self._rules.see(ended.outcome.status)
+                self._rules.see(ended.outcome)
             if ended.outcome.status not in ("sent", "duplicate") and self._settings.canary:
                 self._unsent = [*self._unsent[-MOST_SHOWN:], ended.outcome]
         error = self._most_rejected.broken(self._books) or self._rules.broken

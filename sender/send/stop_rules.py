@@ -1,9 +1,14 @@
-"""`--stop-when 'rejected>2%'`: rules over the latest ends of a run, after which nothing further starts. Pure."""
+"""`--stop-when 'rejected>2%'`: rules over the latest ends of a run, after which nothing further starts. Pure.
+
+Jobs that are invalid end as they are read, long before those that are read with them were sent. They are counted by
+their place in the input, and all others by the order of their ends.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from sender.errors import HaltError, UsageError
@@ -11,10 +16,12 @@ from sender.errors import HaltError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.jobs.status import Status
+    from sender.outcomes.outcome import Outcome
 
-COUNTED: Final = ("sent", "invalid", "rejected", "failed", "in_doubt")
-"""Ends that a share is a part of: those of jobs that the user wanted to be sent."""
+COUNTED: Final = ("sent", "rejected", "failed", "in_doubt")
+"""Ends that a share is a part of: those of jobs that were tried."""
+MOST_PLACES: Final = 100_000
+"""Invalid lines of an input that are remembered, or as many as the rule looks back on."""
 LAST: Final = 1000
 """Ends that a share looks back on."""
 FLOOR: Final = 20
@@ -47,6 +54,17 @@ class Rule(NamedTuple):
             raise UsageError(USAGE)
         return cls(found[0], found[1], most, is_share, last or (LAST if is_share else None))
 
+    def broken(self, number: int, of: int) -> HaltError | None:
+        """Why the run has to end, if it has, when that number of that many is so."""
+        if self.is_share and of < min(FLOOR, self.last or FLOOR):
+            return None
+        if number <= (self.most * of / 100 if self.is_share else self.most):
+            return None
+        return HaltError(
+            f"{number:,} of the last {of:,} jobs are {self.status}: --stop-when {self.text}. Nothing further was "
+            f"started. See sender outcomes --status {self.status}, mend the cause, and run the same command again"
+        )
+
 
 class RuleCount:
     """The ends that one rule looks back on."""
@@ -56,40 +74,53 @@ class RuleCount:
         self._latest: deque[str] = deque(maxlen=rule.last or 0)
         self._counts: Counter[str] = Counter()
 
-    def see(self, status: str) -> None:
-        """A job ended so."""
+    def see(self, outcome: Outcome) -> HaltError | None:
+        """A job ended so; why the run has to end, if it has."""
+        status = outcome.status
+        if status not in COUNTED:
+            return None
         if self._rule.last is not None:
             if len(self._latest) == self._rule.last:
                 self._counts[self._latest[0]] -= 1
             self._latest.append(status)
         self._counts[status] += 1
+        return self._rule.broken(self._counts[self._rule.status], self._counts.total())
 
-    def broken(self) -> HaltError | None:
-        """Why the run has to end, if it has."""
-        rule, ended = self._rule, self._counts.total()
-        number = self._counts[rule.status]
-        if rule.is_share and ended < min(FLOOR, rule.last or FLOOR):
+
+class InvalidCount:
+    """The invalid lines of each input, among the lines that stand before them in it."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._places: defaultdict[str, list[int]] = defaultdict(list)
+        self._total = 0
+
+    def see(self, outcome: Outcome) -> HaltError | None:
+        """A job ended so; why the run has to end, if it has. Lanes may come to their lines in any order."""
+        rule, line = self._rule, outcome.line
+        if outcome.status != rule.status:
             return None
-        if number <= (rule.most * ended / 100 if rule.is_share else rule.most):
-            return None
-        return HaltError(
-            f"{number:,} of the last {ended:,} jobs are {rule.status}: --stop-when {rule.text}. Nothing further was "
-            f"started. See sender outcomes --status {rule.status}, mend the cause, and run the same command again"
-        )
+        self._total += 1
+        if rule.last is None:
+            return rule.broken(self._total, self._total)
+        places = self._places[outcome.source]
+        insort(places, line)
+        number = bisect_right(places, line) - bisect_left(places, line - rule.last + 1)
+        del places[: -max(MOST_PLACES, rule.last)]
+        return rule.broken(number, min(line, rule.last))
 
 
 class StopRules:
     """All rules of a run."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._counts = [RuleCount(Rule.parse(text)) for text in texts]
+        rules = map(Rule.parse, texts)
+        self._counts = [InvalidCount(rule) if rule.status == "invalid" else RuleCount(rule) for rule in rules]
         self.broken: HaltError | None = None
         """Why the run has to end, if it has: the first rule that was broken."""
 
-    def see(self, status: Status) -> None:
+    def see(self, outcome: Outcome) -> None:
         """A job of this run ended so."""
-        if status not in COUNTED or self.broken is not None:
-            return
         for count in self._counts:
-            count.see(status)
-        self.broken = next(filter(None, (count.broken() for count in self._counts)), None)
+            error = count.see(outcome)
+            self.broken = self.broken or error

@@ -52,10 +52,19 @@ def check_headers(value: Any, report: Report) -> None:
 
 def header_names(value: Any) -> list[str]:
     """The names in checked headers, in small letters."""
+    return [name for name, _ in _checked_pairs(value)]
+
+
+def recipients_in_headers(value: Any) -> list[str]:
+    """The values of those checked headers that say who gets a message."""
+    return [content for name, content in _checked_pairs(value) if name in RECIPIENTS]
+
+
+def _checked_pairs(value: Any) -> list[tuple[str, str]]:
     found = orjson.loads(value) if type(value) is str and value else value
     if type(found) not in (dict, list):
         return []
-    return [str(name).lower() for name, _ in (found.items() if type(found) is dict else _pairs(found))]
+    return [(str(name).lower(), str(text)) for name, text in (found.items() if type(found) is dict else _pairs(found))]
 
 
 def _pairs(value: list[Any]) -> Iterator[tuple[Any, Any]]:

@@ -17,6 +17,11 @@ PLAIN: Final = re.compile(rf"""(?:(?:"[^"\\\r\n]*+"[ ]?|[\w .'-]*+)<{_ADDRESS}>|
 """One address with nothing to say about it."""
 _MARK: Final = re.compile(r'[",(]|\{\{|\{%')
 _OPENING: Final = re.compile(r'["(]|\{[{%]')
+_LIQUID: Final = re.compile(r"\{\{[^{}]*+\}\}|\{%[^{}]*+\}")
+_JOINED: Final = re.compile(r'[\s,;:"(){}<>\\]+')
+"""What no address holds outside of quotes."""
+_DOMAIN: Final = re.compile(r"[\w.-]+")
+_MARKS: Final = re.compile(r"^\W+")
 _QUOTED: Final = re.compile(r'(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
@@ -93,6 +98,32 @@ def split_addresses(text: str) -> list[Piece]:
     bare.append(text[rest:])
     pieces.append(Piece(text[start:].strip(), "".join(bare).strip()))
     return [piece for piece in pieces if piece.text]
+
+
+def addresses_in(text: str) -> set[str]:
+    """Every address that anybody could read in a text, whatever joins them: blanks, semicolons, groups, line breaks.
+
+    Names and comments count only in a piece that holds no other address. Liquid is left out.
+    """
+    found: set[str] = set()
+    for piece in split_addresses(text):
+        found |= _addresses(piece.bare) or _addresses(_LIQUID.sub(" ", piece.text).replace('"@', "@"))
+    return found
+
+
+def _addresses(text: str) -> set[str]:
+    """Each as it is written, and without the marks that stand before it."""
+    found: set[str] = set()
+    for word in _JOINED.split("@".join(part.strip() for part in text.split("@"))):
+        local, *parts = word.split("@")
+        for part in parts:
+            domain = _DOMAIN.match(part)
+            if domain is not None and local:
+                end = f"@{domain[0].rstrip('.')}"
+                found |= {local + end, _MARKS.sub("", local) + end}
+            rest = part[domain.end() if domain is not None else 0 :]
+            local = rest or part
+    return found
 
 
 def _end_of(mark: str, text: str, place: int) -> int | None:

@@ -35,6 +35,8 @@ class FakeQueue:
     keep_every: float | None = 0.01
     ack_timeout: float | None = None
     counts_returns = False
+    return_after = 30.0
+    returned_at: float | None = None
     read_bytes = 0
 
     def __init__(self, source: str = "queue://one", messages: Iterable[Message] = ()) -> None:

@@ -84,6 +84,21 @@ def write_parquet(path: Path) -> None:
         database.execute(f"COPY orders TO '{path}' (FORMAT parquet)")
 
 
+def test_times_with_a_zone_and_short_floats_of_parquet(tmp_path: Path) -> None:
+    with duckdb.connect() as database:
+        row = "1 id, TIMESTAMPTZ '2026-11-01 10:00:00.5+02' \"a t\", 0.1::FLOAT f, NULL::TIMESTAMPTZ n"
+        database.execute(f"COPY (SELECT {row}) TO '{tmp_path}/o.parquet' (FORMAT parquet)")
+    template = {"id": "{{id}}", "kind": "email", "payload": {
+        "to": "a@example.com", "transactional_message_id": 3, "identifiers": {"id": "1"},
+        "message_data": {"at": "{{a t}}", "f": "{{f}}", "n": "{{n}}"},
+    }}
+    (tmp_path / "m.json").write_text(json.dumps(template))
+    (body,) = bodies(f"{tmp_path}/o.parquet", f"{tmp_path}/m.json")
+    assert json.loads(body)["payload"]["message_data"] == {
+        "at": "2026-11-01T08:00:00.500000+00:00", "f": 0.1, "n": None
+    }
+
+
 def objects() -> list[str]:
     """Each row as JSON, numbers as they are written."""
     return [f'{{"order_id": {a}, "email": "{b}",\n "total": {c}, "note": {json.dumps(d)}}}' for a, b, c, d in ROWS]

@@ -180,6 +180,30 @@ async def test_a_memory_alarm_holds_up_what_is_published_and_not_what_is_read(br
 
 
 @both
+async def test_a_letter_that_is_tried_over_and_over_in_a_memory_alarm_is_written_once(broker: Rabbit) -> None:
+    """Each connection kept a copy, which RabbitMQ took when the alarm was over: 31 letters of 10 messages."""
+    server: Any = broker.server
+    sinks = [broker.sink() for _ in range(3)]
+    alarm = "{resource_limit, memory, node()}"
+    server.evaluate(f"rabbit_alarm:set_alarm({{{alarm}, []}}).")
+    try:
+        for sink in sinks * 2:
+            with pytest.raises(QueueLost, match="memory or disk is low"):
+                await sink.put(b"letter", {"code": "x"})
+    finally:
+        server.evaluate(f"rabbit_alarm:clear_alarm({alarm}).")
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await sinks[0].put(b"letter", {"code": "x"})
+                break
+            except QueueLost:
+                await asyncio.sleep(0.1)
+    await asyncio.sleep(1)
+    assert [body for body, _ in await broker.letters()] == [b"letter"]
+
+
+@both
 async def test_a_body_for_which_there_is_no_room_stays_in_the_queue(broker: Rabbit) -> None:
     """What RabbitMQ pushes is bounded by number alone: large ones after small ones are dropped as they arrive."""
     await broker.put(*lines(60), *[b"%d" % number * 100_000 for number in range(10, 30)])

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sender.queues import stream_upkeep
+from sender.queues.queue import QueueError
 from sender.queues.queue_url import open_queue
 from tests.support.messages import die, drain, lines, read
 
@@ -103,6 +104,20 @@ async def test_a_dead_letter_stream_holds_what_its_url_allows(broker: Redis) -> 
     await sink.append([b"{}"] * 1000)
     async with broker.client() as client:
         assert 100 <= await client.xlen(f"{broker.name}-dead") < 300
+
+
+async def test_an_error_of_the_server_repeats_no_job(broker: Redis) -> None:
+    """The library's text holds the whole command: addresses of 150 jobs stood in the log."""
+    from sender.queues.queue_url import open_publisher
+
+    async with broker.client() as client:
+        await client.set(f"{broker.name}-dead", "no stream")
+    sink = open_publisher(broker.sink_url())
+    broker._open.append(sink)
+    with pytest.raises(QueueError, match="WRONGTYPE") as caught:
+        await sink.append([b'{"to": "ada.secret@example.com", "identifiers": {"id": "person0"}}'] * 2)
+    assert "secret" not in str(caught.value)
+    assert "person0" not in str(caught.value)
 
 
 async def test_names_of_readers_that_left_leave_the_group(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,23 @@ def test_without_a_terminal_it_stops_and_names_the_command_that_goes_on(sandbox:
     assert Counter(sandbox.numbers()) == Counter(range(400))
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 7])
+def test_a_sample_knows_whether_it_is_all(number: int) -> None:
+    sample = Sample(number, 0)
+    for line in range(12):
+        sample.see(("f", line))
+        assert sample.is_all is (len(sample.places) == line + 1)
+
+
+def test_a_canary_as_large_as_the_input_has_nobody_to_wait_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    jobs = [email(n) for n in range(8)]
+    jobs[3]["payload"]["to"] = "nobody"
+    write_jobs(tmp_path / "jobs.jsonl", jobs)
+    status, summary, told = send(sandbox, tmp_path, "--canary", "7")
+    assert (status, summary["sent"], summary["invalid"], summary["not_started"]) == (1, 7, 1, 0)
+    assert "To send them" not in told
+
+
 def test_it_goes_on_by_itself_after_the_wait(sandbox: Sandbox, tmp_path: Path) -> None:
     write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(100)])
     status, summary, _ = send(sandbox, tmp_path, "--canary", "10", "--canary-wait", "0.2")
@@ -133,6 +150,7 @@ def test_a_stream_has_no_canary(sandbox: Sandbox, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert b"--canary chooses from files" in done.stderr
+    assert b"Warning" not in done.stderr
     assert sandbox.messages == []
 
 

@@ -58,6 +58,15 @@ def test_excluded_jobs_are_skipped_and_the_exit_status_stays_0(sandbox: Sandbox,
     assert "skipped" in report
 
 
+def test_the_last_line_says_that_some_were_kept_out(sandbox: Sandbox, tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(3)])
+    (tmp_path / "out").write_text("person-1\n")
+    arguments = ("send", "jobs.jsonl", "--base-url", sandbox.url, "--no-reconcile")
+    told = run_sender(*arguments, "--exclude", "out", cwd=tmp_path).stdout.decode()
+    assert "exit 0  every job stands as sent or was kept out by rules of your own" in told
+    assert run_sender(*arguments, cwd=tmp_path).stdout.decode().rstrip().endswith("every job stands as sent")
+
+
 def test_who_leaves_the_list_gets_it_and_who_was_sent_stays_sent(sandbox: Sandbox, tmp_path: Path) -> None:
     write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(5)])
     (tmp_path / "out").write_text("person-1\n")

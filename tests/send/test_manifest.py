@@ -145,3 +145,12 @@ def test_none_where_none_is_wanted(sandbox: Sandbox, tmp_path: Path) -> None:
     done = run_sender("verify", "other.json", cwd=tmp_path)
     assert done.returncode == 2
     assert b"is no manifest of a run" in done.stderr
+
+
+@pytest.mark.parametrize("changed", [{"books": 3}, {"limits": []}, {"inputs": 1}, {"ledger": None}, {"outcomes": {}}])
+def test_a_manifest_of_wrong_types_is_a_sentence(changed: dict[str, Any], a_run: Path) -> None:
+    path = a_run / "jobs.jsonl.run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    done = run_sender("verify", path.name, cwd=a_run)
+    assert done.returncode == 2
+    assert b"is not as sender wrote it" in done.stderr

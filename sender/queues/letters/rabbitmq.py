@@ -64,7 +64,7 @@ class RabbitMqLetters(LetterBox[RabbitMqClient]):
         more = {name: getattr(letter.handle, name) for name in PROPERTIES}
         copy = aio_pika.Message(letter.data, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, **more)
         try:
-            await client.publish(copy)
+            await client.publishes.publish(copy)
         except DeliveryError:
             return False
         return True

@@ -13,7 +13,7 @@ from sender.jobs.payload import read_payload
 from sender.jobs.problem import Problem
 from sender.send.exclusions.digest_set import DigestSet
 from sender.send.exclusions.exclusion_list import read_exclusions
-from sender.send.exclusions.people import digest_of, names_in, recipient_of
+from sender.send.exclusions.people import digest_of, digests_of, names_in, recipient_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Exclusions(NamedTuple):
             return None
         payload = read_payload(job.body)
         if self.excluded or self.suppressed:
-            digests = [digest_of(name) for name in names_in(job, payload)]
+            digests = [digest for name in names_in(job, payload) for digest in digests_of(name)]
             if any(digest in self.excluded for digest in digests):
                 return EXCLUDED
             if any(digest in self.suppressed for digest in digests):

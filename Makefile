@@ -8,7 +8,7 @@ BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash faults fleet partitions image-test bench check format lock clean
+.PHONY: help demo test unit mutants crash faults fleet partitions image-test clouds bench check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -52,6 +52,17 @@ partitions: $(READY)  ## Cut replicas on hosts of their own off from Redis and t
 
 image-test: $(READY)  ## Build the image, start it with a read-only root, send with it and drain it (root)
 	@$(BIN)/python -m tests.campaigns.image
+
+# Azurite wants npm, fake-gcs-server Go.
+CLOUDS := $(VENV)/.clouds
+
+$(CLOUDS)/.ready:
+	npm install --silent --no-save --prefix $(CLOUDS) azurite@3.35.0
+	GOBIN=$(abspath $(CLOUDS)) go install github.com/fsouza/fake-gcs-server@v1.56.1
+	touch $@
+
+clouds: $(READY) $(CLOUDS)/.ready  ## Send from buckets of Azurite and fake-gcs-server (npm and go)
+	@PATH="$(abspath $(CLOUDS)):$(abspath $(CLOUDS))/node_modules/.bin:$$PATH" $(BIN)/python -m tests.campaigns.clouds
 
 # autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
 $(RIVALS): requirements.lock benchmarks/rivals.lock

@@ -280,7 +280,28 @@ def test_s3(
         bodies("s3://exports", mapping, format="csv")
 
 
-def into_bucket(server: SqsServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+def test_gs(
+    s3_server: SqsServer, tmp_path: Path, mapping: str, wanted: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Google's XML interface is that of S3, so the same server stands in for an emulator of Google's."""
+    put = into_bucket(s3_server, monkeypatch, ACL="public-read")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", s3_server.url.removeprefix("http://"))
+    for day in (2, 1):
+        put(f"google/day-{day}.csv.gz", gzip.compress((tmp_path / "wanted.csv").read_bytes()))
+    names = expanded(["gs://exports/google/day-*.csv.gz"])
+    assert names == ("gs://exports/google/day-1.csv.gz", "gs://exports/google/day-2.csv.gz")
+    assert bodies(names[0], mapping) == wanted
+    before = open_inputs(names, InputOptions(map=mapping)).versions
+    put("google/day-2.csv.gz", gzip.compress(b"order_id,email,total,note\n"))
+    after = open_inputs(names, InputOptions(map=mapping)).versions
+    assert [before[name] == after[name] for name in names] == [True, False]
+    with pytest.raises(UsageError, match=r"gs://exports/none\.csv cannot be read: .*404 Not Found \(NoSuchKey\)$"):
+        bodies("gs://exports/none.csv", mapping)
+    with pytest.raises(UsageError, match=r"gs://nowhere/\* cannot be listed: .*404 Not Found \(NoSuchBucket\)$"):
+        expanded(["gs://nowhere/*"])
+
+
+def into_bucket(server: SqsServer, monkeypatch: pytest.MonkeyPatch, **more: str) -> Any:
     import botocore.session
 
     for name, value in (
@@ -290,7 +311,7 @@ def into_bucket(server: SqsServer, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
     client = botocore.session.get_session().create_client("s3", region_name="us-east-1", endpoint_url=server.url)
     client.create_bucket(Bucket="exports")
-    return lambda key, body: client.put_object(Bucket="exports", Key=key, Body=body)
+    return lambda key, body: client.put_object(Bucket="exports", Key=key, Body=body, **more)
 
 
 class Web(BaseHTTPRequestHandler):

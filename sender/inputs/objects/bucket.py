@@ -1,12 +1,15 @@
-"""Buckets: `s3://`, `gs://`, `az://`, by the object_store library; credentials come as for every tool of that cloud."""
+"""Buckets: `s3://`, `gs://`, `az://`, by the object_store library; credentials come from the environment."""
 
 from __future__ import annotations
 
 import fnmatch
+import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from sender.errors import UsageError
 from sender.inputs.extras import imported
+from sender.inputs.objects.environment import store_options
 from sender.inputs.objects.spooled_object import SpooledObject
 from sender.inputs.spool import spool
 
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
 
 PIECE: Final = 1 << 20
 WILD: Final = frozenset("*?[")
+SERVER_CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
+URL_SECRETS: Final = re.compile(r"(?<=//)[^/\s@]*@|\?\S*")
+ABOUT_ENVIRONMENT: Final = re.compile(
+    r"status code: 40[13]|token request|must be specified|[Cc]redential|Access Key|pem file|source url|builder error"
+)
+ENVIRONMENT: Final = "credentials and endpoints come from environment variables: docs/tables.md, Credentials of buckets"
 
 
 def spool_from_bucket(url: str) -> SpooledObject:
@@ -51,12 +60,15 @@ def _open(url: str) -> tuple[Any, Any, str]:
     if not bucket or not key:
         raise UsageError(f"{url} names no object; write {scheme}://BUCKET/KEY")
     try:
-        return obstore, stores.from_url(f"{scheme}://{bucket}"), key
+        return obstore, stores.from_url(f"{scheme}://{bucket}", **store_options(scheme, os.environ)), key
     except (obstore.exceptions.BaseError, ValueError) as error:
         raise UsageError(f"{url} cannot be opened: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    """The first line: what follows are the library's own details."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
+    """The first line: of the server's document its code is enough, and what may hold a secret of a URL is left out."""
+    text = str(error).strip()
+    first = URL_SECRETS.sub("", re.split(r":? *<|\. Url:|\n", text, maxsplit=1)[0])[:300] or type(error).__name__
+    code = SERVER_CODE.search(text)
+    told = f"{first} ({code[1]})" if code else first
+    return f"{told}; {ENVIRONMENT}" if ABOUT_ENVIRONMENT.search(told) else told

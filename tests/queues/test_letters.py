@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sender.config.settings import DEFAULTS
 from sender.consume.letter_filter import LetterFilter
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-pytestmark = [pytest.mark.parametrize("broker", KINDS, indirect=True), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
+every_broker = pytest.mark.parametrize("broker", KINDS, indirect=True)
 
 
 def line(number: int) -> bytes:
@@ -72,6 +74,22 @@ async def read_all(broker: Any, number: int) -> list[Message]:
     return [*got, *await queue.read(20)]
 
 
+@pytest.mark.parametrize("broker", ["sqs"], indirect=True)
+async def test_letters_that_a_killed_run_hides_are_told(broker: Any) -> None:
+    """SQS shows them to nobody for five minutes, and the next run said that none were left."""
+    await write(broker, "absent", "absent")
+    killed = open_letters(broker.sink_url())
+    await killed.open()
+    assert len(await killed.read()) == 2
+    with capture_logs() as logs:
+        assert await look(broker) == []
+    assert [(one["event"], one["letters"]) for one in logs] == [
+        ("letters are hidden from us; look again in 5 minutes", 2)
+    ]
+    await killed.aclose()
+
+
+@every_broker
 async def test_all_letters_are_seen_again_and_again_and_none_is_taken_out(broker: Any) -> None:
     await write(broker, *["absent"] * 12, "api_error")
     for _ in range(3):
@@ -83,6 +101,7 @@ async def test_all_letters_are_seen_again_and_again_and_none_is_taken_out(broker
     assert by_id["job-3"].written_at == 1767225603.0
 
 
+@every_broker
 async def test_only_what_was_asked_for_goes_back_marked_and_under_its_identity(broker: Any) -> None:
     await write(broker, *["absent", "api_error", "server_error"] * 4)
     result = await redrive(plan(broker, "absent", "api_error"))
@@ -93,6 +112,7 @@ async def test_only_what_was_asked_for_goes_back_marked_and_under_its_identity(b
     assert {letter.code for letter in await look(broker)} == {"server_error"}
 
 
+@every_broker
 async def test_a_dry_run_says_the_same_and_does_nothing(broker: Any) -> None:
     await write(broker, "absent", "absent", "api_error")
     assert str(await redrive(plan(broker, "absent", dry_run=True))) == "2 absent -> queue, 1 left"
@@ -100,12 +120,14 @@ async def test_a_dry_run_says_the_same_and_does_nothing(broker: Any) -> None:
     assert str(await redrive(plan(broker, "absent"))) == "2 absent -> queue, 1 left"
 
 
+@every_broker
 async def test_what_may_have_been_sent_stays(broker: Any) -> None:
     await write(broker, "unanswered", "unanswered", status="in_doubt")
     assert str(await redrive(plan(broker))) == "2 left"
     assert len(await look(broker)) == 2
 
 
+@every_broker
 async def test_the_same_job_can_be_redriven_twice_within_a_minute(broker: Any) -> None:
     """A FIFO queue of SQS drops for five minutes what it takes for a repetition."""
     for _ in range(2):
@@ -114,6 +136,7 @@ async def test_the_same_job_can_be_redriven_twice_within_a_minute(broker: Any) -
     assert [one.data for one in await read_all(broker, 2)] == [line(1), line(1)]
 
 
+@every_broker
 async def test_a_run_that_dies_between_the_two_loses_nothing(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await write(broker, "absent", "absent", "absent")
 
@@ -129,6 +152,7 @@ async def test_a_run_that_dies_between_the_two_loses_nothing(broker: Any, monkey
     assert sorted({one.data for one in got}) == sorted(map(line, range(3)))
 
 
+@every_broker
 async def test_a_queue_that_takes_nothing_costs_no_letter(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await write(broker, "absent", "absent")
 
@@ -141,6 +165,7 @@ async def test_a_queue_that_takes_nothing_costs_no_letter(broker: Any, monkeypat
     assert len(await look(broker)) == 2
 
 
+@every_broker
 async def test_the_commands(broker: Any, tmp_path: Path) -> None:
     await write(broker, "absent", "api_error")
 

@@ -9,6 +9,8 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from sender.queues.letters.letter_box import PAGE, Letter, LetterBox, read_reason
 from sender.queues.message_identity import carried
 from sender.queues.sqs import BATCH, SqsClient, SqsConnection, in_tens
@@ -22,16 +24,25 @@ EMPTY: Final = 2
 """Receives without a new letter after which there are no more: one alone may miss what lies on another server."""
 
 
+NOT_VISIBLE: Final = "ApproximateNumberOfMessagesNotVisible"
+
+log = structlog.get_logger()
+
+
 class SqsLetters(LetterBox[SqsClient]):
     """See `LetterBox`."""
 
     connection_type = SqsConnection
 
-    async def _begin(self, client: SqsClient) -> None:  # noqa: ARG002 - connecting has found the queue
+    async def _begin(self, client: SqsClient) -> None:
         self._began = time.time()
         self._seen: set[str] = set()
         self._held: set[str] = set()
         """What is hidden from others: shown at the end, since what is shown at once would come again and again."""
+        reply = await client.client.get_queue_attributes(QueueUrl=client.queue_url, AttributeNames=[NOT_VISIBLE])
+        hidden = int(reply.get("Attributes", {}).get(NOT_VISIBLE, 0))
+        if hidden:  # another reader has them, or one that was killed
+            log.warning("letters are hidden from us; look again in 5 minutes", letters=hidden, queue=self.shown)
 
     async def _read(self, client: SqsClient) -> list[Letter]:
         letters: list[Letter] = []

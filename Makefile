@@ -8,7 +8,7 @@ BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash faults fleet partitions image-test clouds bench check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fleet partitions image-test clouds bench check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ mutants: $(READY)  ## Change the lines of pacer, verdict, decision, matching and
 
 crash: $(READY)  ## Kill it 200 times at random instants and compare its books with the server's
 	@$(BIN)/python -m tests.campaigns.crash --kills 200
+
+backfill: $(READY)  ## Send 20,000 orders with invoices from CSV, Parquet in a bucket and a query, killed on the way
+	@ORDERS=20000 $(BIN)/python -m pytest -q tests/send/test_backfill.py -k all_three
 
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.campaigns.faults

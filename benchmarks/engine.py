@@ -241,7 +241,8 @@ def measure(url: str, jobs: Path, program: str, loop: str, pace: str = "max") ->
     with tempfile.TemporaryDirectory(dir=jobs.parent) as folder:
         (Path(folder) / jobs.name).symlink_to(jobs)
         done = subprocess.run(
-            [sys.executable, __file__, *command], cwd=folder, env={**os.environ, "SENDER_API_KEY": KEY},
+            [sys.executable, __file__, *command], cwd=folder,
+            env={**os.environ, "SENDER_API_KEY": KEY, "XDG_STATE_HOME": os.devnull},
             capture_output=True, check=False,
         )
     told = [line for line in done.stderr.decode().splitlines() if line.startswith("[")]

@@ -140,7 +140,7 @@ class Fleet:
             "--dead-letter", f"{url}/0?stream=dead", "--base-url", self.url, "--log-format", "json",
             "--outcomes", f"outcomes-{number}.jsonl", "--reconcile-lag", "1",
         ]
-        environment = {**os.environ, "SENDER_API_KEY": KEY}
+        environment = {**os.environ, "SENDER_API_KEY": KEY, "XDG_STATE_HOME": os.devnull}
         with (self.folder / f"log-{number}").open("ab") as log:
             return subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
 

@@ -67,7 +67,8 @@ async def to_first_request(url: str, *options: str) -> float:
             command = ["-m", "sender", "send", "jobs.jsonl", "--base-url", address, "--no-progress", *options]
             begin = time.monotonic()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, cwd=folder, env={**os.environ, "SENDER_API_KEY": KEY},
+                sys.executable, *command, cwd=folder,
+                env={**os.environ, "SENDER_API_KEY": KEY, "XDG_STATE_HOME": os.devnull},
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
             await process.wait()

@@ -47,7 +47,7 @@ class Sandbox:
         self.url = url
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=30) as answer:
             return json.load(answer)
 
     def post(self, path: str, /, **document: Any) -> None:

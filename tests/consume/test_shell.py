@@ -140,7 +140,7 @@ def test_a_state_that_is_away_at_the_start_is_waited_for(new_fleet: Callable[...
     consumer, impatient = fleet.start(), fleet.start()
     fleet.until(lambda: "state" in reasons(consumer) and "state" in reasons(impatient))
     assert consumer.get("/livez")[0] == 200
-    assert any("state is away" in event for event in events(consumer))
+    fleet.until(lambda: any("state is away" in event for event in events(consumer)))
     assert impatient.end() == 0, "a signal ends it"
     fleet.state.start()
     fleet.until(lambda: consumer.ready)

@@ -119,8 +119,8 @@ def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server
 def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisServer) -> None:
     processes = start_replicas(
         redis_server,
-        *[{"seconds": 5, "rank": 0}] * 2,
-        {"seconds": 5, "rank": 2},
+        *[{"seconds": 12, "rank": 0}] * 2,
+        {"seconds": 12, "rank": 2},
     )
     *high, low = results(processes)
     stamps = merged([*high, low])

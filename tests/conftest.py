@@ -34,6 +34,8 @@ SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py
 STARTERS = {id(one) for one in (subprocess, sender, start_sender, running_sandbox)}
 """A module that has one of these starts programs."""
 SLOW_FOLDERS = {"benchmarks"}
+SLOW_FILES = {"test_schedule.py", "test_histories.py", "test_unsent_and_doubts.py", "test_figures.py"}
+"""Long histories on virtual time, and pages of large logs."""
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make unit` leaves out: tests with a broker, a browser or a foreign shell, or with whole programs."""
     for item in items:
         found = {id(one) for one in vars(item.module).values()}  # type: ignore[attr-defined]
-        if STARTERS & found or item.path.parent.name in SLOW_FOLDERS:
+        if STARTERS & found or item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES:
             item.add_marker("slow")
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or item.path.name in SERVER_FILES:
             item.add_marker("server")

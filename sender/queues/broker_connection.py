@@ -103,7 +103,5 @@ class BrokerConnection(ABC, Generic[C]):
     def _told(self, error: Exception, kind: type[QueueError]) -> QueueError:
         if isinstance(error, QueueError):
             return error
-        # The Redis library repeats the whole command, with the job in it, before what the server said.
-        said = str(error).rpartition(" caused error: ")[2]
-        text = mask(self.address.hide(said)) or "no answer in time"
+        text = mask(self.address.hide(str(error))) or "no answer in time"
         return kind(f"{self.address.shown}: {type(error).__name__}: {text[:300]}")

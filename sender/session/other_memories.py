@@ -18,6 +18,7 @@ import structlog
 from sender.errors import UsageError
 from sender.jobs.job import Job
 from sender.ledger.ledger_view import LedgerView
+from sender.ledger.sqlite_schema import is_locked
 from sender.session.ledger_registry import registered
 from sender.session.memories import LedgerMemory, LogMemory
 
@@ -149,8 +150,8 @@ def find_ledgers(ledger: Path, folders: Iterable[Path], host: str, workspace: st
 
 
 def find_working(ledger: Path, host: str, workspace: str | None) -> list[LedgerMemory]:
-    """Those in which another run may be writing now: SQLite keeps a write-ahead log beside an open file."""
-    paths = [path for path in _other_ledgers(ledger, ()) if Path(f"{path}-wal").exists()]
+    """Those in which another run is writing now; what a run that died has left was compared at the beginning."""
+    paths = [path for path in _other_ledgers(ledger, ()) if Path(f"{path}-wal").exists() and is_locked(path)]
     return _open_ledgers(paths, host, workspace)[0]
 
 

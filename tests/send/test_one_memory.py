@@ -220,6 +220,21 @@ def test_two_runs_at_a_time_share_no_job(sandbox: Sandbox, folder: Path, first: 
         assert summary["read"] == summary["sent"] + summary["not_started"]
 
 
+def test_a_run_that_died_is_no_concurrent_run(sandbox: Sandbox, folder: Path) -> None:
+    """Its open file lay there, and a job that was taken over from it could never be sent."""
+    sandbox.post("faults", fault="hang", lane="send")
+    killed = start_sender("send", "a.jsonl", "--base-url", sandbox.url, "--no-preflight", cwd=folder,
+                          XDG_STATE_HOME=str(folder.parent / "state"))
+    wait_for(lambda: sandbox.get("stats")["requests"] >= 20)
+    killed.kill()
+    killed.communicate()
+    assert (folder / "a.jsonl.outcomes.jsonl.ledger-wal").exists()
+    sandbox.heal()
+    done = send(sandbox, folder, "a.jsonl", "--outcomes", "x", "--adopt", "a.jsonl.outcomes.jsonl.ledger",
+                "--retry", "in_doubt", "--no-reconcile")
+    assert (done.returncode, json.loads(done.stdout)["sent"]) == (0, 20), done.stderr
+
+
 def test_on_the_users_word_they_are_sent_again(sandbox: Sandbox, folder: Path) -> None:
     assert send(sandbox, folder, "a.jsonl").returncode == 0
     done = send(sandbox, folder, "a.jsonl", "--outcomes", "again", "--send-again")

@@ -166,6 +166,7 @@ def test_reconcile_says_what_it_settled_and_why_not(sandbox: Sandbox, tmp_path: 
     fault(sandbox, "status", status=500, count=1)
     _, summary = send(sandbox, tmp_path, "--rate", "20", "--no-reconcile")
     assert summary["in_doubt"] == 2
+    time.sleep(1.2)  # the lag of QUICK, after which the lists are trusted
     status, found = reconcile(sandbox, tmp_path)
     assert status == 1
     by_id = {job["id"]: job for job in found["jobs"]}

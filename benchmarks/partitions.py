@@ -63,7 +63,7 @@ def measure(
         tempfile.TemporaryDirectory() as folder, Hosts(REPLICAS, delay=DELAY, loss=LOSS) as net,
         Replicas(Path(folder), "redis", jobs, net) as replicas,
     ):
-        asyncio.run(replicas.fill())
+        replicas.fill()
         replicas.start_all()
         while int(replicas.sandbox.lanes["send"]["arrived"]) < jobs // 4:
             time.sleep(0.1)

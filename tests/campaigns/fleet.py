@@ -11,7 +11,6 @@ need root and iptables, slewed clocks a C compiler) is said and left out.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import signal
 import sys
@@ -108,7 +107,7 @@ def torture(broker: str, jobs: int, seed: int, *, hosts: bool, only: list[str]) 
         tempfile.TemporaryDirectory() as folder, Hosts(REPLICAS) if hosts else nullcontext() as net,
         Replicas(Path(folder), broker, jobs, net) as replicas,
     ):
-        asyncio.run(replicas.fill())
+        replicas.fill()
         replicas.start_all()
         done = harass(replicas, Mishaps(replicas, chance), chance, only)
         replicas.until_over()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -36,6 +38,8 @@ SETTLED = 10.0
 END_WITHIN = 70.0
 """Seconds: `terminationGracePeriodSeconds` of the manifests, and some."""
 BATCH = 500
+AHEAD = 100
+"""Messages that wait in moto at most: each of its answers takes longer the more there are."""
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null",
        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
 SERVERS = {"redis_server": RedisServer, "rabbit_server": RabbitServer, "nats_server": NatsServer,
@@ -91,6 +95,7 @@ class Replicas:
         self._stack = ExitStack()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
+        self._over = threading.Event()
         self.stuck = 0
         """Replicas that did not end when they were told to, and were killed."""
 
@@ -121,12 +126,30 @@ class Replicas:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    async def fill(self) -> None:
-        """Queues, and all jobs in them."""
-        await self.broker.make()
-        for start in range(0, self.jobs, BATCH):
-            numbers = range(start, min(self.jobs, start + BATCH))
-            await self.broker.put(*[json.dumps(email(number)).encode() for number in numbers])
+    def fill(self) -> None:
+        """Queues, and all jobs in them; or some, and the others as the first ones leave."""
+        asyncio.run(self.broker.make())
+        if not isinstance(self._server, SqsServer):
+            self._put(BATCH, range(self.jobs))
+            return
+        self._put(AHEAD, range(min(AHEAD, self.jobs)))
+        thread = threading.Thread(target=self._feed, daemon=True)
+        thread.start()
+        self._stack.callback(thread.join)
+        self._stack.callback(self._over.set)
+
+    def _feed(self) -> None:
+        """As a job leaves the queue another one comes, until all have come."""
+        put = AHEAD
+        while put < self.jobs and not self._over.wait(0.2):
+            until = min(self.jobs, AHEAD + int(self.sandbox.lanes["send"]["arrived"]))
+            self._put(AHEAD, range(put, until))
+            put = max(put, until)
+
+    def _put(self, batch: int, numbers: range) -> None:
+        for start in range(0, len(numbers), batch):
+            jobs = [json.dumps(email(number)).encode() for number in numbers[start : start + batch]]
+            asyncio.run(self.broker.put(*jobs))
 
     def start_all(self) -> None:
         for number in range(REPLICAS):

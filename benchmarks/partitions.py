@@ -7,7 +7,6 @@ arrival. Needs root, `ip` and `iptables`; delay and loss of packets where the ke
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 import time

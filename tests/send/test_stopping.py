@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.fork_server import popen
 from tests.support.processes import SENDER, email, environment, outcomes, running_sandbox, write_jobs
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def start(sandbox: Sandbox, cwd: Path, *more: str, program: tuple[str, ...] = tu
     command = [*program, "send", *more, "--base-url", sandbox.url, "--json", "--no-progress", "--no-reconcile"]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **files}
     variables = pipes.pop("variables", {})
-    return subprocess.Popen(command, cwd=cwd, env=environment(**variables), **pipes)
+    return popen(command, cwd=cwd, env=environment(**variables), **pipes)
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = 30) -> tuple[dict[str, Any], str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.fork_server import popen
 from tests.support.processes import SENDER, email, environment, outcomes, running_sandbox, write_jobs
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 def start(sandbox: Sandbox, cwd: Path, *more: str, **variables: str) -> subprocess.Popen[bytes]:
     command = [*SENDER, "send", "jobs.jsonl", "--base-url", sandbox.url, "--json", "--no-progress", *more]
-    return subprocess.Popen(
+    return popen(
         command, cwd=cwd, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 

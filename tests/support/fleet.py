@@ -20,6 +20,7 @@ import redis
 
 from sender.engine.pacing.pace import window_of
 from sender.shared_state.state_url import open_state
+from tests.support.fork_server import popen
 from tests.support.processes import SENDER, environment, outcomes, running_sandbox
 from tests.support.servers import RedisServer, free_port
 
@@ -49,7 +50,7 @@ class Consumer:
         self.command = [*SENDER, "consume", *arguments, "--health-port", str(self.port), "--health-host", "127.0.0.1"]
         self.environment = environment(**more)
         with (folder / f"{name}.err").open("ab") as err, (folder / f"{name}.out").open("ab") as out:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 self.command, cwd=folder, env=self.environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
             )
 

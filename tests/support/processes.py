@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from tests.support.fork_server import SENDER, popen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 KEY = "sandbox-key"
-SENDER = [sys.executable, "-m", "sender"]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -27,16 +27,20 @@ def environment(**more: str) -> dict[str, str]:
 def sender(
     *arguments: str, cwd: Path, stdin: bytes | None = None, timeout: float = 50, **more: str
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*SENDER, *arguments], cwd=cwd, env=environment(**more), input=stdin if stdin is not None else b"",
-        capture_output=True, timeout=timeout, check=False,
-    )
+    process = start_sender(*arguments, cwd=cwd, **more)
+    try:
+        out, error = process.communicate(stdin or b"", timeout=timeout)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
 
 def start_sender(*arguments: str, cwd: Path, **more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*SENDER, *arguments], cwd=cwd, env=environment(**more), stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return popen(
+        [*SENDER, *arguments], cwd=cwd, env=environment(**more), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -74,9 +78,7 @@ class Sandbox:
 
 @contextmanager
 def running_sandbox(*arguments: str) -> Iterator[Sandbox]:
-    process = subprocess.Popen(
-        [*SENDER, "sandbox", "--port", "0", *arguments], stdout=subprocess.PIPE, env=environment()
-    )
+    process = popen([*SENDER, "sandbox", "--port", "0", *arguments], stdout=subprocess.PIPE, env=environment())
     try:
         assert process.stdout is not None
         line = process.stdout.readline().decode()

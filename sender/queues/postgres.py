@@ -274,10 +274,9 @@ async def end_messages(connection: Any, table: OutboxTable, ring: int, messages:
 
 async def amend(connection: Any, table: OutboxTable, endings: Iterable[Ending]) -> None:
     """What became, later, of jobs whose rows had ended otherwise."""
-    values = [_columns(one) for one in endings if one.key is not None]
+    values = [(one.key, *_columns(one)[:3]) for one in endings if one.key is not None]
     if values:
-        status, delivery_id, error, key = map(list, zip(*values, strict=True))
-        await connection.execute(sql.Statements.of(table).amend, key, status, delivery_id, error)
+        await connection.execute(sql.Statements.of(table).amend, *map(list, zip(*values, strict=True)))
 
 
 def _columns(ending: Ending) -> tuple[str, str | None, str | None, str | None]:

@@ -11,6 +11,7 @@ from sender.outbox.schema import KEEP_DAYS, VERSION, Roles, create, in_transacti
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 HELP: Final = """Print the SQL that makes the tables of an outbox (create), or that brings those of an earlier version
 up (migrate): the outbox itself, and a table for its dead letters. With --apply it is run, in one transaction. With
@@ -47,14 +48,22 @@ def run(args: argparse.Namespace) -> int:
     dead = OutboxTable.named(args.dead_letter_table or f"{args.table}_dead")
     roles = Roles(args.writer, args.consumer)
     if args.apply:
-        from sender.consume.outbox_set_up import set_up
-        from sender.runtime.loop import run as run_loop
-
-        told = run_loop(set_up(args.apply, args.what, {table: args.keep_days, dead: 0}, roles))
-        sys.stdout.write(f"{told}\n")
-        return 0
+        return _apply(args.apply, args.what, {table: args.keep_days, dead: 0}, roles)
     sys.stdout.write(_create(table, dead, args.keep_days, roles) if args.what == "create" else _migrate(
         table, dead, args.keep_days, roles, args.since))
+    return 0
+
+
+def _apply(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles) -> int:
+    try:
+        from sender.queues.postgres_set_up import set_up
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise UsageError("--apply needs a client that is not installed: pip install 'sender[postgres]'") from None
+    from sender.runtime.loop import run as run_loop
+
+    sys.stdout.write(f"{run_loop(set_up(url, what, tables, roles))}\n")
     return 0
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import asyncpg
+
 from sender.errors import UsageError
-from sender.inputs.extras import imported
 from sender.outbox import statements as sql
 from sender.outbox.schema import SPARE, VERSION, Roles, create, migrate, version_of
+from sender.queues.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +27,6 @@ async def set_up(url: str, what: str, tables: Mapping[OutboxTable, int], roles: 
 
     UsageError: the database refuses, or a table is there already, or not.
     """
-    asyncpg = imported("asyncpg", "postgres", "an outbox is in PostgreSQL")
-    from sender.queues.postgres_server import PostgresServer
-
     server = PostgresServer.of(url, (), looks=LOOKS)
     try:
         connection = await server.connect(CONNECT_WITHIN)

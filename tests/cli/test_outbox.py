@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sender.cli.main import main
-from sender.consume import outbox_set_up
 from sender.outbox import schema
+from sender.queues import postgres_set_up
 from tests.support.databases import PostgresServer, find
 from tests.support.servers import server_fixture
 
@@ -59,7 +59,7 @@ def test_a_later_version_adds_its_step_and_keeps_the_rows(
         return f"ALTER TABLE {table} ADD COLUMN added integer NOT NULL DEFAULT {keep_days};\n"
 
     monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, second))
-    monkeypatch.setattr(outbox_set_up, "VERSION", 2)
+    monkeypatch.setattr(postgres_set_up, "VERSION", 2)
     status, told = run(capsys, "migrate", "--table", "old", "--apply", postgres_server.url)
     assert (status, told) == (0, "old: version 1 -> 2\nold_dead: version 1 -> 2\n")
     assert ask(postgres_server, "SELECT job, added FROM old") == "{}|1"

@@ -60,6 +60,15 @@ COMMANDS: Final = {
              "sender consume --state redis://redis/1 --health-port 8080 --log-format json"),
         ),
     ),
+    "outbox": Command(
+        "the SQL of a transactional outbox in PostgreSQL", "create|migrate",
+        (
+            ("Read what would be made", "sender outbox create"),
+            ("Make it, with the rights of two roles",
+             "sender outbox create --writer shop --consumer sender --apply postgres://admin@db/shop"),
+            ("After an upgrade of sender", "sender outbox migrate --apply postgres://admin@db/shop"),
+        ),
+    ),
     "dead": Command(
         "list what lies in a dead letter queue", "DEAD_URL",
         (

@@ -107,6 +107,15 @@ COMMANDS: Final = {
             ("Those of a shared memory", "sender reconcile --state redis://redis/1"),
         ),
     ),
+    "follow": Command(
+        "tell what became of what was sent: delivered, bounced, opened", "RUN…",
+        (
+            ("Ask until less than one in a hundred is open; it is written to receipts.jsonl.deliveries.jsonl",
+             "sender follow receipts.jsonl.outcomes.jsonl"),
+            ("For six hours, late bounces and opens too", "sender follow --for 6h receipts.jsonl.outcomes.jsonl"),
+            ("One look, told as JSON", "sender follow --once --json receipts.jsonl.outcomes.jsonl"),
+        ),
+    ),
     "outcomes": Command(
         "filter outcome logs, and give back the job lines behind them", "OUTCOMES…",
         (

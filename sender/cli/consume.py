@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("urls", metavar="URL", nargs="*", help="a queue; or SENDER_SOURCE, or --source-file")
     add_settings(
         parser,
-        (name for name, setting in SETTINGS.items() if setting.table != "safety" and name not in NOT_FOR_QUEUES),
+        (name for name, setting in SETTINGS.items()
+         if setting.table not in ("safety", "follow") and name not in NOT_FOR_QUEUES),
         texts={
             "outcomes": "outcome log: a path, - for stdout, or a queue's URL",
             "ledger": "the memory of one consumer alone; else --state",

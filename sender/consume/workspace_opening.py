@@ -11,8 +11,10 @@ from sender.consume.memory import open_memory
 from sender.consume.workspace_consumer import WorkspaceConsumer
 from sender.engine.workspace import Workspace
 from sender.errors import HaltError
+from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.runtime.supervisor import Supervisor
 from sender.runtime.tasks import unless
+from sender.session.opening import wait_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +81,8 @@ class WorkspaceOpening:
             observer=self._telemetry.observer_of(config.name),
         )
         stack.push_async_callback(workspace.transport.aclose)
+        if isinstance(memory.ledger, SqliteLedger):
+            wait_out(memory.ledger, workspace)
         if memory.state is not None:
             await self._compare_births(memory, memory.state.ledger.born)
         await stack.enter_async_context(supervisor)

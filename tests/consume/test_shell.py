@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.fleet import until
-from tests.support.processes import KEY, SENDER, email, environment, running_sandbox, write_jobs
+from tests.support.processes import KEY, SENDER, email, environment, running_sandbox, start_sender, write_jobs
 from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -276,3 +276,17 @@ def test_a_kind_that_was_refused_is_tried_again(fleet: Fleet) -> None:
     assert "the API takes jobs of this kind again" in events(consumer)
     assert fleet.letters == {}
     assert consumer.end() == 0
+
+
+def test_the_limit_holds_over_a_kill_without_a_state(fleet: Fleet) -> None:
+    """A consumer that was killed and started again had its whole limit at once."""
+    fleet.put(*[email(n) for n in range(1500)])
+    command = ("consume", fleet.url(), "--ledger", "alone.ledger", "--outcomes", "-", "--base-url", fleet.sandbox.url)
+    for sent in (60, 160):
+        consumer = start_sender(*command, cwd=fleet.folder)
+        try:
+            fleet.until_sent(sent)
+        finally:
+            consumer.kill()
+            consumer.communicate()
+    assert fleet.sandbox.lanes["send"]["max_in_window"] <= 100

@@ -6,6 +6,7 @@ import json
 import secrets
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aio_pika
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tests.support.servers import Server
 
 BIG = 26 << 20
+aws_session = cache(get_session)
+"""One for all: each reads a large description of the service."""
 
 
 class Broker(ABC):
@@ -230,7 +233,7 @@ class Sqs(Broker):
     async def client(self) -> AsyncIterator[Any]:
         async with AsyncExitStack() as stack:
             yield await stack.enter_async_context(
-                get_session().create_client("sqs", region_name="eu-west-1", endpoint_url=self.server.url)  # type: ignore[attr-defined]
+                aws_session().create_client("sqs", region_name="eu-west-1", endpoint_url=self.server.url)  # type: ignore[attr-defined]
             )
 
     async def make(self) -> None:

@@ -8,7 +8,7 @@ BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash backfill faults fleet partitions image-test clouds bench check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fleet partitions image-test clouds pictures bench check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ $(RIVALS): requirements.lock benchmarks/rivals.lock
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	-npm install --silent --no-save --prefix $(BENCH) autocannon@9.0.0
 	touch $@
+
+pictures: $(READY)  ## Take the pictures of the documentation anew, with Chromium
+	SENDER_PICTURES=1 $(BIN)/python -m pytest -q tests/send/test_live.py
 
 bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchmarks/RESULTS.md
 	$(BENCH)/bin/python benchmarks/throughput.py --save

@@ -132,18 +132,18 @@ class LiveView:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        try:
-            while not self.ended:
-                if self._source is not None and self.number % REFRESH == 0:
+        while not self.ended:
+            if self._source is not None and self.number % REFRESH == 0:
+                try:
                     await self._source.refresh()
-                self._see()
-                await asyncio.sleep(EVERY)
-        except Exception as error:  # noqa: BLE001 - a view that breaks is no reason to end a run
-            log.warning("the live view stands still; the run goes on", error=type(error).__name__)
+                except Exception as error:  # noqa: BLE001 - a view that breaks is no reason to end a run
+                    self._broken(error)
+            self._see()
+            await asyncio.sleep(EVERY)
 
     def _see(self, state: str = "", note: str = "") -> None:
         now = self._loop.time()
-        found = self.figures if self._source is None else self._source.look()
+        found = self._found()
         lane = found.main_lane
         all_observed = self._observed.values()
         changes = {"state": state, "note": note} if state else {}
@@ -158,6 +158,18 @@ class LiveView:
         news.set()
         if self._watch is not None:
             self._watch.show(self.figures)
+
+    def _found(self) -> Figures:
+        """What the source says, else what was seen last."""
+        try:
+            return self.figures if self._source is None else self._source.look()
+        except Exception as error:  # noqa: BLE001 - see `run`
+            self._broken(error)
+            return self.figures
+
+    def _broken(self, error: Exception) -> None:
+        self._source = None
+        log.warning("the live view stands still; the run goes on", error=type(error).__name__)
 
 
 @asynccontextmanager

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 SLOW = bool(os.environ.get("SENDER_PICTURES"))
 """For a picture it takes more than a few seconds."""
-JOBS = 7000 if SLOW else 900
+JOBS = 9000
+FASTEST = "100" if SLOW else "1000"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,8 @@ def test_the_page_says_what_the_books_say(sandbox: Sandbox, tmp_path: Path) -> N
         missing("the live page: its figures, pause, resume, width on a phone, dark")
         return
     jobs = write_jobs(tmp_path / "receipts.jsonl", map(job_of, range(JOBS)))
-    run = Watched(sandbox, tmp_path, jobs, "--rate", "100", "--live-token-file", write_token(tmp_path))
+    run = Watched(sandbox, tmp_path, jobs, "--rate", FASTEST, "--live-token-file", write_token(tmp_path))
+    until(lambda: run.page.ask("rate", rate=100)[0] == 200)  # so that it lasts until all is looked at
     with browser() as running, opened(running, run.page.url) as watched:
         page = watched.page
         page.locator("#state", has_text="running").wait_for()
@@ -101,15 +103,16 @@ def test_the_page_says_what_the_books_say(sandbox: Sandbox, tmp_path: Path) -> N
         before = arrived(sandbox)
         time.sleep(0.5)
         assert arrived(sandbox) == before, "a pause holds within a second"
-        page.locator("#rate").fill("1000")
+        page.locator("#rate").fill("2000")
         page.get_by_role("button", name="Set the rate").click()
-        page.get_by_text("at most 100 a second").wait_for()
+        page.get_by_text(f"at most {FASTEST} a second").wait_for()
         page.locator("#rate").fill("90")
         page.get_by_role("button", name="Set the rate").click()
         page.get_by_text("90 a second").wait_for()
         page.get_by_role("button", name="Go on").click()
         page.locator("#state", has_text="running").wait_for()
         page.get_by_text("limit 90/s").wait_for()
+        assert run.page.ask("rate", rate=float(FASTEST))[0] == 200
         summary, _ = end(run.process, 120)
         page.locator("#state", has_text="ended").wait_for()
         books = {name.replace(" ", "_"): int(count.replace(",", "")) for name, count in table(page, "books")}

@@ -9,7 +9,7 @@ RIVALS := $(BENCH)/.ready
 TOOLS  := .bench-tools/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash backfill faults fleet partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fleet outbox partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and
 
 fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on each broker, and the verdict (root: partitions)
 	@$(BIN)/python -m tests.campaigns.fleet
+
+outbox: $(READY)  ## Four replicas on one PostgreSQL as queue and state, killed and restarted, 10,000 receipts (JOBS, STATE)
+	@$(BIN)/python -m tests.campaigns.outbox --jobs $(or $(JOBS),10000) --state $(or $(STATE),postgres)
 
 partitions: $(READY)  ## Cut replicas on hosts of their own off from Redis and the API, and compare the books (root)
 	@$(BIN)/python benchmarks/partitions.py --save

@@ -84,6 +84,8 @@ def _make_reader(
         url, in_hand=MOST_IN_HAND, return_after=RETURN_AFTER, requeue_counts=counts, origins=StoredOrigins(notes)
     )
     stack.push_async_callback(queue.aclose)
+    for task in tasks.values():
+        task.acknowledger.queues.append(queue)
     options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
     parser = Parser(settings.kind, options, frozenset(name for name in tasks if name is not None))
     return Reader(queue, tasks, MessageParser(parser, settings), settings.prefetch, conditions, settings.memory)

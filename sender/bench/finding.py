@@ -8,16 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sender.bench.bench_result import make_result
-from sender.bench.measuring import measure
 from sender.bench.schedule import Schedule
 from sender.bench.search import Search, Trial, bounds_of, judge, seconds_of
 from sender.errors import HaltError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sender.bench.bench_options import BenchOptions
-    from sender.bench.live import Show
+    from sender.bench.measures import Measures
     from sender.bench.plan import BenchPlan
     from sender.bench.threshold import Threshold
 
@@ -33,11 +32,14 @@ MOST_TRIALS: Final = 3
 class Finder:
     """One search."""
 
-    def __init__(self, plan: BenchPlan, options: BenchOptions, thresholds: Sequence[Threshold], show: Show) -> None:
+    def __init__(
+        self, plan: BenchPlan, options: BenchOptions, thresholds: Sequence[Threshold],
+        measure: Callable[[BenchPlan], Measures],
+    ) -> None:
         self._plan = plan
         self._options = options
         self._thresholds = thresholds
-        self._show = show
+        self._measure = measure
         self._search = Search(options.rate)
         self._trials: list[Trial] = []
         self.stopped = False
@@ -76,7 +78,7 @@ class Finder:
     def _trial(self, rate: float) -> Trial:
         seconds = seconds_of(rate, self._options.duration, self._thresholds)
         plan = replace(self._plan, schedule=Schedule(rate, seconds, self._options.warm_up or WARM_UP))
-        measures = measure(plan, self._show)
+        measures = self._measure(plan)
         if measures.halted and measures.succeeded:
             raise HaltError(measures.halted)
         if measures.halted or (not measures.ok and not self._trials and not measures.stopped):

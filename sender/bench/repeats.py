@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sender.bench.bench_result import make_result
-from sender.bench.measuring import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from sender.bench.live import Show
     from sender.bench.measures import Measures
     from sender.bench.plan import BenchPlan
 
 FIGURES: Final = ("p50", "p90", "p99", "mean")
 
 
-def repeated(plan: BenchPlan, times: int, started_at: str, show: Show) -> tuple[Measures, dict[str, Any]]:
+def repeated(
+    plan: BenchPlan, times: int, started_at: str, measure: Callable[[BenchPlan], Measures]
+) -> tuple[Measures, dict[str, Any]]:
     """(all measures in one, the result with a list of `repeats`); a signal or a halt ends it after that run."""
-    first = measure(plan, show)
+    first = measure(plan)
     result = make_result(plan, first, started_at)
     rows = [_row(result)]
     while len(rows) < times and not (first.stopped or first.halted):
-        measures = measure(plan, show)
+        measures = measure(plan)
         rows.append(_row(make_result(plan, measures, started_at)))
         seconds = first.ran + measures.ran - plan.schedule.measured_from
         first.merge(measures)

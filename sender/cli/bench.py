@@ -15,9 +15,9 @@ from sender.errors import HaltError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sender.bench.live import Now, Show
+    from sender.bench.measures import Measures
     from sender.bench.plan import BenchPlan
     from sender.bench.threshold import Threshold
     from sender.config.settings import Settings
@@ -28,7 +28,7 @@ and latency counts from the planned start. Exit 0 if the schedule was kept and e
 `sender bench compare A B` prints two saved results side by side; of results of `--repeat` it tells whether they really
 differ, and ends with 1 if B is worse. `sender bench --prove-pacing` measures how exactly the engine keeps a limit."""
 SETTINGS: Final = ("base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "concurrency", "kind", "memory",
-                   "json", "progress", "require_identifiers")
+                   "json", "progress", "require_identifiers", "watch", "live", "live_token_file")
 TEXTS: Final = {
     "base_url": "the API to measure; required, and never the vendor's own unless --allow-vendor-host is given",
     "concurrency": "most requests under way at once, in all processes; reaching it is told",
@@ -73,7 +73,7 @@ def _measure(settings: Settings, options: BenchOptions) -> int:
 
     plan = make_plan(settings, options)
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    measures, result = repeated(plan, options.repeat, started_at, _shown(settings, options, plan))
+    measures, result = repeated(plan, options.repeat, started_at, _measuring(settings, options))
     off_screen()
     if measures.halted and measures.succeeded:
         raise HaltError(measures.halted)
@@ -92,21 +92,25 @@ def _measure(settings: Settings, options: BenchOptions) -> int:
     return _judged(result, thresholds, reached=result["reached"]["rate_reached"])
 
 
-def _shown(settings: Settings, options: BenchOptions, plan: BenchPlan) -> Show:
-    """What is done every half second with where it stands."""
+def _measuring(settings: Settings, options: BenchOptions) -> Callable[[BenchPlan], Measures]:
+    """Measures a plan, and every half second does what is asked for with where it stands."""
     from sender.bench.exports import prometheus_now, write_prometheus
-    from sender.bench.live import nothing, on_screen
+    from sender.bench.live import Now, nothing, on_screen
+    from sender.bench.measuring import measure
 
-    draw = on_screen if settings.progress else nothing
-    if options.prometheus is None:
-        return draw
-    path = options.prometheus
+    draw = on_screen if settings.progress and not settings.watch else nothing
 
-    def draw_and_write(now: Now) -> None:
-        draw(now)
-        write_prometheus(path, prometheus_now(now, plan.base_url))
+    def measured(plan: BenchPlan) -> Measures:
+        def draw_and_write(now: Now) -> None:
+            draw(now)
+            if options.prometheus is not None:
+                write_prometheus(options.prometheus, prometheus_now(now, plan.base_url))
 
-    return draw_and_write
+        if options.prometheus is not None:  # a place that cannot be written is told before the first request
+            write_prometheus(options.prometheus, prometheus_now(Now(), plan.base_url))
+        return measure(plan, settings, draw_and_write)
+
+    return measured
 
 
 def _write(result: dict[str, Any], options: BenchOptions, thresholds: Sequence[Threshold]) -> None:
@@ -128,7 +132,7 @@ def _find(settings: Settings, options: BenchOptions) -> int:
     from sender.bench.planning import make_plan
 
     plan = make_plan(settings, options)
-    finder = Finder(plan, options, options.find, _shown(settings, options, plan))
+    finder = Finder(plan, options, options.find, _measuring(settings, options))
     found = finder.run()
     off_screen()
     if finder.failure:

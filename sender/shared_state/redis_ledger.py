@@ -19,6 +19,7 @@ import structlog
 
 from sender.errors import OutputError, StateLost, UsageError
 from sender.ledger import LOST_NOTE, Doubt, Ledger
+from sender.runtime.live.figures import Replica
 from sender.runtime.tasks import end, start_told
 from sender.shared_state.heartbeat import Heartbeat
 from sender.shared_state.recent_records import RecentRecords
@@ -169,6 +170,11 @@ class RedisLedger(Ledger):
     async def count(self) -> dict[str, int]:
         counts = rows(await self._connection.call("count"), 2)
         return {STATES[state]: int(number) for state, number in counts if int(number) > 0}
+
+    async def replicas(self) -> list[Replica]:
+        """All that have not left, in the order in which they came."""
+        found = [tuple(map(int, one)) for one in await self._connection.call("replicas")]
+        return [Replica(number, seen / 1e6, jobs, number == self.run) for number, seen, jobs in sorted(found)]
 
     async def get_note(self, name: str) -> bytes | None:
         value: bytes | None = await self._connection.call("note", "get", name)

@@ -278,6 +278,14 @@ def test_a_search_without_a_server_ends_at_once(tmp_path: Path) -> None:
     failed_at_once(done, b"nothing listens at ")
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_first_request(sandbox: Sandbox, tmp_path: Path) -> None:
+    before = sandbox.lanes["send"]["arrived"]
+    done = bench(sandbox, "--prometheus", "none/bench.prom", cwd=tmp_path)
+    assert done.returncode != 0
+    assert b"--prometheus: none/" in done.stderr
+    assert sandbox.lanes["send"]["arrived"] == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -83,7 +83,6 @@ class OutboxFleet:
 
     def _state(self, kind: str) -> str:
         if kind == "postgres":
-            self.server.do("CREATE SCHEMA sender;")
             return self.server.url
         folder = self.folder / "state"
         folder.mkdir()

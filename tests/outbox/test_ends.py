@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def job(kind: str, name: str, number: int) -> dict[str, Any]:
-    payload = {**email(number)["payload"], "to": f"+155512345{number}"}
+    """A template belongs to one channel."""
+    template = {"sms": 4, "whatsapp": 5}[kind]
+    payload = {**email(number)["payload"], "to": f"+155512345{number}", "transactional_message_id": template}
     return {"id": name, "kind": kind, "payload": payload}
 
 
@@ -30,13 +32,13 @@ async def test_each_end_stands_beside_its_job_and_a_doubt_that_is_settled_later_
     await outbox.client.execute(create(outbox.table.part("dead"), 0))
     past = datetime.now(UTC) - timedelta(seconds=5)
     jobs: list[tuple[Any, dict[str, Any]]] = [
-        (email(1), {}), (email(1), {}), (job("sms", "refused", 11), {}), (job("push", "doubtful", 12), {}),
+        (job("sms", "sms", 1), {}), (job("sms", "sms", 1), {}), (job("whatsapp", "refused", 11), {}), (email(12), {}),
         (email(2), {"expires_at": past}), ({"id": "bad", "kind": "email", "payload": {}}, {}),
     ]
     rows = [await enqueue(outbox.client, one, table=str(outbox.table), **more) for one, more in jobs]
     with running_sandbox("--rate-send", "1000", "--visibility-lag", "0") as sandbox:
-        sandbox.post("faults", fault="status_422", path="/v1/send/sms")
-        sandbox.post("faults", fault="accept_500", path="/v1/send/push", count=1)
+        sandbox.post("faults", fault="status_422", path="/v1/send/whatsapp")
+        sandbox.post("faults", fault="accept_500", path="/v1/send/email", count=1)
         consumer = Consumer(
             tmp_path, "consumer", outbox.url, "--ledger", "ledger", "--outcomes", "-", "--base-url", sandbox.url,
             "--dead-letter", outbox.url + "_dead", "--reconcile-lag", "1",
@@ -49,7 +51,7 @@ async def test_each_end_stands_beside_its_job_and_a_doubt_that_is_settled_later_
             assert errors[4] == "expired"
             assert errors[0] is errors[1] is None
             assert all(errors[2:])
-            await enqueue(outbox.client, job("push", "another", 13), table=str(outbox.table))
+            await enqueue(outbox.client, email(13), table=str(outbox.table))
             found = await until(outbox, rows, consumer, "sent", "duplicate", "rejected", "sent", "invalid", "invalid")
             accepted = {one["payload"]["message_data"]["n"]: one["delivery_id"] for one in sandbox.messages}
             assert found[3]["delivery_id"] == accepted[12]
@@ -57,7 +59,7 @@ async def test_each_end_stands_beside_its_job_and_a_doubt_that_is_settled_later_
         finally:
             consumer.kill()
     letters = await outbox.client.fetch(f"SELECT reason ->> 'id' FROM {outbox.table}_dead")
-    assert sorted(row[0] for row in letters) == ["bad", "doubtful", "job-2", "refused"]
+    assert sorted(row[0] for row in letters) == ["bad", "job-12", "job-2", "refused"]
 
 
 async def until(outbox: Outbox, rows: list[int], consumer: Consumer, *expected: str) -> list[Any]:

@@ -57,7 +57,7 @@ async def write(pacer: SharedPacer, stamps: list[float], count: int) -> None:
 
 async def set_rate(state: SharedState, lane: str, rate: int) -> None:
     """As another replica does on an operator's word."""
-    await state._connection.call("lane", lane, "rate", rate, 1_000_000)
+    await state._server.lanes.ask(lane, "rate", rate, 1_000_000)
 
 
 def test_four_processes_hold_one_limit_and_share_it(redis_server: RedisServer) -> None:

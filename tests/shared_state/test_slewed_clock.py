@@ -11,8 +11,8 @@ import pytest
 
 from sender.engine.pacing.pace import window_of
 from sender.shared_state.server_clock import DRIFT, ServerClock
-from sender.shared_state.shared_lane import Grant
 from sender.shared_state.shared_pacer import SharedPacer
+from sender.shared_state.state_server import Grant
 from tests.support.replica import results, start_replicas
 from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 

@@ -113,7 +113,7 @@ async def declare(server: RedisServer, lane: Any, rate: float) -> None:
     """As if the lane had been in use: a new state makes every lane wait for a window."""
     state = await open_state(server.url, host="api")
     limit, window = window_of(rate)
-    await state._connection.call("lane", lane, "declare", rate, limit, int(window * 1e6))
+    await state._server.lanes.ask(lane, "declare", rate, limit, int(window * 1e6))
     await state.close()
     server.do("HSET", f"{PREFIX}lane:{lane}", "floor", 0)
 

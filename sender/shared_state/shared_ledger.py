@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sender.errors import OutputError, StateLost, UsageError
+from sender.errors import OutputError, UsageError
 from sender.ledger import LOST_NOTE, Ledger
 from sender.runtime.tasks import end, start_told
 from sender.shared_state.heartbeat import Heartbeat
@@ -160,7 +160,7 @@ class SharedLedger(Ledger):
     async def close(self) -> None:
         """See `Ledger.close`; gives up after a few seconds when the server is away."""
         await end(self._tasks)
-        with suppress(TimeoutError, StateLost):
+        with suppress(TimeoutError, OutputError):
             async with asyncio.timeout(CLOSING):
                 await self._jobs.outbox(self.run, self._logged)
                 await self._jobs.leave(self.run)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -104,6 +107,38 @@ class PostgresState(PostgresServer):
     def do(self, sql: str, *arguments: Any) -> None:
         self.rows(sql, *arguments)
 
+    def script(self, sql: str) -> None:
+        """Many statements."""
+        super().do(sql)
+
+    def end(self, how: str) -> None:
+        """As `pg_ctl stop -m` does: smart takes no new clients, and waits for the others, which are sent away then."""
+        assert self._process
+        self._process.send_signal({"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[how])
+        if how == "smart":
+            time.sleep(0.3)
+            self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+        self._process = None
+
+    @contextmanager
+    def passwords(self, role: str) -> Iterator[None]:
+        """This role needs its password meanwhile."""
+        file = self.folder / "data" / "pg_hba.conf"
+        before = file.read_text()
+        file.write_text(f"host all {role} 127.0.0.1/32 scram-sha-256\n{before}")
+        self.do("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            file.write_text(before)
+            self.do("SELECT pg_reload_conf()")
+
+    def cut_off(self) -> None:
+        """Follow nobody any more, without knowing it."""
+        self.do("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=1'")
+        self.do("SELECT pg_reload_conf()")
+
     def clear(self) -> None:
         if self._stall is not None:
             self._stall.wait(30)
@@ -115,7 +150,7 @@ class PostgresState(PostgresServer):
     def stall(self, seconds: float) -> None:
         """Answer nothing for so long, as a server whose disk or processor stands still; returns at once."""
         lock = "LOCK TABLE sender.workspaces IN ACCESS EXCLUSIVE MODE"
-        sql = f"BEGIN; {lock}; SELECT pg_sleep({seconds}); COMMIT;"
+        sql = f"BEGIN; SET LOCAL statement_timeout = 0; {lock}; SELECT pg_sleep({seconds}); COMMIT;"
         command = [find("psql", "postgresql"), self.url, "-qc", sql]
         self._stall = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -15,7 +15,7 @@ from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
 from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer
-from sender.shared_state.postgres.schema import MISSING, NAME, make_schema, quoted
+from sender.shared_state.postgres.schema import MISSING, NAME, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_connection import TIMEOUT, StateConnection
 
@@ -25,6 +25,9 @@ LOST: Final = "SND01"
 RESTARTED: Final = "SND02"
 POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
 """What a pooler makes of prepared statements that it does not know."""
+CLOSED: Final = (errors.InterfaceError, errors.InternalClientError)
+"""What the client makes of a connection that was closed under it."""
+FAILURES: Final = (errors.PostgresError, *CLOSED, OSError)
 POOLER: Final = (
     "a pooler is between that knows no prepared statements: give the server itself, or set pool_mode = session, or "
     "max_prepared_statements (PgBouncer 1.21)"
@@ -52,7 +55,7 @@ class PostgresConnection(StateConnection):
         connection = cls(server, workspace, host)
         try:
             await connection._enter()
-        except (errors.PostgresError, errors.InterfaceError, errors.InternalClientError, OSError) as error:
+        except FAILURES as error:
             await connection.close()
             raise connection._unusable(error) from None
         except BaseException:
@@ -111,7 +114,7 @@ class PostgresConnection(StateConnection):
         """The server's unix seconds; StateAway when it does not answer."""
         try:
             (row,) = await self.fetch("SELECT extract(epoch FROM clock_timestamp())::double precision")
-        except (errors.PostgresError, errors.InterfaceError, OSError) as error:
+        except FAILURES as error:
             raise StateAway(f"--state {self.shown} cannot be used: {self.told(error)}") from None
         return float(row[0])
 
@@ -119,7 +122,7 @@ class PostgresConnection(StateConnection):
         """Ask how the server's history stands, and keep it; None where it does not tell."""
         try:
             (row,) = await self.fetch(f"SELECT * FROM {quoted(self.schema)}.tell_history($1)", self._space)  # noqa: S608
-        except (errors.PostgresError, errors.InterfaceError, OSError):
+        except FAILURES:
             return None
         self.history = history = Timeline(*row)
         return history
@@ -144,9 +147,9 @@ class PostgresConnection(StateConnection):
             return
         if isinstance(error, POOLED):
             raise OutputError(f"the shared state at {self.shown} cannot be used: {POOLER}") from None
-        if isinstance(error, errors.InterfaceError) and not isinstance(error, ValueError):
-            return  # the connection was closed under it
-        if isinstance(error, errors.PostgresError | errors.InterfaceError | errors.InternalClientError):
+        if isinstance(error, CLOSED) and not isinstance(error, ValueError):
+            return
+        if isinstance(error, errors.PostgresError | errors.InterfaceError):
             raise OutputError(f"the shared state at {self.shown} cannot be written: {self.told(error)}") from None
         raise error
 
@@ -164,7 +167,8 @@ class PostgresConnection(StateConnection):
         except MISSING:
             await self._make()
             row = await self._ask_to_enter()
-        self._space, self.token, born, host, generation = row
+        self._space, self.token, born, host, generation, version = row
+        check_version(version, self.schema, self.shown)
         if host != self._host:
             raise UsageError(
                 f"the state at {self.shown} belongs to the API at {host}, this run goes to {self._host}: "
@@ -174,13 +178,15 @@ class PostgresConnection(StateConnection):
 
     async def _enter_again(self) -> None:
         """The server was restarted, or is another: know it as it is now, in the epoch that we know."""
-        space, token, _, _, generation = await self._ask_to_enter()
+        space, token, _, _, generation, _ = await self._ask_to_enter()
         if (space, token) == (self._space, self.token) and generation != self._generation:
             self._generation = generation
             self.found_another()
 
     async def _ask_to_enter(self) -> Any:
-        sql = f"SELECT * FROM {quoted(self.schema)}.enter($1, $2, $3)"  # noqa: S608
+        schema = quoted(self.schema)
+        version = f"(SELECT max(version) FROM {schema}.schema_version)"  # noqa: S608
+        sql = f"SELECT e.*, {version} FROM {schema}.enter($1, $2, $3) AS e"  # noqa: S608
         (row,) = await self.fetch(sql, self._workspace, secrets.token_hex(8), self._host)
         return row
 
@@ -196,6 +202,6 @@ class PostgresConnection(StateConnection):
     def _unusable(self, error: Exception) -> UsageError:
         if isinstance(error, POOLED):
             return UsageError(f"--state {self.shown} cannot be used: {POOLER}")
-        if isinstance(error, PASSING) and not isinstance(error, REFUSED):
+        if isinstance(error, PASSING + CLOSED) and not isinstance(error, REFUSED):
             return StateAway(f"--state {self.shown} cannot be used: {self.told(error)}")
         return UsageError(f"--state {self.shown} cannot be used: {self.told(error)}")

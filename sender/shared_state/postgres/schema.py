@@ -32,14 +32,11 @@ def sql_of(schema: str = NAME) -> str:
 
 
 async def make_schema(connection: Any, schema: str, shown: str) -> None:
-    """Make it unless it is there; UsageError when the role may not, or when another version of it is there."""
+    """Make it unless it is there; UsageError when the role may not."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"sender state {schema}")
-        table = f"{quoted(schema)}.schema_version"
         try:
-            found = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table)
-            version = await connection.fetchval(f"SELECT max(version) FROM {table}") if found else None  # noqa: S608
-            if not found:
+            if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{quoted(schema)}.schema_version"):
                 await connection.execute(sql_of(schema))
         except errors.InsufficientPrivilegeError as error:
             raise UsageError(
@@ -47,7 +44,11 @@ async def make_schema(connection: Any, schema: str, shown: str) -> None:
                 f"run `python -m sender.shared_state.postgres.schema {schema} | psql DATABASE`, and grant this role "
                 "usage of the schema, execution of its functions, and select, insert, update, delete on its tables"
             ) from None
-    if version is not None and version != VERSION:
+
+
+def check_version(version: int, schema: str, shown: str) -> None:
+    """UsageError when what is there is of another version of sender."""
+    if version != VERSION:
         raise UsageError(
             f"--state {shown} has a schema {schema} of another version of sender ({version}, not {VERSION}): "
             "use that version, or another ?schema="

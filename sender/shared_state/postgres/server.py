@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from asyncpg import exceptions as errors
-
 from sender.errors import StateAway, UsageError
 from sender.queues.postgres_server import PostgresServer
-from sender.shared_state.postgres.connection import PostgresConnection
+from sender.shared_state.postgres.connection import FAILURES, PostgresConnection
 from sender.shared_state.postgres.jobs import PostgresJobs
 from sender.shared_state.postgres.lanes import PostgresLanes
 from sender.shared_state.state_server import StateServer
@@ -65,6 +63,6 @@ async def _settings(connection: PostgresConnection) -> dict[str, str]:
         rows = await connection.fetch(
             "SELECT name, current_setting(name, true) FROM unnest($1::text[]) AS name", list(ASKED)
         )
-    except (errors.PostgresError, errors.InterfaceError, OSError) as error:
+    except FAILURES as error:
         raise StateAway(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
     return {name: value or "" for name, value in rows}

@@ -54,6 +54,8 @@ class PostgresConnection(StateConnection):
         """Connect and find or found the epoch; UsageError when the server cannot be used, StateAway when it is away."""
         connection = cls(server, workspace, host)
         try:
+            async with asyncio.timeout(10 * TIMEOUT):
+                await refuse_pooler(server)
             await connection._enter()
         except FAILURES as error:
             await connection.close()
@@ -199,9 +201,29 @@ class PostgresConnection(StateConnection):
         finally:
             connection.terminate()
 
-    def _unusable(self, error: Exception) -> UsageError:
+    def _unusable(self, error: BaseException) -> UsageError:
         if isinstance(error, POOLED):
             return UsageError(f"--state {self.shown} cannot be used: {POOLER}")
         if isinstance(error, PASSING + CLOSED) and not isinstance(error, REFUSED):
             return StateAway(f"--state {self.shown} cannot be used: {self.told(error)}")
         return UsageError(f"--state {self.shown} cannot be used: {self.told(error)}")
+
+
+async def refuse_pooler(server: PostgresServer) -> None:
+    """DuplicatePreparedStatementError or InvalidSQLStatementNameError when prepared statements get lost on the way."""
+    one = await server.connect(TIMEOUT)
+    try:
+        if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
+            return  # nobody is between
+        prepared = await one.prepare("SELECT 2")
+        other = await server.connect(TIMEOUT)
+        try:
+            async with other.transaction():  # takes what a pooler would have given the next statement
+                await other.fetchval("SELECT 1")
+                await prepared.fetchval(timeout=TIMEOUT)
+        except TimeoutError:
+            raise errors.InvalidSQLStatementNameError("the pool has one connection") from None
+        finally:
+            other.terminate()
+    finally:
+        one.terminate()

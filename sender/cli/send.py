@@ -37,7 +37,8 @@ REHEARSAL: Final = ".rehearsal.jsonl"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
-    names = [name for name, setting in SETTINGS.items() if setting.table != "queues" or name == "identity"]
+    others = ("queues", "follow")
+    names = [name for name, setting in SETTINGS.items() if setting.table not in others or name == "identity"]
     add_settings(parser, names, texts=TEXTS)
 
 

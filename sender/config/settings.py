@@ -20,6 +20,8 @@ class Setting(NamedTuple):
     """What stands for the value in `--help`, where the kind does not say it well."""
     lane_of: str | None = None
     """For the rate of another lane than `send`: its name in `--rate LANE=N`, which is its option."""
+    option: str | None = None
+    """Its option, where that is not its name."""
 
 
 def _setting(default: Any, table: str, kind: str, text: str, **more: Any) -> Any:
@@ -145,6 +147,14 @@ class Settings:
         metavar="RULE",
     )
 
+    until: str = _setting(
+        "", "follow", "text",
+        "follow deliveries until this holds, like open<1% or delivered>=95%,bounced<2%", metavar="RULE"
+    )
+    follow_for: float = _setting(
+        0.0, "follow", "seconds", "longest time of following, like 15m or 6h; 0 = until the rule holds", option="for"
+    )
+
     window: str = _setting(
         "", "schedule", "text", "send only between these hours of the day", metavar="HH:MM-HH:MM"
     )
@@ -240,7 +250,7 @@ def options_of(name: str) -> tuple[str, ...]:
     setting = SETTINGS[name]
     if setting.lane_of is not None:
         return ()
-    plain = name.replace("_", "-")
+    plain = setting.option or name.replace("_", "-")
     return (f"--{plain}", f"--no-{plain}") if setting.kind == "flag" else (f"--{plain}",)
 
 

@@ -23,12 +23,13 @@ message is read again.
 | RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
 | JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
 | SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
+| PostgreSQL | the row's `deliveries` | setting it back |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sender.errors import SenderError
 from sender.jobs.masking import mask_credentials
@@ -54,6 +55,17 @@ class QueueLost(QueueError):  # noqa: N818 - said as it is meant
     """The broker cannot be reached or does not answer; the next call connects anew."""
 
 
+class Ending(NamedTuple):
+    """What became of a message's job, for a queue that keeps it beside the job."""
+
+    status: str
+    delivery_id: str | None = None
+    error: Mapping[str, Any] | None = None
+    """As in the outcome."""
+    key: str | None = None
+    """The job's identity."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Message:
     """One message in hand."""
@@ -71,6 +83,10 @@ class Message:
     connection: Any = field(default=None, repr=False)
     priority: Priority | None = None
     """From the URL's `?priority=`, for jobs that name none."""
+    expires_at: float | None = None
+    """Unix seconds, for jobs that name none."""
+    ending: Ending | None = None
+    """What became of its job, from when that is durable."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Trace context and `REDRIVE`, by lower-case name."""
     identity: str | None = None

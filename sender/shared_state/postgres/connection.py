@@ -210,17 +210,21 @@ class PostgresConnection(StateConnection):
 
 
 async def refuse_pooler(server: PostgresServer) -> None:
-    """DuplicatePreparedStatementError or InvalidSQLStatementNameError when prepared statements get lost on the way."""
+    """One of `POOLED` when prepared statements get lost on the way."""
     one = await server.connect(TIMEOUT)
     try:
         if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
             return  # nobody is between
-        prepared = await one.prepare("SELECT 2")
         other = await server.connect(TIMEOUT)
         try:
-            async with other.transaction():  # takes what a pooler would have given the next statement
-                await other.fetchval("SELECT 1")
-                await prepared.fetchval(timeout=TIMEOUT)
+            mine, its = one.transaction(), other.transaction()
+            await mine.start()
+            prepared = await one.prepare("SELECT 2")
+            await its.start()
+            await other.fetchval("SELECT 1", timeout=TIMEOUT)
+            await mine.commit()
+            await its.commit()  # what a pooler gives first now, it had given to the other
+            await prepared.fetchval(timeout=TIMEOUT)
         except TimeoutError:
             raise errors.InvalidSQLStatementNameError("the pool has one connection") from None
         finally:

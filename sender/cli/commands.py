@@ -89,6 +89,15 @@ COMMANDS: Final = {
              "sender redrive 'redis://redis/0?stream=dead' --to 'redis://redis/0?stream=jobs' --repaired repair.jsonl"),
         ),
     ),
+    "copy": Command(
+        "move jobs between files, queues and outboxes", "FROM TO",
+        (
+            ("A backfill into a queue", "sender copy receipts.jsonl 'redis://redis/0?stream=jobs&group=senders'"),
+            ("From one broker to another",
+             "sender copy 'amqp://mq/?queue=jobs' 'postgres://db/shop?table=sender_outbox'"),
+            ("Dead letters into a file", "sender copy 'redis://redis/0?stream=dead' letters.jsonl"),
+        ),
+    ),
     "reconcile": Command(
         "settle jobs in doubt by reading the API", "[INPUT]",
         (

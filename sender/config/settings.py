@@ -211,6 +211,17 @@ class Settings:
         False, "output", "flag", "keep the API's answers to refused jobs in their outcomes; they may hold personal data"
     )
     progress: bool = _setting(True, "output", "flag", "show progress on stderr")
+    watch: bool = _setting(False, "output", "flag", "show the figures of the run on the terminal, second by second")
+    live: str = _setting(
+        "", "output", "text", "show the run on a page at this port, of this machine alone unless a host is named",
+        metavar="[HOST:]PORT",
+    )
+    live_token_file: str = _setting(
+        "", "output", "path", "file with a token; who has it may pause, resume and change the rate from the page"
+    )
+    live_personal: bool = _setting(
+        False, "output", "flag", "show ids and job lines of dead letters to who has the token"
+    )
     json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
     log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
     log_level: str = _setting(

@@ -40,10 +40,9 @@ class Completer:
     def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
-            self._session.workspace.observer.observe_outcome(ended.outcome.status)
             self._lines.tell(ended.outcome)
             if ended.identity is not None:
-                self._complete(ended.identity, ended.outcome)
+                self._complete(ended.identity, ended.outcome, later=ended.later)
 
     def known(self, job: Job, message: UnackedMessage, record: JobRecord) -> None:
         """The job ended before: its message is a duplicate, and only has to go the rest of its way."""
@@ -76,7 +75,7 @@ class Completer:
         for message in messages:
             self.known(job, message, record)
 
-    def _complete(self, key: str, outcome: Outcome) -> None:
+    def _complete(self, key: str, outcome: Outcome, *, later: bool) -> None:
         if outcome.status != "in_doubt":
             self._session.doubts.take(key)
         elif self._session.doubts.keeps(key):
@@ -86,6 +85,8 @@ class Completer:
         # The end of what is no job is recorded under a name of its message's own: no ledger knows that.
         reason = reason_of(outcome, None if " " in key else key) if outcome.status in DEAD else None
         ending = Ending(outcome.status, outcome.delivery_id, outcome.error, None if " " in key else key)
+        if later and not messages:
+            self._acknowledger.amend(ending)
         for number, message in enumerate(messages):
             message.reason = reason or message.reason
             message.message.ending = message.message.ending or ending

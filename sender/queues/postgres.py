@@ -158,6 +158,7 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         self._reader = uuid.uuid4()
         self._earlier: list[uuid.UUID] = []
         """Names under which this reader may hold something."""
+        self._amendments: list[Ending] = []
         self._order = ReadOrder()
         self._statements = sql.Statements.of(OutboxTable.named(address.parameters.get("table", DEFAULT)))
         self._renewed_at = self._release_at = self._upkeep_at = float("-inf")
@@ -237,6 +238,20 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
     async def _ack(self, client: PostgresClient, batch: list[Message]) -> None:
         async with client.transaction() as connection:
             await end_messages(connection, client.table, client.ring, batch)
+
+    async def amend(self, ending: Ending) -> None:
+        """Now or when PostgreSQL is back."""
+        self._amendments.append(ending)
+        with suppress(QueueLost):
+            await self._connection.run(self._flush)
+
+    async def _flush(self, client: PostgresClient) -> None:
+        await super()._flush(client)
+        batch = list(self._amendments)
+        if batch and client.ring:
+            async with client.transaction() as connection:
+                await amend(connection, client.table, batch)
+        del self._amendments[:len(batch)]
 
     async def _requeue(self, client: PostgresClient, batch: list[Message], delay: float) -> None:
         rows = [message.handle for message in batch]

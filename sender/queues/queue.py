@@ -143,6 +143,9 @@ class Queue(Protocol):
     async def keep(self, messages: Iterable[Message]) -> None:
         """Still working on these: the time until they return to the queue begins anew."""
 
+    async def amend(self, ending: Ending) -> None:
+        """What became later of a job whose message had another end, where the queue keeps it beside the job."""
+
     async def lag(self) -> int | None:
         """How many messages have no end yet, where the broker tells: those that wait, and those in a reader's hand."""
 

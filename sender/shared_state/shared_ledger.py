@@ -16,6 +16,7 @@ import structlog
 
 from sender.errors import OutputError, UsageError
 from sender.ledger import LOST_NOTE, Ledger
+from sender.runtime.live.figures import Replica
 from sender.runtime.tasks import end, start_told
 from sender.shared_state.heartbeat import Heartbeat
 from sender.shared_state.recent_records import RecentRecords
@@ -142,6 +143,11 @@ class SharedLedger(Ledger):
 
     async def count(self) -> dict[str, int]:
         return await self._jobs.count()
+
+    async def replicas(self) -> list[Replica]:
+        """All that have not left, in the order in which they came."""
+        found = sorted(await self._jobs.owners())
+        return [Replica(number, seen / 1e6, jobs, number == self.run) for number, seen, jobs in found]
 
     async def get_note(self, name: str) -> bytes | None:
         return await self._jobs.get_note(name)

@@ -66,6 +66,9 @@ class JobTable(Protocol):
         """It has said again what a restarted server may have forgotten. Returns how many others have not yet, and
         whether to wait for them."""
 
+    async def owners(self) -> list[tuple[int, int, int]]:
+        """Of each that has not left: number, microseconds since its last sign of life, jobs that it has handed over."""
+
     async def bind(self, name: str, value: str) -> str:
         """Give a fact its value, unless it has one; returns the value that stands."""
 

@@ -14,7 +14,7 @@ import pytest
 from sender.outbox import enqueue
 from sender.outbox.schema import VERSION
 from sender.outbox.statements import slot_of
-from sender.queues import Ending, QueueError
+from sender.queues import Ending, QueueError, QueueLost
 from sender.queues.queue_url import open_queue
 from sender.queues.read_order import TURN, ReadOrder
 from tests.support.messages import read
@@ -110,6 +110,22 @@ async def test_a_job_that_is_redriven_mends_the_row_that_it_was(outbox: Outbox, 
     await queue.ack([again])
     rows = await outbox.client.fetch(f"SELECT status, delivery_id, error FROM {outbox.table} ORDER BY id")
     assert [tuple(row) for row in rows] == [("sent", "dlv-2", None), ("sent", "dlv-2", None)]
+
+
+async def test_what_is_settled_later_is_written_though_the_server_was_away(outbox: Outbox, queue: Any) -> None:
+    await put(outbox, 1)
+    (message,) = await queue.read(10)
+    message.ending = Ending("in_doubt", None, {"code": "unanswered"}, "k1")
+    await queue.ack([message])
+    with pytest.MonkeyPatch.context() as patch:
+        async def away(client: Any) -> None:
+            raise QueueLost("away")
+
+        patch.setattr(queue, "_flush", away)
+        await queue.amend(Ending("sent", "dlv-3", None, "k1"))
+    await queue.read(1)
+    row = await outbox.client.fetchrow(f"SELECT status, delivery_id, error, key FROM {outbox.table}")
+    assert tuple(row) == ("sent", "dlv-3", None, None)
 
 
 async def test_keeping_costs_one_row_however_many_are_in_hand(outbox: Outbox, queue: Any) -> None:

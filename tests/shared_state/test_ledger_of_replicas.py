@@ -169,6 +169,15 @@ async def test_when_nobody_could_say_that_he_lives_nobody_is_dead(state_server: 
         await one.ledger.beat()
 
 
+async def test_those_that_have_not_left_are_listed(state_server: StateServer) -> None:
+    async with replicas(state_server, 3) as (one, two, left):
+        await one.ledger.hand_over([handed("a"), handed("b")])
+        await left.close()
+        found = await two.ledger.replicas()
+        assert [(replica.number, replica.handed_over) for replica in found] == [(1, 2), (2, 0)]
+        assert max(replica.seen for replica in found) < 20
+
+
 async def test_a_clean_end_leaves_nothing_behind(state_server: StateServer) -> None:
     async with replicas(state_server, 1) as (state,):
         await state.ledger.hand_over([handed("a")])

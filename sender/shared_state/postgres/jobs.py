@@ -43,6 +43,9 @@ class PostgresJobs(JobTable):
         ((left, waits),) = await self._call("told", owner, types="bigint")
         return left, waits
 
+    async def owners(self) -> list[tuple[int, int, int]]:
+        return [(number, seen, jobs) for number, seen, jobs in await self._call("list_owners")]
+
     async def bind(self, name: str, value: str) -> str:
         return str(await self._value("bind", name, value, types="text text"))
 

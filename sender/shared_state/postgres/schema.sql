@@ -234,6 +234,17 @@ BEGIN
     SELECT t.now < changed + 8000000 INTO waits FROM sender.workspaces WHERE id = space;
 END $$;
 
+CREATE FUNCTION sender.list_owners(space integer, epoch text, seen integer)
+RETURNS TABLE (number bigint, unseen bigint, handed_over bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    t record;
+BEGIN
+    t := sender.known(space, epoch, seen, false);
+    RETURN QUERY SELECT o.owner, t.now + 22000000 - o.deadline, (
+        SELECT count(*) FROM sender.held h WHERE h.workspace = space AND coalesce(h.taker, h.owner) = o.owner)
+    FROM sender.owners o WHERE o.workspace = space AND o.deadline > 0;
+END $$;
+
 
 -- Jobs.
 

@@ -44,6 +44,9 @@ class RedisJobs(JobTable):
         left, waits = await self._call("told", owner)
         return int(left), bool(waits)
 
+    async def owners(self) -> list[tuple[int, int, int]]:
+        return [(int(number), int(seen), int(jobs)) for number, seen, jobs in await self._call("replicas")]
+
     async def bind(self, name: str, value: str) -> str:
         found: bytes = await self._call("bind", name, value)
         return found.decode()

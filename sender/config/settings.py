@@ -154,6 +154,15 @@ class Settings:
     follow_for: float = _setting(
         0.0, "follow", "seconds", "longest time of following, like 15m or 6h; 0 = until the rule holds", option="for"
     )
+    listen: str = _setting(
+        "", "follow", "text", "take reporting webhooks there instead of reading lists", metavar="[HOST:]PORT"
+    )
+    webhook_key_file: str = _setting("", "follow", "path", "file that holds the webhook's signing key")
+    replay_window: float = _setting(
+        300.0, "follow", "seconds", "how far the time of a webhook may be from ours"
+    )
+    tls_cert: str = _setting("", "follow", "path", "certificate chain for https, as PEM")
+    tls_key: str = _setting("", "follow", "path", "private key of --tls-cert, as PEM")
 
     window: str = _setting(
         "", "schedule", "text", "send only between these hours of the day", metavar="HH:MM-HH:MM"

@@ -56,6 +56,16 @@ class Driver:
         """Whether the server took a connection before the start."""
         self.measures = Measures(plan.schedule)
 
+    @property
+    def in_hand(self) -> int:
+        """Requests under way."""
+        return len(self._tasks)
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the start of the schedule; below 0 before it."""
+        return self._clock() - self._start if self._starter is not None else -1.0
+
     async def run(self, start: float) -> Measures:
         """Drive from the instant `start` of the clock to the end of the schedule, and wait for the last answers."""
         self._start = start

@@ -10,9 +10,11 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
+from sender.bench.bench_view import BenchView
 from sender.bench.clock import clock, make_alarm
 from sender.bench.driver import Driver
-from sender.errors import HaltError
+from sender.errors import HaltError, UsageError
+from sender.runtime.live.live_view import open_live
 from sender.runtime.loop import run as run_loop
 from sender.transport.http_transport import HttpTransport
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from sender.bench.measures import Measures
     from sender.bench.plan import BenchPlan
+    from sender.runtime.live.live_view import LiveOptions, LiveView
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 WARM: Final = 32
@@ -33,15 +36,26 @@ STARTUP: Final = 60.0
 """Seconds in which worker processes have to be ready."""
 
 
-def measure(plan: BenchPlan) -> Measures:
+def measure(plan: BenchPlan, shown: LiveOptions) -> Measures:
     """Run the benchmark in as many processes as it asks for; SIGINT and SIGTERM end it early, with its figures."""
     if plan.processes == 1:
-        return run_loop(drive(plan, 0, lambda: clock() + LEAD))
+        return run_loop(_drive_shown(plan, shown))
+    if shown.live or shown.watch:
+        raise UsageError("--live and --watch show a benchmark of one process; leave out --processes")
     return _Fleet(plan).measure()
 
 
+async def _drive_shown(plan: BenchPlan, shown: LiveOptions) -> Measures:
+    async with open_live("bench", shown) as view:
+        measures = await drive(plan, 0, lambda: clock() + LEAD, view=view)
+        if view is not None:
+            view.end(measures.halted or ("stopped before the end" if measures.stopped else "measured"))
+        return measures
+
+
 async def drive(
-    plan: BenchPlan, index: int, start: Callable[[], float], signals: tuple[signal.Signals, ...] = SIGNALS
+    plan: BenchPlan, index: int, start: Callable[[], float], signals: tuple[signal.Signals, ...] = SIGNALS,
+    *, view: LiveView | None = None,
 ) -> Measures:
     """One process's share; `start` is asked for the common instant when this process is ready."""
     hands = plan.hands(index)
@@ -50,6 +64,8 @@ async def drive(
     )
     alarm = make_alarm()
     driver = Driver(plan, transport, alarm, clock, index)
+    if view is not None:
+        view.show(BenchView(driver, plan.schedule))
     loop = asyncio.get_running_loop()
     try:
         driver.connected = await transport.warm(min(WARM, hands)) > 0

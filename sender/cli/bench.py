@@ -25,7 +25,7 @@ and latency counts from the planned start. Exit 0 if the schedule was kept and e
 3 after a signal; where no request can succeed it ends at once, exit 1. `sender bench compare A B` prints two saved
 results side by side; `sender bench --prove-pacing` measures how exactly the engine keeps a limit."""
 SETTINGS: Final = ("base_url", "allow_http", "api_key_file", "timeout", "keep_alive", "concurrency", "kind", "memory",
-                   "json", "require_identifiers")
+                   "json", "require_identifiers", "watch", "live", "live_token_file")
 TEXTS: Final = {
     "base_url": "the API to measure; required, and never the vendor's own unless --allow-vendor-host is given",
     "concurrency": "most requests under way at once, in all processes; reaching it is told",
@@ -67,7 +67,7 @@ def _measure(settings: Settings, options: BenchOptions) -> int:
 
     plan = make_plan(settings, options)
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    measures = measure(plan)
+    measures = measure(plan, settings)
     if measures.halted and measures.succeeded:
         raise HaltError(measures.halted)
     if measures.halted:

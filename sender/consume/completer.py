@@ -40,7 +40,6 @@ class Completer:
     def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
-            self._session.workspace.observer.observe_outcome(ended.outcome.status)
             self._lines.tell(ended.outcome)
             if ended.identity is not None:
                 self._complete(ended.identity, ended.outcome, later=ended.later)

@@ -134,6 +134,9 @@ def open_run(path: Path, host: str) -> FollowedRun:
         raise UsageError(f"there is no file {path}: name the outcome log of a run, or its ledger")
     with path.open("rb") as file:
         is_ledger = file.read(6) == b"SQLite"
+    named = path.with_name(f"{path.name}.outcomes.jsonl")
+    if not is_ledger and named.is_file():  # the input was named
+        return open_run(named, host)
     log = path.with_name(path.name.removesuffix(LEDGER)) if is_ledger else path
     ledger = path if is_ledger else path.with_name(path.name + LEDGER)
     if ledger.is_file():

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from sender.report.run_figures import RunFigures
 
-HEAD: Final = ("run", "jobs", "sent", "not sent", "in doubt", "requests", "retries", "429", "busiest second", "p50", "p99")
+HEAD: Final = (
+    "run", "jobs", "sent", "not sent", "in doubt", "requests", "retries", "429", "busiest second", "p50", "p99",
+)
 HEAD_FATES: Final = ("run", "delivered", "bounced", "dropped", "failed", "open", "arrived within, p50", "p99")
 SUFFIX: Final = ".outcomes.jsonl"
 

@@ -202,7 +202,8 @@ class Settings:
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
     state: str = _setting(
-        "", "output", "text", "memory and pace that replicas share, instead of a ledger", metavar="redis://HOST/DB"
+        "", "output", "text", "memory and pace that replicas share, instead of a ledger: redis://HOST/DB or postgres://HOST/DB",
+        metavar="URL"
     )
     state_file: str = _setting("", "output", "path", "file that holds the URL of --state")
     keep: float = _setting(

@@ -9,7 +9,7 @@ RIVALS := $(BENCH)/.ready
 TOOLS  := .bench-tools/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash backfill faults fleet outbox partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fates fleet outbox partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ backfill: $(READY)  ## Send 20,000 orders with invoices from CSV, Parquet in a b
 
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.campaigns.faults
+
+fates: $(READY)  ## Follow 20,000 receipts by lists and by webhooks, killed on the way, and compare the books
+	@$(BIN)/python -m tests.campaigns.fates
 
 fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on each broker, and the verdict (root: partitions)
 	@$(BIN)/python -m tests.campaigns.fleet

@@ -19,9 +19,13 @@ class FollowPlan:
 
     settings: Settings
     base_url: str
-    api_key: ApiKey
+    api_key: ApiKey | None
+    """None where nothing is requested."""
     runs: tuple[Path, ...]
     """Outcome logs and ledgers."""
     until: Until
     seconds: float
     """The longest time; infinite where there is none."""
+    listen: tuple[str, int] | None = None
+    """Where webhooks are taken, instead of reading lists."""
+    signing_key: bytes = b""

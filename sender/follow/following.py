@@ -10,9 +10,10 @@ from sender.errors import UsageError
 from sender.follow.deliveries import Deliveries
 from sender.follow.delivery import read_line
 from sender.follow.delivery_log import DeliveryLog, read_deliveries
+from sender.follow.waiting_news import WaitingNews
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from sender.follow.books import FateBooks
@@ -32,11 +33,18 @@ class Following:
         self._deliveries = Deliveries()
         self._logs: list[DeliveryLog] = []
         self._writing = asyncio.Lock()
+        self._waiting: WaitingNews | None = None
+        self._kept: set[str] = set()
+        """Deliveries of which news was kept since the runs were last read on."""
+        self._keeping_news = asyncio.Lock()
         self._keeping: set[asyncio.Task[list[str]]] = set()
 
     @classmethod
-    async def open(cls, runs: Sequence[FollowedRun]) -> Following:
-        """Hold the deliveries files, and take up what earlier runs have learned; UsageError where one is in use."""
+    async def open(cls, runs: Sequence[FollowedRun], *, waits: bool = False) -> Following:
+        """Hold the deliveries files, and take up what earlier runs have learned; UsageError where one is in use.
+
+        `waits` keeps news of deliveries that are not known yet, for `take_or_keep`.
+        """
         if len({run.deliveries.resolve() for run in runs}) < len(runs):
             raise UsageError("two of the runs have the same deliveries file: name each run once")
         self = cls(runs)
@@ -46,6 +54,9 @@ class Following:
             await self.read_on()
             for run in runs:
                 await self._restore(run.deliveries)
+            if waits:
+                self._waiting = WaitingNews.open(runs[0].deliveries)
+                await self._take_waiting(self._waiting, self._waiting.ids())
         except BaseException:
             await self.aclose()
             raise
@@ -75,10 +86,15 @@ class Following:
 
     async def read_on(self) -> int:
         """Take up the deliveries that the runs have made since; returns their number."""
-        new = 0
+        new, seen = 0, self._kept
+        self._kept = set()
         for number, run in enumerate(self._runs):
             while found := await asyncio.to_thread(run.read):
                 new += self._deliveries.add(number, found)
+                if self._waiting is not None:
+                    await self._take_waiting(self._waiting, [one.id for one in found])
+        if self._waiting is not None:
+            await self._take_waiting(self._waiting, seen)
         return new
 
     async def take(self, news: Iterable[News], by: str) -> list[str]:
@@ -92,6 +108,16 @@ class Following:
         task.add_done_callback(self._keeping.discard)
         return await asyncio.shield(task)
 
+    async def take_or_keep(self, news: Sequence[News], by: str = "webhook") -> None:
+        """The same for news that nobody asked for: those of deliveries that are not known yet are kept, durably."""
+        known = self._deliveries.find({one.delivery_id for one in news})
+        unknown = [one for one in news if one.delivery_id not in known]
+        if unknown and self._waiting is not None:
+            async with self._keeping_news:
+                await asyncio.to_thread(self._waiting.keep, unknown, time.time())
+            self._kept.update(one.delivery_id for one in unknown)
+        await self.take([one for one in news if one.delivery_id in known], by)
+
     async def _take(self, news: Iterable[News], by: str) -> list[str]:
         async with self._writing:
             changed, still_open = self._changes(news)
@@ -102,16 +128,14 @@ class Following:
             self._deliveries.put([(before, after) for _, before, after in changed])
             return still_open
 
-    def knows(self, ids: Iterable[str]) -> set[str]:
-        """Those of these deliveries that are ours."""
-        return set(self._deliveries.find(ids))
-
     async def aclose(self) -> None:
         """Let go of the files, when what is being written stands in them."""
         if self._keeping:
             await asyncio.wait(self._keeping)
         for log in self._logs:
             log.close()
+        if self._waiting is not None:
+            self._waiting.close()
         self._deliveries.close()
 
     def _changes(self, news: Iterable[News]) -> tuple[list[tuple[int, Delivery, Delivery]], list[str]]:
@@ -124,6 +148,17 @@ class Following:
                 now[one.delivery_id] = now[one.delivery_id].told(one)
         changed = [(one.run, one.delivery, now[name]) for name, one in known.items() if now[name] != one.delivery]
         return changed, [name for name, one in now.items() if one.standing.fate == "open"]
+
+    async def _take_waiting(self, waiting: WaitingNews, ids: Collection[str]) -> None:
+        """Of what waits, that of those of these deliveries which are known by now."""
+        known = list(self._deliveries.find(ids)) if ids else []
+        if not known:
+            return
+        async with self._keeping_news:
+            news = await asyncio.to_thread(waiting.find, known)
+            if news:
+                await self.take(news, "webhook")
+                await asyncio.to_thread(waiting.forget, known)
 
     async def _restore(self, path: Path) -> None:
         """What stands in a deliveries file counts, and is not written anew."""

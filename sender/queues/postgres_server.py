@@ -60,6 +60,11 @@ class PostgresServer(NamedTuple):
         try:
             parts = urlsplit(single)
             _ = parts.port
+        except ValueError:  # whose text may repeat a password
+            raise UsageError(
+                f"this is not a URL: encode special characters of a password as %XX; it must look like {looks}"
+            ) from None
+        try:
             options = _parameters(parts.query, own)
         except ValueError as error:
             raise UsageError(f"{_plain(shown)}: {error}; it must look like {looks}") from None

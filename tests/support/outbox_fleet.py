@@ -83,7 +83,6 @@ class OutboxFleet:
 
     def _state(self, kind: str) -> str:
         if kind == "postgres":
-            self.server.do("CREATE SCHEMA sender;")
             return self.server.url
         folder = self.folder / "state"
         folder.mkdir()
@@ -159,7 +158,7 @@ async def _write(url: str, numbers: Any, chance: random.Random) -> None:
     """One writer; a transaction that broke is not written again, whether it was committed or not."""
     connection: Any = None
     while found := [number for _, number in zip(range(chance.randint(1, MOST_IN_ONE)), numbers, strict=False)]:
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             if connection is None or connection.is_closed():
                 connection = await asyncpg.connect(url)
             await _transaction(connection, found, rolls_back=chance.random() < ROLLED_BACK)

@@ -101,17 +101,17 @@ async def readable(workspace: Workspace, base_url: str) -> ApiReader:
 
 
 async def follow_lists(
-    following: Following, reader: ApiReader, until: Until, seconds: float, lag: float
+    following: Following, reader: ApiReader, until: Until, seconds: float, lag: float, *, to_the_end: bool = True
 ) -> bool:
     """Read until the condition holds, or the time is up; False if it does not hold then.
 
-    HaltError when the key may not read.
+    With `to_the_end` a run that still works may change what holds now. HaltError when the key may not read.
     """
     loop = asyncio.get_running_loop()
     whole_at = loop.time()
     end = whole_at + seconds
     lists = FateLists(reader, following.deliveries, partial(following.take, by="list"), lag)
-    wait = FIRST_WAIT
+    wait = FIRST_WAIT / 2
     while True:
         now = loop.time()
         ending = now >= end - ROUNDING
@@ -119,12 +119,12 @@ async def follow_lists(
         await _read(lists, whole=whole)
         if whole:
             whole_at = loop.time() + WHOLE_EVERY
-        grown = await following.read_on()
-        if not grown and not following.grows and until.holds(following.books):
+        grows = await following.read_on() > 0 or (to_the_end and following.grows)
+        if not grows and until.holds(following.books):
             return True
-        if ending or not (until.may_hold(following.books) or grown or following.grows):
+        if ending or not (grows or until.may_hold(following.books)):
             return not until.terms
-        wait = FIRST_WAIT if grown else min(MOST_WAIT, wait * 2)
+        wait = FIRST_WAIT if grows else min(MOST_WAIT, wait * 2)
         await asyncio.sleep(max(0.0, min(wait, end - loop.time())))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEDGER: Final = ".ledger"
+REHEARSAL: Final = ".rehearsal.jsonl"
 BATCH: Final = 2000
 MOST_LINE: Final = 1 << 20
 """Bytes of a line; longer ones no run writes."""
@@ -139,6 +140,8 @@ def open_run(path: Path, host: str) -> FollowedRun:
         return open_run(named, host)
     log = path.with_name(path.name.removesuffix(LEDGER)) if is_ledger else path
     ledger = path if is_ledger else path.with_name(path.name + LEDGER)
+    if log.name.endswith(REHEARSAL):
+        host = f"{host} (rehearsal)"
     if ledger.is_file():
         open_memory(ledger, host).close()  # says whether it belongs to another API
     if is_ledger and (log == path or not log.is_file()):

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
-from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer
+from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer, first_sentence
 from sender.shared_state.postgres.schema import MISSING, NAME, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_connection import TIMEOUT, StateConnection
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
 MOST: Final = 4
 """Connections at once."""
+BOUND: Final = """
+SELECT set_config('statement_timeout', '1800', false) FROM pg_settings
+WHERE name = 'statement_timeout' AND setting::integer NOT BETWEEN 1 AND 1800
+"""
+"""Milliseconds, within `TIMEOUT`, unless the role has fewer."""
 LOST: Final = "SND01"
 RESTARTED: Final = "SND02"
 POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
@@ -48,6 +56,8 @@ class PostgresConnection(StateConnection):
         self._idle: list[Any] = []
         self._places = asyncio.Semaphore(MOST)
         self._closed = False
+        self._pooled = False
+        """Whether a pooler is between, which gives its connections to others, too."""
 
     @classmethod
     async def open(cls, server: PostgresServer, workspace: str, host: str) -> PostgresConnection:
@@ -55,7 +65,7 @@ class PostgresConnection(StateConnection):
         connection = cls(server, workspace, host)
         try:
             async with asyncio.timeout(10 * TIMEOUT):
-                await refuse_pooler(server)
+                connection._pooled = await is_pooled(server)
             await connection._enter()
         except FAILURES as error:
             await connection.close()
@@ -70,37 +80,40 @@ class PostgresConnection(StateConnection):
         await self.until_answered(self._enter)
 
     async def call(
-        self, function: str, *arguments: Any, types: str = "", patient: bool = True, with_statement: str = ""
+        self, function: str, *arguments: Any, types: str = "", patient: bool = True,
+        also: Callable[[Any], Awaitable[None]] | None = None,
     ) -> list[Any]:
         """The rows that a function returns; with patience until the server answers.
 
-        `types` are those of the arguments. Raises StateLost, Away (without patience only), and OutputError for what
-        waiting does not mend.
+        `types` are those of the arguments; `also` goes into the same transaction. Raises StateLost, Away (without
+        patience only), and OutputError for what waiting does not mend.
         """
         names = ["integer", "text", "integer", *types.split()]
         places = ", ".join(f"${number}::{name}" for number, name in enumerate(names, 1))
-        sql = f"{with_statement}SELECT * FROM {quoted(self.schema)}.{function}({places})"  # noqa: S608 - our own names
+        sql = f"SELECT * FROM {quoted(self.schema)}.{function}({places})"  # noqa: S608 - our own names
 
         async def attempt() -> list[Any]:
             try:
-                return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
+                return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
             except errors.PostgresError as error:
                 if error.sqlstate != RESTARTED:
                     raise
             await self._enter_again()
-            return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
+            return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
 
         return await self.until_answered(attempt, patient=patient)
 
-    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+    async def fetch(
+        self, sql: str, *arguments: Any, also: Callable[[Any], Awaitable[None]] | None = None
+    ) -> list[Any]:
         """The rows of a statement, once."""
         async with self._places:
             self.calls += 1
             connection = None
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    connection = self._take() or await self._server.connect(TIMEOUT)
-                    rows: list[Any] = await connection.fetch(sql, *arguments)
+                    connection = self._take() or await self._connect()
+                    rows = await _rows(connection, sql, arguments, also)
             except BaseException as error:
                 if connection is not None and getattr(error, "sqlstate", None) in (LOST, RESTARTED):
                     self._idle.append(connection)  # our own words; after any other error it is not to be trusted
@@ -125,6 +138,8 @@ class PostgresConnection(StateConnection):
         try:
             (row,) = await self.fetch(f"SELECT * FROM {quoted(self.schema)}.tell_history($1)", self._space)  # noqa: S608
         except FAILURES:
+            return None
+        if row[0] is None:  # the state was lost
             return None
         self.history = history = Timeline(*row)
         return history
@@ -162,6 +177,17 @@ class PostgresConnection(StateConnection):
             if not connection.is_closed():
                 return connection
         return None
+
+    async def _connect(self) -> Any:
+        """A statement that we no longer wait for is not to be carried out much later."""
+        connection = await self._server.connect(TIMEOUT)
+        if not self._pooled:
+            try:
+                await connection.execute(BOUND)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
 
     async def _enter(self) -> None:
         try:
@@ -209,12 +235,28 @@ class PostgresConnection(StateConnection):
         return UsageError(f"--state {self.shown} cannot be used: {self.told(error)}")
 
 
-async def refuse_pooler(server: PostgresServer) -> None:
-    """One of `POOLED` when prepared statements get lost on the way."""
+async def _rows(
+    connection: Any, sql: str, arguments: Sequence[Any], also: Callable[[Any], Awaitable[None]] | None
+) -> list[Any]:
+    if also is None:
+        return list(await connection.fetch(sql, *arguments))
+    async with connection.transaction():
+        rows = await connection.fetch(sql, *arguments)
+        try:
+            await also(connection)
+        except errors.PostgresError as error:
+            if isinstance(error, PASSING):
+                raise
+            raise OutputError(first_sentence(error)) from None  # it says nothing of the state
+    return list(rows)
+
+
+async def is_pooled(server: PostgresServer) -> bool:
+    """Whether a pooler is between; one of `POOLED` when prepared statements get lost in it."""
     one = await server.connect(TIMEOUT)
     try:
         if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
-            return  # nobody is between
+            return False
         other = await server.connect(TIMEOUT)
         try:
             mine, its = one.transaction(), other.transaction()
@@ -231,3 +273,4 @@ async def refuse_pooler(server: PostgresServer) -> None:
             other.terminate()
     finally:
         one.terminate()
+    return True

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.processes import running_sandbox, sender, start_sender
-from tests.support.servers import install_missing, pytest_terminal_summary
+from tests.support.servers import begin_notes, install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ settings.load_profile("sender")
 
 
 SERVER_FIXTURES = {
-    "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "broker", "fleet", "new_fleet",
+    "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "kafka_server", "mock_kafka",
+    "broker", "fleet", "new_fleet",
     "postgres", "maria", "s3_server",
 }
 SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py", "test_deployment.py"}
@@ -41,6 +42,8 @@ SLOW_FILES = {"test_schedule.py", "test_histories.py", "test_unsent_and_doubts.p
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The whole suite gets its servers at once, and in one process."""
     options = session.config.option
+    if not hasattr(session.config, "workerinput"):
+        begin_notes()
     if not hasattr(session.config, "workerinput") and not options.file_or_dir and "not server" not in options.markexpr:
         install_missing()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -16,22 +17,27 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = {
     "redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp", "nats": "nats", "tls": "nats", "sqs": "sqs",
+    "kafka": "kafka",
 }
-_READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
-_WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
+_READ: Final = {
+    "redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": (), "kafka": ("group",),
+}
+_WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": (), "kafka": ()}
 _TLS: Final = ("ca", "cert", "key")
 _MORE: Final = {
     "redis": ("sentinel", "sentinel_password_file", "cluster", *_TLS), "amqp": _TLS, "nats": ("creds", "nkey", *_TLS),
-    "sqs": ("endpoint",),
+    "sqs": ("endpoint",), "kafka": ("properties",),
 }
-_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": ()}
-_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": ()}
+_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": (), "kafka": ("order",)}
+_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": (), "kafka": ()}
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
     "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
     "nats": "nats://HOST?stream=JOBS&consumer=senders",
     "sqs": "sqs://REGION/QUEUE",
+    "kafka": "kafka://BROKERS/TOPIC?group=senders",
 }
+_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 PRIORITIES: Final = ("high", "normal", "low")
 
 
@@ -98,7 +104,7 @@ def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str
     name = f"{parts.scheme}://{parts.hostname}"
     if problem := wrong_hosts(hosts) or wrong_ways(parts.scheme, parameters):
         raise UsageError(f"{name}: {problem}")
-    several = broker in ("amqp", "nats") or "sentinel" in parameters or "cluster" in parameters
+    several = broker in ("amqp", "nats", "kafka") or "sentinel" in parameters or "cluster" in parameters
     if len(hosts) > 1 and not several:
         raise UsageError(f"{name}: several hosts are for {SEVERAL}")
 
@@ -155,6 +161,20 @@ def _check(parts: SplitResult, parameters: dict[str, str], broker: str) -> None:
         raise UsageError(f"nats://{parts.hostname}: there is no path in {_LOOKS['nats']}")
     if broker == "sqs":
         _check_sqs(parts, parameters)
+    if broker == "kafka":
+        _check_kafka(parts, parameters)
+
+
+def _check_kafka(parts: SplitResult, parameters: dict[str, str]) -> None:
+    if "@" in parts.netloc:
+        raise UsageError(
+            "kafka:// must not hold a user or password; they stand in a file: sasl.username and sasl.password in "
+            "?properties=FILE"
+        )
+    if not _TOPIC.fullmatch(unquote(parts.path.strip("/"))):
+        raise UsageError(f"kafka://{parts.hostname} lacks a topic, or it is none: it must look like {_LOOKS['kafka']}")
+    if parameters.get("order", "key") != "key":
+        raise UsageError(f"kafka://{parts.hostname}: order is key, or left out")
 
 
 def _check_sqs(parts: SplitResult, parameters: dict[str, str]) -> None:

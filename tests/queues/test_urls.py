@@ -21,6 +21,7 @@ GOOD = [
     "nats://host?stream=JOBS&consumer=senders",
     "sqs://eu-west-1/jobs.fifo",
     "sqs://eu-west-1/jobs?endpoint=http://127.0.0.1:5000&priority=normal",
+    "kafka://a:9092,b,[::1]:9093/jobs.v1_x-y?group=senders&order=key&name=eu&priority=high",
 ]
 
 
@@ -53,7 +54,14 @@ def test_good(url: str) -> None:
         ("sqs://eu-west-1/jobs?endpont=http://host", "is endpoint meant?"),
         ("redis://host:99999/0?stream=j&group=g", "not a URL"),
         ("reddis://host/0?stream=j&group=g", "is redis:// meant?"),
-        ("kafka://host/topic", "no queue URL"),
+        ("pulsar://host/topic", "no queue URL"),
+        ("kafka://host/topic", "lacks group"),
+        ("kafka://host?group=g", "lacks a topic"),
+        ("kafka://host/a/b?group=g", "lacks a topic"),
+        ("kafka://host/..?group=g", "lacks a topic"),
+        ("kafka://user:secret@host/topic?group=g", "properties"),
+        ("kafka://host/topic?group=g&order=time", "order is key"),
+        ("kafka://b,host:a/topic?group=g", "a port is no number"),
         ("redis://host/0?stream=j&group=g#x", "%23"),
     ],
 )

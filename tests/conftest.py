@@ -39,11 +39,15 @@ SLOW_FILES = {"test_schedule.py", "test_histories.py", "test_unsent_and_doubts.p
 """Long histories on virtual time, and pages of large logs."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Before there are workers."""
+    if not hasattr(config, "workerinput"):
+        begin_notes()
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The whole suite gets its servers at once, and in one process."""
     options = session.config.option
-    if not hasattr(session.config, "workerinput"):
-        begin_notes()
     if not hasattr(session.config, "workerinput") and not options.file_or_dir and "not server" not in options.markexpr:
         install_missing()
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=senders, amqp://HOST/VHOST?queue=jobs,
 nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE, kafka://BROKERS/TOPIC?group=senders; each with its own
-?priority=high|normal|low. A message is acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
-pauses, SIGUSR2 resumes."""
+?priority=high|normal|low. A message is acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again,
+SIGUSR1 pauses, SIGUSR2 resumes."""
 NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage", "manifest")
 RETRIED: Final = {"rejected", "failed"}
 

@@ -57,6 +57,8 @@ class Line(NamedTuple):
     """Of a job that names none."""
     row: Row | None = None
     """Where the line was made of a row; its number then counts the rows."""
+    expires_at: float | None = None
+    """Unix seconds, of a job that names none."""
 
 
 class Job(NamedTuple):

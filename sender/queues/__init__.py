@@ -2,6 +2,7 @@
 
 from sender.queues.queue import (
     DeadLetter,
+    Ending,
     Message,
     OutcomeSink,
     Queue,
@@ -11,4 +12,7 @@ from sender.queues.queue import (
     RequeueCounts,
 )
 
-__all__ = ["DeadLetter", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost", "QueueOrigins", "RequeueCounts"]
+__all__ = [
+    "DeadLetter", "Ending", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost", "QueueOrigins",
+    "RequeueCounts",
+]

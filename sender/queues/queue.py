@@ -24,12 +24,13 @@ message is read again.
 | JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
 | SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
 | Kafka | the metadata of the group's offset | the same |
+| PostgreSQL | the row's `deliveries` | setting it back |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sender.errors import SenderError
 from sender.jobs.masking import mask_credentials
@@ -55,6 +56,17 @@ class QueueLost(QueueError):  # noqa: N818 - said as it is meant
     """The broker cannot be reached or does not answer; the next call connects anew."""
 
 
+class Ending(NamedTuple):
+    """What became of a message's job, for a queue that keeps it beside the job."""
+
+    status: str
+    delivery_id: str | None = None
+    error: Mapping[str, Any] | None = None
+    """As in the outcome."""
+    key: str | None = None
+    """The job's identity."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Message:
     """One message in hand."""
@@ -72,6 +84,10 @@ class Message:
     connection: Any = field(default=None, repr=False)
     priority: Priority | None = None
     """From the URL's `?priority=`, for jobs that name none."""
+    expires_at: float | None = None
+    """Unix seconds, for jobs that name none."""
+    ending: Ending | None = None
+    """What became of its job, from when that is durable."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Trace context and `REDRIVE`, by lower-case name."""
     identity: str | None = None
@@ -131,6 +147,9 @@ class Queue(Protocol):
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """Still working on these: the time until they return to the queue begins anew."""
+
+    async def amend(self, ending: Ending) -> None:
+        """What became later of a job whose message had another end, where the queue keeps it beside the job."""
 
     async def lag(self) -> int | None:
         """How many messages have no end yet, where the broker tells: those that wait, and those in a reader's hand."""

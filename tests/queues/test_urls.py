@@ -21,10 +21,10 @@ GOOD = [
     "nats://host?stream=JOBS&consumer=senders",
     "sqs://eu-west-1/jobs.fifo",
     "sqs://eu-west-1/jobs?endpoint=http://127.0.0.1:5000&priority=normal",
-    "kafka://a:9092,b,[::1]:9093/jobs.v1_x-y?group=senders&order=key&name=eu&priority=high",
     "postgres://user:p%40ss@host/shop?table=sender_outbox&priority=low&name=eu",
     "postgresql://a:5432,b:5433/shop?sslmode=verify-full&sslrootcert=ca.pem&passfile=p&table=mail.outbox",
     "postgres:///shop?host=/var/run/postgresql",
+    "kafka://a:9092,b,[::1]:9093/jobs.v1_x-y?group=senders&order=key&name=eu&priority=high",
 ]
 
 
@@ -113,6 +113,7 @@ def test_a_publisher_needs_no_group() -> None:
 @pytest.mark.parametrize(("url", "library", "extra"), [
     (GOOD[0], "redis", "redis"), (GOOD[2], "aio_pika", "amqp"), (GOOD[4], "nats", "nats"),
     (GOOD[5], "aiobotocore", "sqs"), (GOOD[7], "asyncpg", "postgres"),
+    (GOOD[-1], "confluent_kafka", "kafka"),
 ])
 def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) -> None:
     code = (
@@ -126,6 +127,6 @@ def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) ->
 
 
 def test_no_client_is_imported_before_its_url() -> None:
-    libraries = ("redis", "aio_pika", "nats", "aiobotocore", "asyncpg")
+    libraries = ("redis", "aio_pika", "nats", "aiobotocore", "asyncpg", "confluent_kafka")
     code = f"import sys, sender.queues.queue_url; print([name for name in {libraries} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -82,7 +82,7 @@ $(RIVALS): requirements.lock benchmarks/rivals.lock
 	touch $@
 
 pictures: $(READY)  ## Take the pictures of the documentation anew, with Chromium
-	SENDER_PICTURES=1 $(BIN)/python -m pytest -q tests/send/test_live.py
+	SENDER_PICTURES=1 $(BIN)/python -m pytest -q tests/send/test_live.py tests/report/test_fates.py -k "page or browser"
 
 # Load generators to compare with, from apt, npm, go and cargo; the tables name those that cannot be had.
 $(TOOLS): benchmarks/tools.py

@@ -11,12 +11,14 @@ from sender.shared_state.shared_ledger import SharedLedger
 from sender.shared_state.shared_pacer import SharedPacer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Demand
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
+    from sender.ledger import FinalRecord
+    from sender.queues import TransactionPart
     from sender.shared_state.state_server import StateServer
 
 log = structlog.get_logger()
@@ -56,6 +58,15 @@ class SharedState:
     def reachable(self) -> bool:
         """Whether the server answered when it was last asked."""
         return self._connection.away_since is None
+
+    @property
+    def database(self) -> str | None:
+        """Names the database, as a `DatabaseQueue` does; None where there can be no queue in it."""
+        return self._server.database
+
+    def end_together(self, together: Callable[[Sequence[FinalRecord]], TransactionPart | None]) -> None:
+        """Have this go into the transaction of ends."""
+        self._server.jobs.together = together
 
     async def age(self) -> float:
         """Seconds since the state began, by the server's own clock."""

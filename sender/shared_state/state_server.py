@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sender.engine.pacing.pace import Demand
     from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
+    from sender.queues import TransactionPart
     from sender.shared_state.state_connection import StateConnection
 
 
@@ -52,6 +53,9 @@ class Grant(NamedTuple):
 
 class JobTable(Protocol):
     """Jobs, outcome lines, notes, and the owners: replicas that say every few seconds that they live."""
+
+    together: Callable[[Sequence[FinalRecord]], TransactionPart | None] | None
+    """What goes into the transaction of these ends, where the server can take it in."""
 
     async def join(self) -> int:
         """Become an owner; returns its number."""
@@ -142,3 +146,5 @@ class StateServer(NamedTuple):
     durability: str
     """One sentence on what the server's settings promise."""
     warnings: Sequence[str] = ()
+    database: str | None = None
+    """Names the database, as a `DatabaseQueue` does; None where there can be no queue in it."""

@@ -194,7 +194,6 @@ async def test_a_statement_timeout_and_a_stall_are_waited_out(postgres_server: P
     try:
         async with opened(url) as state:
             postgres_server.stall(0.7)
-            await asyncio.sleep(0.2)
             with capture_logs() as logs:
                 await state.ledger.hand_over([handed("a")])
             assert "the state answers again" in [line["event"] for line in logs]

@@ -153,6 +153,9 @@ class PostgresState(PostgresServer):
         sql = f"BEGIN; SET LOCAL statement_timeout = 0; {lock}; SELECT pg_sleep({seconds}); COMMIT;"
         command = [find("psql", "postgresql"), self.url, "-qc", sql]
         self._stall = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        held = "SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND pid <> pg_backend_pid()"
+        while self._stall.poll() is None and not self.rows(held):
+            time.sleep(0.01)
 
     def bury(self, state: SharedState) -> None:
         assert self.rows("UPDATE sender.owners SET deadline = 1 WHERE owner = $1 RETURNING 1", state.ledger.run)

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
-from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer
+from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer, first_sentence
 from sender.shared_state.postgres.schema import MISSING, NAME, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_connection import TIMEOUT, StateConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 MOST: Final = 4
 """Connections at once."""
@@ -70,29 +73,32 @@ class PostgresConnection(StateConnection):
         await self.until_answered(self._enter)
 
     async def call(
-        self, function: str, *arguments: Any, types: str = "", patient: bool = True, with_statement: str = ""
+        self, function: str, *arguments: Any, types: str = "", patient: bool = True,
+        also: Callable[[Any], Awaitable[None]] | None = None,
     ) -> list[Any]:
         """The rows that a function returns; with patience until the server answers.
 
-        `types` are those of the arguments. Raises StateLost, Away (without patience only), and OutputError for what
-        waiting does not mend.
+        `types` are those of the arguments; `also` goes into the same transaction. Raises StateLost, Away (without
+        patience only), and OutputError for what waiting does not mend.
         """
         names = ["integer", "text", "integer", *types.split()]
         places = ", ".join(f"${number}::{name}" for number, name in enumerate(names, 1))
-        sql = f"{with_statement}SELECT * FROM {quoted(self.schema)}.{function}({places})"  # noqa: S608 - our own names
+        sql = f"SELECT * FROM {quoted(self.schema)}.{function}({places})"  # noqa: S608 - our own names
 
         async def attempt() -> list[Any]:
             try:
-                return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
+                return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
             except errors.PostgresError as error:
                 if error.sqlstate != RESTARTED:
                     raise
             await self._enter_again()
-            return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
+            return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
 
         return await self.until_answered(attempt, patient=patient)
 
-    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+    async def fetch(
+        self, sql: str, *arguments: Any, also: Callable[[Any], Awaitable[None]] | None = None
+    ) -> list[Any]:
         """The rows of a statement, once."""
         async with self._places:
             self.calls += 1
@@ -100,7 +106,7 @@ class PostgresConnection(StateConnection):
             try:
                 async with asyncio.timeout(TIMEOUT):
                     connection = self._take() or await self._server.connect(TIMEOUT)
-                    rows: list[Any] = await connection.fetch(sql, *arguments)
+                    rows = await _rows(connection, sql, arguments, also)
             except BaseException as error:
                 if connection is not None and getattr(error, "sqlstate", None) in (LOST, RESTARTED):
                     self._idle.append(connection)  # our own words; after any other error it is not to be trusted
@@ -207,6 +213,22 @@ class PostgresConnection(StateConnection):
         if isinstance(error, PASSING + CLOSED) and not isinstance(error, REFUSED):
             return StateAway(f"--state {self.shown} cannot be used: {self.told(error)}")
         return UsageError(f"--state {self.shown} cannot be used: {self.told(error)}")
+
+
+async def _rows(
+    connection: Any, sql: str, arguments: Sequence[Any], also: Callable[[Any], Awaitable[None]] | None
+) -> list[Any]:
+    if also is None:
+        return list(await connection.fetch(sql, *arguments))
+    async with connection.transaction():
+        rows = await connection.fetch(sql, *arguments)
+        try:
+            await also(connection)
+        except errors.PostgresError as error:
+            if isinstance(error, PASSING):
+                raise
+            raise OutputError(first_sentence(error)) from None  # it says nothing of the state
+    return list(rows)
 
 
 async def refuse_pooler(server: PostgresServer) -> None:

@@ -9,24 +9,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
+from sender.errors import OutputError, StateLost
 from sender.ledger import Doubt, JobRecord
+from sender.shared_state.state_connection import Away
 from sender.shared_state.state_server import JobTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sender.ledger import FinalRecord, HandOverRecord, State
+    from sender.queues import TransactionPart
     from sender.shared_state.postgres.connection import PostgresConnection
 
 BATCH: Final = 1000
 """Jobs in one call, so that it ends in time."""
 FINISH: Final = "bigint text[] text[] text[] boolean[] text[] bytea[] bytea[] bigint bigint"
 
+log = structlog.get_logger()
+
 
 class PostgresJobs(JobTable):
     """See `JobTable`; each method is a function of `schema.sql`."""
 
     def __init__(self, connection: PostgresConnection, keep: float) -> None:
+        self.together: Callable[[Sequence[FinalRecord]], TransactionPart | None] | None = None
         self._call = connection.call
         self._keep = max(1, int(keep * 1e6))
 
@@ -76,8 +84,26 @@ class PostgresJobs(JobTable):
     async def finish(self, owner: int, records: Sequence[FinalRecord], logged: int) -> int:
         last = 0
         for batch in _batches(records):
-            last = int(await self._value("finish", owner, *_columns(batch), logged, self._keep, types=FINISH))
+            arguments = (owner, *_columns(batch), logged, self._keep)
+            part = None if self.together is None else self.together(batch)
+            rows = None if part is None else await self._finish_with(part, arguments)
+            last = (rows or await self._call("finish", *arguments, types=FINISH))[0][0]
         return last
+
+    async def _finish_with(self, part: TransactionPart, arguments: Sequence[Any]) -> list[Any] | None:
+        """In one transaction; None when that cannot be done now, since the ends themselves have to be kept anyway."""
+        try:
+            rows = await self._call("finish", *arguments, types=FINISH, patient=False, also=part.work)
+        except StateLost:
+            raise
+        except Away:
+            return None
+        except OutputError as error:
+            log.warning("messages do not go in the transaction of their end, but after it", error=str(error))
+            self.together = None
+            return None
+        part.done()
+        return rows
 
     async def outbox(self, owner: int, logged: int) -> tuple[int, list[bytes]]:
         rows = await self._call("waiting_lines", owner, logged, types="bigint bigint")

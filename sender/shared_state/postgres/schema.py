@@ -13,6 +13,7 @@ from typing import Any, Final
 from asyncpg import exceptions as errors
 
 from sender.errors import UsageError
+from sender.queues.postgres_server import first_sentence
 
 NAME: Final = "sender"
 VERSION: Final = 1
@@ -40,9 +41,10 @@ async def make_schema(connection: Any, schema: str, shown: str) -> None:
                 await connection.execute(sql_of(schema))
         except errors.InsufficientPrivilegeError as error:
             raise UsageError(
-                f"--state {shown} has no schema {schema} that this role may use ({error}): have the database's owner "
-                f"run `python -m sender.shared_state.postgres.schema {schema} | psql DATABASE`, and grant this role "
-                "usage of the schema, execution of its functions, and select, insert, update, delete on its tables"
+                f"--state {shown} has no schema {schema} that this role may use ({first_sentence(error)}): have the "
+                f"database's owner run `python -m sender.shared_state.postgres.schema {schema} | psql DATABASE`, and "
+                "grant this role usage of the schema, execution of its functions, and select, insert, update, delete "
+                "on its tables"
             ) from None
 
 

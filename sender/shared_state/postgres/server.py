@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sender.errors import StateAway, UsageError
-from sender.queues.postgres_server import PostgresServer
+from sender.queues.postgres_server import DATABASE, PostgresServer
 from sender.shared_state.postgres.connection import FAILURES, PostgresConnection
 from sender.shared_state.postgres.jobs import PostgresJobs
 from sender.shared_state.postgres.lanes import PostgresLanes
@@ -35,12 +35,13 @@ async def open_server(url: str, workspace: str, host: str, *, keep: float) -> St
     """UsageError or StateAway when it cannot be used."""
     connection = await PostgresConnection.open(check_url(url), workspace, host)
     try:
-        durability, warnings = examine(await _settings(connection), shown=connection.shown)
+        settings = await _settings(connection)
+        durability, warnings = examine(settings, shown=connection.shown)
     except BaseException:
         await connection.close()
         raise
     jobs, lanes = PostgresJobs(connection, keep), PostgresLanes(connection)
-    return StateServer(connection, jobs, lanes, durability, warnings)
+    return StateServer(connection, jobs, lanes, durability, warnings, settings["database"])
 
 
 def examine(settings: Mapping[str, str], *, shown: str) -> tuple[str, tuple[str, ...]]:
@@ -59,10 +60,12 @@ def examine(settings: Mapping[str, str], *, shown: str) -> tuple[str, tuple[str,
 
 
 async def _settings(connection: PostgresConnection) -> dict[str, str]:
+    """Those that matter, and the database."""
     try:
         rows = await connection.fetch(
             "SELECT name, current_setting(name, true) FROM unnest($1::text[]) AS name", list(ASKED)
         )
+        database = (await connection.fetch(DATABASE))[0][0]
     except FAILURES as error:
         raise StateAway(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
-    return {name: value or "" for name, value in rows}
+    return {"database": database, **{name: value or "" for name, value in rows}}

@@ -27,6 +27,8 @@ DAY: Final = 86400
 class RedisJobs(JobTable):
     """See `JobTable`; each method is a script, of as many jobs at once as a server should stand still for."""
 
+    together = None
+
     def __init__(self, connection: RedisConnection, keep: float) -> None:
         self._call = connection.call
         self._keep = max(1, int(keep * 1000))

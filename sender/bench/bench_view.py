@@ -14,6 +14,7 @@ from sender.runtime.recent_rate import RecentRate
 if TYPE_CHECKING:
     from sender.bench.driver import Driver
     from sender.bench.schedule import Schedule
+    from sender.bench.stages import Stages
 
 LATEST: Final = 5
 """Steps of the series over which latencies are told."""
@@ -22,7 +23,7 @@ LATEST: Final = 5
 class BenchView:
     """A live view's `Source`, from the measures of a driver."""
 
-    def __init__(self, driver: Driver, schedule: Schedule) -> None:
+    def __init__(self, driver: Driver, schedule: Schedule | Stages) -> None:
         self._driver = driver
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()

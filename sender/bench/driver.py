@@ -139,7 +139,7 @@ class Driver:
             self._halt(f"a request broke: {type(error).__name__}")
 
     async def _one(self, number: int, planned: float) -> None:
-        template = self._plan.templates[number % len(self._plan.templates)]
+        template = self._plan.template(number)
         request = template.request(number)
         started = self._clock() - self._start
         self.measures.start(planned, started)
@@ -150,7 +150,7 @@ class Driver:
             answer = fault
         ended = self._clock() - self._start
         verdict = judge(KINDS[template.kind], answer, RULES)
-        self.measures.end(planned, started, ended, verdict)
+        self.measures.end(planned, started, ended, verdict, template.kind)
         if verdict.what != "sent":
             self._failed(verdict, answer, request.body or b"")
 
@@ -196,3 +196,5 @@ class Driver:
         while (planned := self._clock() - self._start) < self._schedule.end:
             await self._one(number, planned)
             number += step
+            if self._plan.think:
+                await asyncio.sleep(self._plan.think)

@@ -69,8 +69,8 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
     state = state_of(settings)
     if not state and not settings.ledger:
         raise UsageError(
-            "consume needs a memory: --state redis://HOST/DB for replicas that share the limit, or --ledger PATH for "
-            "one consumer alone"
+            "consume needs a memory: --state redis://HOST/DB or postgres://HOST/DB for replicas that share the limit, "
+            "or --ledger PATH for one consumer alone"
         )
     if not set(settings.retry) <= RETRIED:
         raise UsageError(

@@ -89,10 +89,10 @@ class Completer:
             self._acknowledger.amend(ending)
         for number, message in enumerate(messages):
             message.reason = reason or message.reason
-            message.message.ending = message.message.ending or ending
             if number and not _is_again(messages[0], message):
                 self._record_duplicate(message, outcome)
             else:
+                message.message.ending = message.message.ending or ending
                 self._end(message)
 
     def _record_again(self, message: UnackedMessage, job: Job, record: JobRecord) -> None:

@@ -29,13 +29,13 @@ message is read again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sender.errors import SenderError
 from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from sender.jobs.job import Priority
 
@@ -87,6 +87,8 @@ class Message:
     """Unix seconds, for jobs that name none."""
     ending: Ending | None = None
     """What became of its job, from when that is durable."""
+    gone: bool = False
+    """Whether it was taken out of its queue in the transaction that made its end durable."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Trace context and `REDRIVE`, by lower-case name."""
     identity: str | None = None
@@ -154,6 +156,26 @@ class Queue(Protocol):
 
     async def aclose(self) -> None:
         """Disconnect; what is still in hand returns to the queue by itself."""
+
+
+class TransactionPart(NamedTuple):
+    """What somebody puts into a transaction of another's."""
+
+    work: Callable[[Any], Awaitable[None]]
+    """Takes the connection, in the transaction."""
+    done: Callable[[], None]
+    """Called once that is durable."""
+
+
+@runtime_checkable
+class DatabaseQueue(Protocol):
+    """A queue that is a table: its messages can end in a transaction that somebody else has begun."""
+
+    database: str | None
+    """Names the database on its server, for all that look at it; None until it was opened."""
+
+    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
+        """Take these out of the queue, with what became of them, in the transaction that `connection` is in."""
 
 
 class RequeueCounts(Protocol):

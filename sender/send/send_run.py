@@ -27,6 +27,7 @@ from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.canary import MOST_SHOWN, PartFeed, choose, command_that_goes_on, may_go_on
 from sender.send.canary import tell as tell_canary
+from sender.send.canary_fates import arrived, check_until
 from sender.send.exclusions.exclusions import Exclusions
 from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intakes import Intakes
@@ -138,6 +139,8 @@ class SendRun(Listener):
         progress = Progress(partial(self._snapshot, session), shown=shown)
         session.supervise(progress.run(), "progress", ends=True)
         check = self._check
+        if self._settings.canary:
+            check_until(self._settings.until, readable=seen.readable)
         if check.exclusions is not None and self._settings.suppressions:
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
         alone = self._settings.send_again or check.redirect is not None
@@ -189,12 +192,18 @@ class SendRun(Listener):
         tell_canary(self._books, self._unsent)
         if sample.is_all:  # what is left can only be told of
             return places
-        if not session.ended and not await may_go_on(self._books, self._settings.canary_wait, self._stop):
+        if not session.ended and not await self._may_go_on(session):
             session.halt(HaltError(
                 f"the canary's {len(places):,} jobs have ended, and the others were not sent. To send them: "
                 f"{command_that_goes_on(sys.argv[1:])}"
             ))
         return places
+
+    async def _may_go_on(self, session: Session) -> bool:
+        """Whether the others may be sent: by what became of the canary, or by whoever is asked."""
+        if self._settings.until:
+            return self._books.all_sent and await arrived(self._plan, session.workspace.reader, self._stop)
+        return await may_go_on(self._books, self._settings.canary_wait, self._stop)
 
     def on_recorded(self, batch: Sequence[FinishedJob]) -> None:
         """See `FrontEnd.on_recorded`: count them."""

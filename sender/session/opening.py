@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sender.runtime.stop_signals import StopRequest
     from sender.session.front_end import FrontEnd
     from sender.session.session_plan import SessionPlan
-    from sender.shared_state.redis_ledger import RedisLedger
+    from sender.shared_state.shared_ledger import SharedLedger
 
 ADOPT_BATCH: Final = 1000
 MARGIN: Final = 1.0
@@ -59,7 +59,7 @@ async def open_session(
         )
         stack.push_async_callback(workspace.transport.aclose)
         seen = await _look_ahead(plan, workspace, stop)
-        ledger: SqliteLedger | RedisLedger
+        ledger: SqliteLedger | SharedLedger
         if state is None:
             ledger = await _open_own(plan, workspace, seen.workspace, stack)
         else:

@@ -47,10 +47,12 @@ def write_token(folder: Path) -> str:
     return str(folder / "token")
 
 
-def picture(page: Any, name: str) -> None:
-    """Into docs/pictures, where somebody asks for new ones (`make pictures`)."""
+def picture(page: Any, name: str, *, height: int | None = None) -> None:
+    """Of a page, or of its uppermost part, into docs/pictures, where somebody asks for it (`make pictures`)."""
     if os.environ.get("SENDER_PICTURES"):
-        page.screenshot(path=str(ROOT / "docs" / "pictures" / f"{name}.png"), full_page=True)
+        width = page.evaluate("innerWidth")
+        clip = None if height is None else {"x": 0, "y": 0, "width": width, "height": height}
+        page.screenshot(path=str(ROOT / "docs" / "pictures" / f"{name}.png"), full_page=True, clip=clip)
 
 
 def table(page: Any, name: str) -> list[list[str]]:

@@ -9,7 +9,7 @@ RIVALS := $(BENCH)/.ready
 TOOLS  := .bench-tools/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash backfill faults fleet outbox partitions image-test clouds bench-tools bench bench-quick check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fates fleet outbox partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ backfill: $(READY)  ## Send 20,000 orders with invoices from CSV, Parquet in a b
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.campaigns.faults
 
+fates: $(READY)  ## Follow 20,000 receipts by lists and by webhooks, killed on the way, and compare the books
+	@$(BIN)/python -m tests.campaigns.fates
+
 fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on each broker, and the verdict (root: partitions)
 	@$(BIN)/python -m tests.campaigns.fleet
 
@@ -77,6 +80,9 @@ $(RIVALS): requirements.lock benchmarks/rivals.lock
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/rivals.lock
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
+
+pictures: $(READY)  ## Take the pictures of the documentation anew, with Chromium
+	SENDER_PICTURES=1 $(BIN)/python -m pytest -q tests/send/test_live.py tests/report/test_fates.py -k "page or browser"
 
 # Load generators to compare with, from apt, npm, go and cargo; the tables name those that cannot be had.
 $(TOOLS): benchmarks/tools.py

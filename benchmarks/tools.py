@@ -57,7 +57,7 @@ ALL: Final = (
     Tool("hey", "go", ("github.com/rakyll/hey@v0.1.5",)),
     Tool("vegeta", "go", ("github.com/tsenart/vegeta/v12@v12.12.0",)),
     Tool("k6", "go", ("go.k6.io/k6@v1.8.1",)),
-    Tool("oha", "cargo", ("oha@1.14.0",)),
+    Tool("oha", "cargo", ("oha@1.16.0",)),
 )
 
 

@@ -40,7 +40,6 @@ class Completer:
     def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
-            self._session.workspace.observer.observe_outcome(ended.outcome.status)
             self._lines.tell(ended.outcome)
             if ended.identity is not None:
                 self._complete(ended.identity, ended.outcome, later=ended.later)
@@ -90,10 +89,10 @@ class Completer:
             self._acknowledger.amend(ending)
         for number, message in enumerate(messages):
             message.reason = reason or message.reason
-            message.message.ending = message.message.ending or ending
             if number and not _is_again(messages[0], message):
                 self._record_duplicate(message, outcome)
             else:
+                message.message.ending = message.message.ending or ending
                 self._end(message)
 
     def _record_again(self, message: UnackedMessage, job: Job, record: JobRecord) -> None:

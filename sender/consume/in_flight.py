@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
@@ -134,6 +134,10 @@ class InFlight:
         """Identities with messages that wait for an end, and messages that are no job."""
         return [key for key, record in self._jobs.items() if record.messages]
 
+    def keys_of(self, messages: Collection[Message]) -> list[str]:
+        """Identities for which one of these waits."""
+        return [key for key, record in self._jobs.items() if any(one.message in messages for one in record.messages)]
+
     def unstarted(self) -> list[str]:
         """Identities of the jobs of which surely nothing was sent, the latest first."""
         return [key for key, one in self._latest() if one.state == "waiting"]
@@ -213,6 +217,11 @@ class InFlight:
         """The job's end is durable: its messages, which are to be closed."""
         record = self._forget(key)
         return [] if record is None else self.close(record.messages)
+
+    def only_message(self, key: str) -> UnackedMessage | None:
+        """The job's message, where it has one, of which nothing else is to be said."""
+        messages = self._jobs[key].messages if key in self._jobs else []
+        return messages[0] if len(messages) == 1 and messages[0].reason is None else None
 
     def in_doubt(self, key: str) -> None:
         """The job's end is durable and in doubt: its messages stay until it is resolved."""

@@ -1,4 +1,4 @@
-"""One run of `sender follow`, by lists: from its plan to its exit status."""
+"""One run of `sender follow`, from its plan to its exit status."""
 
 from __future__ import annotations
 
@@ -20,15 +20,22 @@ from sender.follow.books import books_text
 from sender.follow.fate_lists import FateLists
 from sender.follow.followed_run import open_run
 from sender.follow.following import Following
+from sender.follow.health import open_health
+from sender.follow.state_run import StateRun
+from sender.follow.webhooks.listening import follow_webhooks, listen
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import Supervisor
-from sender.session.stores import host_of
+from sender.session.stores import host_of, open_shared
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from sender.engine.api_reader import ApiReader
     from sender.follow.follow_plan import FollowPlan
+    from sender.follow.followed_run import FollowedRun
     from sender.follow.until import Until
+    from sender.shared_state.shared_state import SharedState
 
 FIRST_WAIT: Final = 5.0
 """Seconds between two readings, doubled each time nothing was new."""
@@ -46,22 +53,53 @@ async def follow(plan: FollowPlan) -> int:
     stop = StopRequest()
     with StopSignals(stop):
         async with AsyncExitStack() as stack:
-            host = host_of(plan.base_url)
-            following = await Following.open([open_run(path, host) for path in plan.runs])
+            supervisor = Supervisor()
+            supervisor.on_failure(lambda _: stop.ask())
+            state = await _open_state(plan, supervisor, stack)
+            runs: list[FollowedRun] = [open_run(path, host_of(plan.base_url)) for path in plan.runs]
+            if state is not None:
+                runs.append(StateRun(state, plan.deliveries))
+            following = await Following.open(runs, waits=plan.listen is not None)
             stack.push_async_callback(following.aclose)
-            workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time)
-            stack.push_async_callback(workspace.transport.aclose)
-            reader = await readable(workspace, plan.base_url)
-            supervisor = await stack.enter_async_context(Supervisor())
+            await stack.enter_async_context(supervisor)
+            work = await _work(plan, following, supervisor, state, stack)
             progress = Progress(partial(snapshot, following, stop), shown=plan.settings.progress)
             supervisor.start(progress.run(), "progress", ends=True)
             begin = asyncio.get_running_loop().time()
-            work = follow_lists(following, reader, plan.until, plan.seconds, plan.settings.reconcile_lag)
             holds = await stop.unless_asked(work)
             if supervisor.failure is not None:
                 raise supervisor.failure
             tell(plan, following, asyncio.get_running_loop().time() - begin)
-            return 3 if holds is None else 0 if holds else 1
+            return exit_status(plan, holds)
+
+
+async def _open_state(plan: FollowPlan, supervisor: Supervisor, stack: AsyncExitStack) -> SharedState | None:
+    if not plan.state:
+        return None
+    return await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)
+
+
+async def _work(
+    plan: FollowPlan, following: Following, supervisor: Supervisor, state: SharedState | None, stack: AsyncExitStack
+) -> Coroutine[None, None, bool]:
+    """What learns of fates, opened and ready."""
+    await open_health(plan.settings, following, stack)
+    if plan.listen is not None:
+        await listen(plan, following, supervisor, stack)
+        return follow_webhooks(following, plan.until, plan.seconds)
+    if plan.api_key is None:
+        raise ValueError("lists are not read without a key")
+    workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, pacers=state, joins=True)
+    stack.push_async_callback(workspace.transport.aclose)
+    reader = await readable(workspace, plan.base_url)
+    return follow_lists(following, reader, plan.until, plan.seconds, plan.settings.reconcile_lag)
+
+
+def exit_status(plan: FollowPlan, holds: bool | None) -> int:
+    """None where a signal came before: of a listener without a rule that is the usual end."""
+    if holds is None:
+        return 0 if plan.listen is not None and not plan.until.terms else 3
+    return 0 if holds else 1
 
 
 async def readable(workspace: Workspace, base_url: str) -> ApiReader:
@@ -76,17 +114,18 @@ async def readable(workspace: Workspace, base_url: str) -> ApiReader:
 
 
 async def follow_lists(
-    following: Following, reader: ApiReader, until: Until, seconds: float, lag: float
+    following: Following, reader: ApiReader, until: Until, seconds: float, lag: float, *, to_the_end: bool = True
 ) -> bool:
     """Read until the condition holds, or the time is up; False if it does not hold then.
 
-    HaltError when the key may not read.
+    With `to_the_end` a run that still works may change what holds now. HaltError when the key may not read.
     """
     loop = asyncio.get_running_loop()
     whole_at = loop.time()
     end = whole_at + seconds
-    lists = FateLists(reader, following.deliveries, partial(following.take, by="list"), lag)
-    wait = FIRST_WAIT
+    take = partial(following.take, by="list")
+    lists = FateLists(reader, following.deliveries, take, lag, following.since)
+    wait = FIRST_WAIT / 2
     while True:
         now = loop.time()
         ending = now >= end - ROUNDING
@@ -94,12 +133,12 @@ async def follow_lists(
         await _read(lists, whole=whole)
         if whole:
             whole_at = loop.time() + WHOLE_EVERY
-        grown = await following.read_on()
-        if not grown and not following.grows and until.holds(following.books):
+        grows = await following.read_on() > 0 or (to_the_end and following.grows)
+        if not grows and until.holds(following.books):
             return True
-        if ending or not (until.may_hold(following.books) or grown or following.grows):
+        if ending or not (grows or until.may_hold(following.books)):
             return not until.terms
-        wait = FIRST_WAIT if grown else min(MOST_WAIT, wait * 2)
+        wait = FIRST_WAIT if grows else min(MOST_WAIT, wait * 2)
         await asyncio.sleep(max(0.0, min(wait, end - loop.time())))
 
 
@@ -116,8 +155,8 @@ def snapshot(following: Following, stop: StopRequest) -> Snapshot:
     """Where it stands: a delivery that is not open any more is done."""
     books = following.books
     return Snapshot(
-        total=books.sent, done=books.sent - books.fates["open"], sent=books.fates["delivered"],
-        failed=books.sent - books.fates["open"] - books.fates["delivered"], stopping=stop.asked,
+        total=books.sent, done=books.sent - books.number("open"), sent=books.fates["delivered"],
+        failed=books.sent - books.number("open") - books.fates["delivered"], stopping=stop.asked,
     )
 
 

@@ -21,10 +21,11 @@ from sender.outcomes.outcome_log import is_in_use
 from sender.session.memories import open_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LEDGER: Final = ".ledger"
+REHEARSAL: Final = ".rehearsal.jsonl"
 BATCH: Final = 2000
 MOST_LINE: Final = 1 << 20
 """Bytes of a line; longer ones no run writes."""
@@ -46,11 +47,36 @@ class FollowedRun(Protocol):
     def grows(self) -> bool:
         """Whether the run still works."""
 
+    @property
+    def since(self) -> float | None:
+        """Unix seconds from which on its deliveries have to be looked for; None where it names them all."""
+
     def read(self) -> list[Delivery]:
         """The next deliveries; none where there are no further ones now."""
 
+    async def known(self, ids: Iterable[str]) -> set[str]:
+        """Which of these are deliveries of its own, though it has not named them."""
 
-class OutcomeRun:
+    async def count(self) -> int:
+        """How many sends it has made, where it does not name them all; else 0."""
+
+
+class _Named:
+    """A run that names all of its deliveries."""
+
+    since = None
+
+    async def known(self, ids: Iterable[str]) -> set[str]:
+        """See `FollowedRun.known`."""
+        del ids
+        return set()
+
+    async def count(self) -> int:
+        """See `FollowedRun.count`."""
+        return 0
+
+
+class OutcomeRun(_Named):
     """A run by its outcome log."""
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +128,7 @@ class OutcomeRun:
         return None
 
 
-class LedgerRun:
+class LedgerRun(_Named):
     """A run by its ledger alone: it knows deliveries, and neither when they were accepted nor of which kind."""
 
     def __init__(self, path: Path, host: str) -> None:
@@ -134,8 +160,13 @@ def open_run(path: Path, host: str) -> FollowedRun:
         raise UsageError(f"there is no file {path}: name the outcome log of a run, or its ledger")
     with path.open("rb") as file:
         is_ledger = file.read(6) == b"SQLite"
+    named = path.with_name(f"{path.name}.outcomes.jsonl")
+    if not is_ledger and named.is_file():  # the input was named
+        return open_run(named, host)
     log = path.with_name(path.name.removesuffix(LEDGER)) if is_ledger else path
     ledger = path if is_ledger else path.with_name(path.name + LEDGER)
+    if log.name.endswith(REHEARSAL):
+        host = f"{host} (rehearsal)"
     if ledger.is_file():
         open_memory(ledger, host).close()  # says whether it belongs to another API
     if is_ledger and (log == path or not log.is_file()):

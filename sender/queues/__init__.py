@@ -1,6 +1,7 @@
 """Queues: one protocol for all brokers; each broker is one module, imported only when its URL is used."""
 
 from sender.queues.queue import (
+    DatabaseQueue,
     DeadLetter,
     Ending,
     Message,
@@ -10,9 +11,10 @@ from sender.queues.queue import (
     QueueLost,
     QueueOrigins,
     RequeueCounts,
+    TransactionPart,
 )
 
 __all__ = [
-    "DeadLetter", "Ending", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost", "QueueOrigins",
-    "RequeueCounts",
+    "DatabaseQueue", "DeadLetter", "Ending", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost",
+    "QueueOrigins", "RequeueCounts", "TransactionPart",
 ]

@@ -30,7 +30,7 @@ from sender.outbox.schema import SPARE, VERSION, version_of
 from sender.queues.broker_connection import BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.message_identity import queue_name
-from sender.queues.postgres_server import PASSING, PostgresServer
+from sender.queues.postgres_server import DATABASE, PASSING, PostgresServer
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import REDRIVE, Ending, Message, QueueError, QueueLost, trace_context
 from sender.queues.read_order import ReadOrder
@@ -160,7 +160,10 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         """Names under which this reader may hold something."""
         self._amendments: list[Ending] = []
         self._order = ReadOrder()
-        self._statements = sql.Statements.of(OutboxTable.named(address.parameters.get("table", DEFAULT)))
+        self.database: str | None = None
+        self._ring = 0
+        self._table = OutboxTable.named(address.parameters.get("table", DEFAULT))
+        self._statements = sql.Statements.of(self._table)
         self._renewed_at = self._release_at = self._upkeep_at = float("-inf")
 
     async def _prepare(self, client: PostgresClient) -> None:
@@ -168,6 +171,9 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         named = {**self.address.parameters, "table": str(client.table)}
         self._queue_name = queue_name(replace(self.address, path=client.database, parameters=named))
         self._statements = sql.Statements.of(client.table)
+        self._table, self._ring = client.table, client.ring
+        with suppress(asyncpg.InsufficientPrivilegeError):
+            self.database = await client.value(DATABASE)
         await client.connection.add_listener(str(client.table), lambda *_: client.arrived.set())
         await self._join(client)
 
@@ -236,8 +242,13 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         )
 
     async def _ack(self, client: PostgresClient, batch: list[Message]) -> None:
-        async with client.transaction() as connection:
-            await end_messages(connection, client.table, client.ring, batch)
+        if left := [message for message in batch if not message.gone]:
+            async with client.transaction() as connection:
+                await end_messages(connection, client.table, client.ring, left)
+
+    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
+        """See `DatabaseQueue`."""
+        await end_messages(connection, self._table, self._ring, messages)
 
     async def amend(self, ending: Ending) -> None:
         """Now or when PostgreSQL is back."""

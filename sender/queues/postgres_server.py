@@ -35,6 +35,11 @@ REFUSED: Final = (
     errors.ClientConfigurationError,
 )
 """What somebody has to mend: password, database, right, certificate."""
+DATABASE: Final = """
+SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d
+WHERE d.datname = current_database()
+"""
+"""Names the database on its server, for all that look at it."""
 
 
 class PostgresServer(NamedTuple):
@@ -60,6 +65,11 @@ class PostgresServer(NamedTuple):
         try:
             parts = urlsplit(single)
             _ = parts.port
+        except ValueError:  # whose text may repeat a password
+            raise UsageError(
+                f"this is not a URL: encode special characters of a password as %XX; it must look like {looks}"
+            ) from None
+        try:
             options = _parameters(parts.query, own)
         except ValueError as error:
             raise UsageError(f"{_plain(shown)}: {error}; it must look like {looks}") from None
@@ -85,10 +95,16 @@ class PostgresServer(NamedTuple):
 
     def told(self, error: BaseException) -> str:
         """An error's text on one line, without credentials."""
-        text = mask_credentials(" ".join(str(error).split()) or type(error).__name__)
+        text = mask_credentials(first_sentence(error))
         for secret in self.secrets:
             text = text.replace(secret, MASK)
         return text[:300]
+
+
+def first_sentence(error: BaseException) -> str:
+    """An error's text on one line, without the details, in which PostgreSQL shows rows."""
+    text = str(error.args[0] if error.args else "") if isinstance(error, asyncpg.PostgresError) else str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _parameters(query: str, own: tuple[str, ...]) -> dict[str, str]:

@@ -23,19 +23,20 @@ message is read again.
 | RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
 | JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
 | SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
+| Kafka | the metadata of the group's offset | the same |
 | PostgreSQL | the row's `deliveries` | setting it back |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sender.errors import SenderError
 from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from sender.jobs.job import Priority
 
@@ -87,6 +88,8 @@ class Message:
     """Unix seconds, for jobs that name none."""
     ending: Ending | None = None
     """What became of its job, from when that is durable."""
+    gone: bool = False
+    """Whether it was taken out of its queue in the transaction that made its end durable."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Trace context and `REDRIVE`, by lower-case name."""
     identity: str | None = None
@@ -116,7 +119,11 @@ class Queue(Protocol):
     ack_timeout: float | None
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
     counts_returns: bool
-    """Whether the broker itself counts a message that is put back, and may drop it for that."""
+    """Whether it costs a message to be put back: the broker counts it, and may drop it for that; or only this reader
+    gets it again."""
+    on_revoked: Callable[[Collection[Message]], Awaitable[None]] | None
+    """Awaited before messages in hand become another reader's (Kafka): none of them starts any more, and those whose
+    jobs are under way end. Set by whoever reads."""
     read_bytes: int
     """Bytes after which a read takes no further message; the reader sets it as memory allows."""
     redeliveries: int
@@ -154,6 +161,26 @@ class Queue(Protocol):
 
     async def aclose(self) -> None:
         """Disconnect; what is still in hand returns to the queue by itself."""
+
+
+class TransactionPart(NamedTuple):
+    """What somebody puts into a transaction of another's."""
+
+    work: Callable[[Any], Awaitable[None]]
+    """Takes the connection, in the transaction."""
+    done: Callable[[], None]
+    """Called once that is durable."""
+
+
+@runtime_checkable
+class DatabaseQueue(Protocol):
+    """A queue that is a table: its messages can end in a transaction that somebody else has begun."""
+
+    database: str | None
+    """Names the database on its server, for all that look at it; None until it was opened."""
+
+    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
+        """Take these out of the queue, with what became of them, in the transaction that `connection` is in."""
 
 
 class RequeueCounts(Protocol):

@@ -12,16 +12,19 @@ import asyncpg
 import pytest
 
 from sender.outbox import enqueue
-from sender.outbox.schema import VERSION
+from sender.outbox.outbox_table import OutboxTable
+from sender.outbox.schema import VERSION, Roles, create
 from sender.outbox.statements import slot_of
 from sender.queues import Ending, QueueError, QueueLost
 from sender.queues.queue_url import open_queue
 from sender.queues.read_order import TURN, ReadOrder
 from tests.support.messages import read
 from tests.support.processes import email
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.outbox.conftest import Outbox
 
@@ -182,6 +185,50 @@ async def test_a_partition_that_holds_what_is_to_be_kept_is_never_emptied(outbox
     assert await outbox.client.fetchval(f"SELECT count(*) FROM {outbox.table}") == 1
 
 
+async def test_of_several_hosts_the_one_that_answers_is_used(outbox: Outbox, tmp_path: Path) -> None:
+    (tmp_path / "pass").write_text("*:*:*:*:s3cret\n")
+    (tmp_path / "pass").chmod(0o600)
+    await put(outbox, 1)
+    where = f"127.0.0.1:{free_port()},127.0.0.1:{outbox.server.port}"
+    more = f"table={outbox.table}&passfile={tmp_path}/pass&priority=high"
+    queue = open_queue(f"postgresql://tester@{where}/postgres?{more}")
+    (message,) = await read(queue, 1)
+    assert message.priority == "high"
+    assert message.identity is not None
+    assert message.identity.startswith(f"postgres/postgres/{outbox.table}/")
+    await queue.aclose()
+
+
+async def test_who_is_not_let_in_is_told_without_the_password(outbox: Outbox) -> None:
+    queue = open_queue(f"postgres://nobody:s3cret@127.0.0.1:{outbox.server.port}/postgres?table={outbox.table}")
+    with pytest.raises(QueueError, match="nobody") as caught:
+        await queue.open()
+    assert "s3cret" not in str(caught.value)
+    assert not isinstance(caught.value, QueueLost), "waiting does not mend it"
+    await queue.aclose()
+
+
+async def test_a_schema_may_stand_before_the_table(outbox: Outbox) -> None:
+    await outbox.client.execute(f"CREATE SCHEMA s_{outbox.table}")
+    table = OutboxTable.named(f"s_{outbox.table}.mail")
+    await outbox.client.execute(create(table, 1))
+    row = await enqueue(outbox.client, email(1), table=str(table))
+    queue: Any = open_queue(f"{outbox.server.url}?table={table}")
+    reading = asyncio.create_task(queue.read(1))
+    (message,) = await reading
+    assert message.identity.startswith(f"postgres/postgres/s_{outbox.table}.mail/")
+    message.ending = Ending("sent", "dlv", None, None)
+    await queue.ack([message])
+    assert await outbox.client.fetchval(f"SELECT delivery_id FROM {table} WHERE id = $1", row) == "dlv"
+    begun = time.monotonic()
+    reading = asyncio.create_task(queue.read(1))
+    await asyncio.sleep(0.1)
+    await enqueue(outbox.client, email(2), table=str(table))
+    assert len(await reading) == 1
+    assert time.monotonic() - begun < 0.6, "its channel has the schema, too"
+    await queue.aclose()
+
+
 @pytest.mark.parametrize(("comment", "says"), [
     (f"sender outbox, version {VERSION + 1}", "a later sender"), ("my own", "is no outbox"), (None, "is no outbox"),
 ])
@@ -226,9 +273,6 @@ async def test_an_error_tells_nothing_of_a_row(outbox: Outbox, queue: Any) -> No
 
 async def test_who_may_do_what(outbox: Outbox) -> None:
     """A consumer and an application with the rights that `create` gives them, and no others."""
-    from sender.outbox.outbox_table import OutboxTable
-    from sender.outbox.schema import Roles, create
-
     table, shop, reader = OutboxTable.named(f"{outbox.table}_r"), f"shop_{outbox.table}", f"reader_{outbox.table}"
     for role in (shop, reader):
         await outbox.client.execute(f"CREATE ROLE {role} LOGIN")

@@ -28,6 +28,9 @@ from common import KEY, write_emails
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
+    from sender.send.run_end import RunEnd
+    from sender.session.session import Session
+
 LOOPS = ("asyncio", "uvloop")
 CONCURRENCY = 64
 PACE = 100
@@ -176,21 +179,21 @@ def engine(loop: str, remembering: str, *arguments: str) -> None:
     import sender.runtime.loop
     from sender.cli.main import main as command
     from sender.engine.workspace import Workspace
-    from sender.send.send_run import Run
+    from sender.send.send_run import SendRun
 
     stay_on(min)
     begun: list[tuple[float, float]] = []
-    warm, finish = Workspace.warm, Run._finish  # noqa: SLF001
+    warm, finish = Workspace.warm, SendRun._finish  # noqa: SLF001
 
     async def warm_first(workspace: Workspace, warm: Callable[[Workspace], Awaitable[None]] = warm) -> None:
         await warm(workspace)
         begun.append((time.perf_counter(), time.process_time()))
 
-    def tell_last(run: Run) -> int:
+    def tell_last(run: SendRun, session: Session) -> RunEnd:
         tell(begun[0])
-        return finish(run)
+        return finish(run, session)
 
-    Workspace.warm, Run._finish = warm_first, tell_last  # type: ignore[method-assign]  # noqa: SLF001
+    Workspace.warm, SendRun._finish = warm_first, tell_last  # type: ignore[method-assign]  # noqa: SLF001
     if remembering in ("nothing", "without"):
         forget(also_outcomes=remembering == "nothing")
     if loop == "asyncio":

@@ -29,6 +29,11 @@ UNION ALL SELECT key, content, 'handed_over', detail, 1 FROM held
 """
 _RESULTS: Final = "SELECT result FROM jobs WHERE result IN (SELECT value FROM json_each(?))"
 _HELD: Final = "SELECT key, content, detail FROM held ORDER BY key"
+_AMONG: Final = "SELECT value FROM json_each(?)"
+_COPIES: Final = (
+    (f"SELECT * FROM jobs WHERE key IN ({_AMONG})", "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"),
+    (f"SELECT * FROM held WHERE key IN ({_AMONG})", "INSERT INTO held VALUES (?, ?, ?, ?)"),
+)
 
 
 class StoredJob(NamedTuple):
@@ -148,9 +153,7 @@ def _replay(db: sqlite3.Connection, recent: sqlite3.Connection, rows: list[Any])
     """Have `recent` know all of the jobs that the journal changes; returns their keys."""
     changed = {one if isinstance(one, str) else one[0] for _, _, jobs, _ in rows for one in orjson.loads(jobs)}
     keys = (orjson.dumps(list(changed)).decode(),)
-    for table in ("jobs", "held"):
-        found = db.execute(f"SELECT * FROM {table} WHERE key IN (SELECT value FROM json_each(?))", keys).fetchall()  # noqa: S608
-        marks = ", ".join("?" * len(found[0])) if found else ""
-        recent.executemany(f"INSERT INTO {table} VALUES ({marks})", found)  # noqa: S608
+    for select, insert in _COPIES:
+        recent.executemany(insert, db.execute(select, keys).fetchall())
     journal.replay(recent, rows)
     return frozenset(changed)

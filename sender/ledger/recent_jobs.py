@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 LONGEST: Final = 5.0
 """Seconds after which an end is folded into the tables, however few there are."""
 LEAST: Final = 64
-MOST: Final = 4000
+MOST: Final = 8000
 """Ends that wait to be folded: enough to share pages, few enough for one go."""
+MOST_TAKEN_BACK: Final = 8000
+"""Hand-overs that were taken back, as in an outage, after which a new journal is begun."""
 STEP: Final = 0.01
 """Seconds that folding may take: where it takes longer (a large file on a slow disk) less is folded at a time."""
 
@@ -36,6 +38,7 @@ class RecentJobs:
         self._run = run
         self._held: dict[str, HandOverRecord] = {}
         self._ended: dict[str, JobRecord] = {}
+        self._taken_back = 0
         self._since = 0.0
         """Monotonic seconds of the first end that is not folded."""
         self._most = MOST
@@ -49,7 +52,9 @@ class RecentJobs:
     def due(self) -> bool:
         """Whether the journal is to be folded."""
         waiting = len(self._ended)
-        return waiting >= self._most or (waiting > 0 and monotonic() - self._since > LONGEST)
+        if waiting >= self._most or self._taken_back >= MOST_TAKEN_BACK:
+            return True
+        return waiting > 0 and monotonic() - self._since > LONGEST
 
     @property
     def held(self) -> list[HandOverRecord]:
@@ -62,6 +67,7 @@ class RecentJobs:
 
     def release(self, keys: Sequence[str]) -> None:
         """See `Ledger.release`."""
+        self._taken_back += len(keys)
         for key in keys:
             self._held.pop(key, None)
 
@@ -84,6 +90,7 @@ class RecentJobs:
     def folded(self) -> None:
         """The tables know of all ends."""
         self._ended.clear()
+        self._taken_back = 0
 
     def took(self, seconds: float) -> None:
         """Folding took so long."""

@@ -129,10 +129,17 @@ class SqliteLedger(Ledger):
         return {}
 
     async def release(self, keys: Sequence[str]) -> None:
-        if keys:
-            into = self._journal_or_tables()
-            self._recent.release(keys)
-            await self._commits.write(partial(into.release, keys=_json(keys), run=self.run))
+        if not keys:
+            return
+        text, into = _json(keys), self._journal_or_tables()
+        self._recent.release(() if self._direct else keys)
+        fold = self._fold_if_due()
+
+        def write(db: sqlite3.Connection) -> None:
+            into.release(db, text, self.run)
+            fold(db)
+
+        await self._commits.write(write)
 
     async def finish(self, records: Sequence[FinalRecord]) -> int:
         jobs = _json([
@@ -147,12 +154,11 @@ class SqliteLedger(Ledger):
         self._number += len(lines)
         number = self._number
         self._recent.finish(records)
-        fold = self._fold() if self._recent.due else None
+        fold = self._fold_if_due()
 
         def write(db: sqlite3.Connection) -> None:
             journal.finish(db, jobs, states, b"".join(lines), number, self.run)
-            if fold is not None:
-                fold(db)
+            fold(db)
 
         await self._commits.write(write)
         return number
@@ -174,6 +180,9 @@ class SqliteLedger(Ledger):
     def _journal_or_tables(self) -> _Tables:
         self._asked += 1
         return statements if self._direct else journal
+
+    def _fold_if_due(self) -> Callable[[sqlite3.Connection], None]:
+        return self._fold() if self._recent.due else _keep
 
     def _fold(self) -> Callable[[sqlite3.Connection], None]:
         """Has the tables know all ends that were asked for up to now."""
@@ -281,6 +290,10 @@ class _Tables(Protocol):
     def hand_over(self, db: sqlite3.Connection, jobs: str, run: int) -> None: ...
 
     def release(self, db: sqlite3.Connection, keys: str, run: int) -> None: ...
+
+
+def _keep(db: sqlite3.Connection) -> None:
+    """The journal goes on."""
 
 
 def _rows(records: Sequence[HandOverRecord]) -> str:

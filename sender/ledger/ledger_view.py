@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import orjson
@@ -29,10 +30,13 @@ UNION ALL SELECT key, content, 'handed_over', detail, 1 FROM held
 """
 _RESULTS: Final = "SELECT result FROM jobs WHERE result IN (SELECT value FROM json_each(?))"
 _HELD: Final = "SELECT key, content, detail FROM held ORDER BY key"
-_AMONG: Final = "SELECT value FROM json_each(?)"
-_COPIES: Final = (
-    (f"SELECT * FROM jobs WHERE key IN ({_AMONG})", "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"),
-    (f"SELECT * FROM held WHERE key IN ({_AMONG})", "INSERT INTO held VALUES (?, ?, ?, ?)"),
+_COPY_JOBS: Final = (
+    "SELECT * FROM jobs WHERE key IN (SELECT value FROM json_each(?))",
+    "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)",
+)
+_COPY_HELD: Final = (
+    "SELECT * FROM held WHERE key IN (SELECT value FROM json_each(?))",
+    "INSERT INTO held VALUES (?, ?, ?, ?)",
 )
 
 
@@ -48,11 +52,12 @@ class StoredJob(NamedTuple):
 
 
 class LedgerView:
-    """To be used by one thread at a time; knows nothing where there is no file."""
+    """Knows nothing where there is no file."""
 
     def __init__(self, db: sqlite3.Connection | None, *, has_journal: bool = False) -> None:
         self._db = db
         self._has_journal = has_journal
+        self._lock = Lock()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -137,23 +142,24 @@ class LedgerView:
         """The tables, those of the jobs that the journal changes, and which jobs these are; all of one moment."""
         db = self._db
         assert db is not None  # noqa: S101 - asked by who has looked
-        db.execute("BEGIN")
-        try:
-            rows = journal.rows(db) if self._has_journal else []
-            if rows:
-                with closing(in_memory()) as recent:
-                    yield db, recent, _replay(db, recent, rows)
-            else:
-                yield db, None, frozenset()
-        finally:
-            db.execute("COMMIT")
+        with self._lock:
+            db.execute("BEGIN")
+            try:
+                rows = journal.rows(db) if self._has_journal else []
+                if rows:
+                    with closing(in_memory()) as recent:
+                        yield db, recent, _replay(db, recent, rows)
+                else:
+                    yield db, None, frozenset()
+            finally:
+                db.execute("COMMIT")
 
 
 def _replay(db: sqlite3.Connection, recent: sqlite3.Connection, rows: list[Any]) -> frozenset[str]:
     """Have `recent` know all of the jobs that the journal changes; returns their keys."""
     changed = {one if isinstance(one, str) else one[0] for _, _, jobs, _ in rows for one in orjson.loads(jobs)}
     keys = (orjson.dumps(list(changed)).decode(),)
-    for select, insert in _COPIES:
+    for select, insert in (_COPY_JOBS, _COPY_HELD):
         recent.executemany(insert, db.execute(select, keys).fetchall())
     journal.replay(recent, rows)
     return frozenset(changed)

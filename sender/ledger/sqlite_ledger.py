@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import orjson
 
 from sender.errors import HaltError, OutputError, UsageError
+from sender.jobs.sent_block import SentBlock
+from sender.ledger import sqlite_blocks as blocks
 from sender.ledger import sqlite_facts as facts
 from sender.ledger import sqlite_journal as journal
 from sender.ledger import sqlite_statements as statements
@@ -217,6 +219,15 @@ class SqliteLedger(Ledger):
         ordered = [(one.key, one.content, one.state, one.resendable, one.result, one.detail) for one in rows]
         adopt = partial(statements.adopt, jobs=_json(ordered))
         return await (self._read_whole(adopt) if self._recent.pending else self._commits.write(adopt))
+
+    async def sent_block(self, digest: bytes) -> SentBlock | None:
+        """See `sender.inputs.sent_lines.BlockMemory`."""
+        row = await self._commits.read(partial(blocks.find, digest=digest, run=self.run))
+        return None if row is None else SentBlock(digest, *row)
+
+    async def put_sent_blocks(self, sent: Sequence[SentBlock]) -> None:
+        """See `sender.inputs.sent_lines.BlockMemory`."""
+        await self._commits.write(partial(blocks.put, sent=sent, run=self.run))
 
     async def logged(self, upto: int) -> None:
         """See `Ledger.logged`; made durable with the next commit."""

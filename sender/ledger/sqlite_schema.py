@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = 3
 BEFORE: Final = 2
-"""The version without a journal: it is read as it is, and given the tables that are missing."""
+"""The version without journal and blocks: it is read as it is, and given the tables that are missing."""
 _SYNCHRONOUS: Final[dict[str, str]] = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 
 _SCHEMA: Final = """
@@ -28,11 +28,14 @@ CREATE TABLE held (key TEXT PRIMARY KEY, content TEXT NOT NULL, run INTEGER NOT 
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 CREATE TABLE tally (state TEXT PRIMARY KEY, jobs INTEGER NOT NULL) WITHOUT ROWID;
 """
-_JOURNAL: Final = """
+_SINCE_3: Final = """
 CREATE TABLE journal (
     seq INTEGER PRIMARY KEY, what TEXT NOT NULL, run INTEGER NOT NULL, jobs TEXT NOT NULL,
     states TEXT, upto INTEGER, lines BLOB
 );
+CREATE TABLE blocks (
+    digest BLOB PRIMARY KEY, run INTEGER NOT NULL, lines BLOB NOT NULL, left_over INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -73,9 +76,9 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if version == 0 and tables == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} {_JOURNAL} PRAGMA user_version = {VERSION}; COMMIT;")
+            db.executescript(f"BEGIN; {_SCHEMA} {_SINCE_3} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version == BEFORE:
-            db.executescript(f"BEGIN; {_JOURNAL} PRAGMA user_version = {VERSION}; COMMIT;")
+            db.executescript(f"BEGIN; {_SINCE_3} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
             raise UsageError(
                 f"{path} is not a ledger of this version of sender (it says {version}, not {VERSION}): "
@@ -89,7 +92,7 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
 def in_memory() -> sqlite3.Connection:
     """A ledger's tables, empty, that nobody else sees."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    db.executescript(_SCHEMA)
+    db.executescript(_SCHEMA + _SINCE_3)
     return db
 
 

@@ -39,6 +39,13 @@ ON CONFLICT (key) DO UPDATE SET
     content = excluded.content, state = excluded.state, run = excluded.run, resendable = excluded.resendable,
     result = coalesce(excluded.result, result), detail = excluded.detail
 """
+_FORGET_BLOCKS: Final = """
+DELETE FROM blocks WHERE EXISTS (
+    SELECT 1 FROM json_each(?) AS each JOIN jobs ON jobs.key = each.value ->> 0
+    WHERE jobs.state = 'sent' AND each.value ->> 2 <> 'sent'
+)
+"""
+"""Which lines stand as sent is noted with no job's key: when one is sent no longer, none is."""
 _UNKNOWN: Final = """
 SELECT json_group_array(json(value)) FROM json_each(?) AS other
 WHERE NOT EXISTS (SELECT 1 FROM held WHERE key = other.value ->> 0)
@@ -100,6 +107,7 @@ def end(db: sqlite3.Connection, jobs: str, states: str, run: int) -> None:
     try:
         db.execute(_FINISH_NEW, (jobs, run))
     except sqlite3.IntegrityError:  # some had ended before: nothing of the statement stands
+        db.execute(_FORGET_BLOCKS, (jobs,))
         db.execute(_COUNT_OUT, (jobs,))
         db.execute(_FINISH, (jobs, run))
     db.execute(_COUNT_IN, (states,))

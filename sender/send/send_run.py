@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ import orjson
 import structlog
 from anyio import move_on_after
 
-from sender.errors import HaltError, UsageError
+from sender.errors import HaltError, OutputError, UsageError
 from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import Books, exit_status, summary_text
@@ -33,6 +33,7 @@ from sender.send.job_check import JobCheck, parser_of
 from sender.send.look_through import look_through, tell_changed
 from sender.send.manifest import Manifest
 from sender.send.most_rejected import MostRejected
+from sender.send.passing_over import sent_lines
 from sender.send.redirect import Redirect
 from sender.send.run_end import RunEnd, close_books
 from sender.send.stop_rules import StopRules
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
     from sender.inputs.inputs import Inputs
+    from sender.inputs.sent_lines import SentLines
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
@@ -86,6 +88,7 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: Intakes | None = None
+        self._sent: SentLines | None = None
         self._line_count = LineCount(inputs.files)
         self._books = Books()
         self._most_rejected = MostRejected.parse(plan.settings.max_rejected)
@@ -100,6 +103,7 @@ class SendRun(Listener):
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
             self._session = session
+            self._sent = sent_lines(self._plan, check=self._check, ledger=session.ledger)
             manifest = Manifest(self._plan, session, self._inputs.versions)
             if self._settings.manifest:
                 await manifest.begin()
@@ -109,6 +113,9 @@ class SendRun(Listener):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
+            if self._sent is not None and self._stop.count < 2:
+                with suppress(OutputError):
+                    await self._sent.close()
             if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
                 with move_on_after(COUNT_WITHIN):
                     await self._line_count.complete()
@@ -134,7 +141,8 @@ class SendRun(Listener):
             session.supervise(tell_pauses(session.workspace), "pauses")
         session.supervise(self._line_count.run(), "line count", ends=True)
         intakes = self._intakes = Intakes(
-            self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry)
+            self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry),
+            self._sent,
         )
         sent = await self._send_canary(session, check, intakes) if self._settings.canary else None
         await intakes.run(others, None if sent is None else partial(PartFeed, places=sent, inside=False))
@@ -187,6 +195,8 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
+                if self._sent is not None and ended.outcome.status == "sent":
+                    self._sent.ended(ended.outcome.source, ended.outcome.line)
                 self._rules.see(ended.outcome)
             if ended.outcome.status not in ("sent", "duplicate") and self._settings.canary:
                 self._unsent = [*self._unsent[-MOST_SHOWN:], ended.outcome]

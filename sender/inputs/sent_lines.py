@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sender.jobs.sent_block import SentBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MOST_OPEN: Final = 16
 """Blocks whose lines have not all ended; what ends later in an older one is read anew by the next run."""
@@ -59,8 +59,12 @@ class _Open:
 class SentLines:
     """Those of one run: what was noted before, and what is to be noted."""
 
-    def __init__(self, memory: BlockMemory, judged_by: str) -> None:
-        """`judged_by` names all that decides what is made of a line beside its bytes."""
+    def __init__(self, memory: BlockMemory, judged_by: str, passed_over: Callable[[int], None]) -> None:
+        """`judged_by` names all that decides what is made of a line beside its bytes.
+
+        `passed_over` is told how many lines were passed over, in their place among the others.
+        """
+        self.passed_over = passed_over
         self._memory = memory
         self._salt = judged_by.encode()
         self._open: dict[str, deque[_Open]] = {}

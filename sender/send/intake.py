@@ -45,10 +45,6 @@ class IntakeCounter(Protocol):
     def known(self, job: Job, record: JobRecord) -> None:
         """A job that an earlier run ended: nothing is requested."""
 
-    def passed_over(self, lines: int) -> None:
-        """So many lines were taken up whose jobs an earlier run sent."""
-
-
 class Intake:
     """Feeds one lane until the feed ends or the run has taken on as many jobs as it may."""
 
@@ -111,7 +107,7 @@ class Intake:
                 if self._counter.full or self.lane.stopping:
                     return  # a lane that has stopped counts no further jobs as left
                 if one is None:
-                    self._counter.passed_over(line.passed)
+                    self._pass_over(line.passed)
                     continue
                 self._counter.read += 1
                 if isinstance(one.found, Invalid):
@@ -146,6 +142,10 @@ class Intake:
         else:
             conflict = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
             self._refuse(Invalid(job.id, job.kind.name, job.source, job.line, (conflict,), job.warnings, job.meta))
+
+    def _pass_over(self, lines: int) -> None:
+        if self._sent is not None:
+            self._sent.passed_over(lines)
 
     def _may_pass(self, job: Job) -> bool:
         """Whether the same line means the same at any time."""

@@ -10,11 +10,12 @@ from sender.runtime.version import __version__
 
 if TYPE_CHECKING:
     from sender.ledger import Ledger
+    from sender.outcomes.tally import Tally
     from sender.send.job_check import JobCheck
     from sender.send.send_plan import SendPlan
 
 
-def sent_lines(plan: SendPlan, check: JobCheck, ledger: Ledger) -> SentLines | None:
+def sent_lines(plan: SendPlan, check: JobCheck, ledger: Ledger, tally: Tally) -> SentLines | None:
     """The lines that this ledger knows to be sent; None where each line has to be read all the same.
 
     That is so with lists of people, a redirect or a canary, which look at each job, and with a state that replicas
@@ -23,4 +24,4 @@ def sent_lines(plan: SendPlan, check: JobCheck, ledger: Ledger) -> SentLines | N
     settings = plan.settings
     if not isinstance(ledger, SqliteLedger) or settings.canary or check.exclusions or check.redirect:
         return None
-    return SentLines(ledger, f"{__version__} {settings.kind} {settings.require_identifiers}")
+    return SentLines(ledger, f"{__version__} {settings.kind} {settings.require_identifiers}", tally.passed_over)

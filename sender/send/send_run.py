@@ -103,7 +103,7 @@ class SendRun(Listener):
         self._stop.on_asked(self._stop_reading)
         async with open_session(self._plan, self, self._stop) as (session, seen):
             self._session = session
-            self._sent = sent_lines(self._plan, check=self._check, ledger=session.ledger)
+            self._sent = sent_lines(self._plan, self._check, session.ledger, self._tally)
             manifest = Manifest(self._plan, session, self._inputs.versions)
             if self._settings.manifest:
                 await manifest.begin()

@@ -73,6 +73,16 @@ def whole(db: sqlite3.Connection, held: str, run: int, function: Callable[[sqlit
     return found
 
 
+def peek(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """The same where nothing can be written any more."""
+    db.execute("BEGIN")
+    try:
+        replay(db, rows(db))
+        return function(db)
+    finally:
+        db.execute("ROLLBACK")
+
+
 def take_in(db: sqlite3.Connection) -> None:
     """Write all of it into the tables, in the order in which it came, and leave no journal."""
     replay(db, rows(db))

@@ -97,8 +97,9 @@ class SqliteLedger(Ledger):
     async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         if not keys:
             return {}
-        recent = self._recent.find(keys)
-        rows = await self._commits.read(partial(statements.find, keys=_json(keys)))
+        find = partial(statements.find, keys=_json(keys))
+        recent = {} if self._commits.broken else self._recent.find(keys)
+        rows = await (self._read_whole(find) if self._commits.broken else self._commits.read(find))
         found = {
             key: JobRecord(state, content, run, bool(resendable))
             for key, state, content, run, resendable in orjson.loads(rows)
@@ -200,6 +201,8 @@ class SqliteLedger(Ledger):
 
     async def _read_whole(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What a function finds in tables that know all."""
+        if self._commits.broken:
+            return await self._commits.read(partial(journal.peek, function=function))
         if not self._recent.pending:
             return await self._commits.read(function)
         held = _rows(self._recent.held)

@@ -71,7 +71,6 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
     """Open the file and make its tables; UsageError when it is no ledger."""
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-        db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -84,6 +83,7 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
                 f"{path} is not a ledger of this version of sender (it says {version}, not {VERSION}): "
                 "use another --ledger"
             )
+        db.execute("PRAGMA journal_mode = WAL")  # only now: its log begins with the first run, not with the tables
     except sqlite3.Error as error:
         raise UsageError(unusable(path, error)) from None
     return db

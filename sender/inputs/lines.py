@@ -54,7 +54,7 @@ class LineCutter:
     def skip(self, block: bytes, filled: int) -> list[Line]:
         """What stands for the lines of a block of which so many are not blank, and all of them were sent."""
         self.number += block.count(b"\n") + (not block.endswith(b"\n"))
-        return [Line(self._source, self.number, b"", passed=filled)]
+        return [Line(self._source, self.number, b"", passed=filled)] if filled else []
 
     def _cut_unsent(self, block: list[bytes], sent: int) -> list[Line]:
         *whole, last = block

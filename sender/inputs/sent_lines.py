@@ -51,7 +51,7 @@ class _Open:
     def note(self) -> SentBlock | None:
         """What is to be noted; None where no line was added."""
         left = self.filled - self.sent.bit_count()
-        if self.known.left >= 0 and left >= self.known.left:
+        if not self.sent or (self.known.left >= 0 and left >= self.known.left):
             return None
         return SentBlock(self.known.digest, self.sent, left)
 

@@ -18,7 +18,7 @@ from sender.inputs.inputs import open_inputs
 from sender.inputs.sent_lines import SentLines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
@@ -58,10 +58,11 @@ class Pieces:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _small_blocks() -> None:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(blocks, "SIZE", 16)
-    patch.setattr(blocks, "MOST", 64)
+def _small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "SIZE", 16)
+        patch.setattr(blocks, "MOST", 64)
+        yield
 
 
 @given(LINES, st.integers(1, 40), st.integers(1, 40))
@@ -70,7 +71,10 @@ def test_a_file_is_cut_at_the_same_places_whatever_it_is_read_in(lines: list[byt
 
     def cut(size: int) -> list[tuple[bytes, bool]]:
         reader = BlockReader(Pieces(data, size))
-        return [(block.data, block.whole) for block in iter(reader.read, (b"", True))]
+        found = []
+        while (block := reader.read()).data:
+            found.append((block.data, block.whole))
+        return found
 
     found = cut(one)
     assert b"".join(block for block, _ in found) == data

@@ -6,9 +6,10 @@ CORE   := $(VENV)/.core
 READY  := $(VENV)/.ready
 BENCH  := .venv-bench
 RIVALS := $(BENCH)/.ready
+TOOLS  := .bench-tools/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash backfill faults fleet partitions image-test clouds bench check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fates fleet outbox partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -47,8 +48,14 @@ backfill: $(READY)  ## Send 20,000 orders with invoices from CSV, Parquet in a b
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.campaigns.faults
 
+fates: $(READY)  ## Follow 20,000 receipts by lists and by webhooks, killed on the way, and compare the books
+	@$(BIN)/python -m tests.campaigns.fates
+
 fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on each broker, and the verdict (root: partitions)
 	@$(BIN)/python -m tests.campaigns.fleet
+
+outbox: $(READY)  ## Four replicas on one PostgreSQL as queue and state, killed and restarted, 10,000 receipts (JOBS, STATE)
+	@$(BIN)/python -m tests.campaigns.outbox --jobs $(or $(JOBS),10000) --state $(or $(STATE),postgres)
 
 partitions: $(READY)  ## Cut replicas on hosts of their own off from Redis and the API, and compare the books (root)
 	@$(BIN)/python benchmarks/partitions.py --save
@@ -67,27 +74,29 @@ $(CLOUDS)/.ready:
 clouds: $(READY) $(CLOUDS)/.ready  ## Send from buckets of Azurite and fake-gcs-server (npm and go)
 	@PATH="$(abspath $(CLOUDS)):$(abspath $(CLOUDS))/node_modules/.bin:$$PATH" $(BIN)/python -m tests.campaigns.clouds
 
-# autocannon wants npm; hey, wrk, k6 and redis-server are taken from the machine, and named in the tables when missing.
 $(RIVALS): requirements.lock benchmarks/rivals.lock
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/rivals.lock
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	-npm install --silent --no-save --prefix $(BENCH) autocannon@9.0.0
 	touch $@
 
-bench: $(RIVALS)  ## Measure it beside its rivals, about 45 minutes, into benchmarks/RESULTS.md
-	$(BENCH)/bin/python benchmarks/throughput.py --save
-	$(BENCH)/bin/python benchmarks/validation.py --save
-	$(BENCH)/bin/python benchmarks/hostile.py --save
-	$(BENCH)/bin/python benchmarks/proof.py --save
-	$(BENCH)/bin/python benchmarks/shared_limit.py --save
-	$(BENCH)/bin/python benchmarks/pacing.py --save
-	$(BENCH)/bin/python benchmarks/engine.py --save
-	$(BENCH)/bin/python benchmarks/ledger.py --save
-	$(BENCH)/bin/python benchmarks/memory.py --save
-	$(BENCH)/bin/python benchmarks/startup.py --save
-	$(BENCH)/bin/python benchmarks/replicas.py --save
+pictures: $(READY)  ## Take the pictures of the documentation anew, with Chromium
+	SENDER_PICTURES=1 $(BIN)/python -m pytest -q tests/send/test_live.py tests/report/test_fates.py -k "page or browser"
+
+# Load generators to compare with, from apt, npm, go and cargo; the tables name those that cannot be had.
+$(TOOLS): benchmarks/tools.py
+	mkdir -p $(dir $@)
+	$(PYTHON) benchmarks/tools.py
+	touch $@
+
+bench-tools: $(TOOLS)  ## Install hey, autocannon, wrk, h2load, oha, vegeta and k6 into .bench-tools
+
+bench: $(RIVALS) $(TOOLS)  ## Measure it beside its rivals into benchmarks/RESULTS.md; 50 minutes, or BENCH_MINUTES=20
+	@$(BENCH)/bin/python benchmarks/run_all.py
+
+bench-quick: $(RIVALS)  ## Check the main ratios in 3 minutes; exit 1 when one fell by more than 15 %
+	@$(BENCH)/bin/python benchmarks/quick.py
 
 check: $(READY)  ## Lint, check types and the rules of imports
 	$(BIN)/ruff check .
@@ -105,4 +114,4 @@ lock:  ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -c requirements.lock -o benchmarks/rivals.lock benchmarks/rivals.txt
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .bench-tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

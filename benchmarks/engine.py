@@ -23,22 +23,21 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import results
+import targets
 from common import KEY, write_emails
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from sender.send.run_end import RunEnd
+    from sender.send.send_run import SendRun
     from sender.session.session import Session
 
 LOOPS = ("asyncio", "uvloop")
 CONCURRENCY = 64
 PACE = 100
 PACED_S = 6
-FAST = {"bare": None, "without": 0.7, "full": 0.5}
-"""Programs, and the part of the bare loop's rate that they shall reach."""
-PACED = {"bare": None, "without": 1.3, "full": None}
-"""Programs, and how much of the bare loop's CPU time they may take."""
+PROGRAMS = ("bare", "without", "full")
 PACED_NOTES = """\
 A paced process sleeps between two requests, so that its CPU time is mostly that of waking up, which depends on what
 the machine does beside: from run to run these ratios differ by a quarter. What the engine adds is a second timer for
@@ -277,39 +276,31 @@ def ratio(one: list[Figure], other: list[Figure], what: str) -> float:
     return median(getattr(a, what) / getattr(b, what) for a, b in zip(one, other, strict=True))
 
 
-def verdict(reached: float, target: float | None, *, at_least: bool) -> str:
-    """Whether the target is met."""
-    if target is None:
-        return ""
-    met = reached >= target if at_least else reached <= target
-    return f"{'at least' if at_least else 'at most'} {target}: {'met' if met else 'missed'}"
-
-
 def fast(count: int, rounds: int) -> tuple[str, str]:
     """The part at full speed: its heading and its table."""
-    found = compare(tuple(FAST), count, rounds)
+    found = compare(PROGRAMS, count, rounds)
     rows = []
     for (loop, program), runs in found.items():
         rate, cpu = median(count / one.seconds for one in runs), median(one.cpu_s for one in runs) / count * 1e6
         reached, cheap = (ratio(found[loop, "bare"], runs, what) for what in ("seconds", "cpu_s"))
-        judged = verdict(reached, FAST[program], at_least=True)
+        judged = targets.judged("engine > Full speed", f"{loop} / {NAMES[program]}", "of its rate", reached)
         rows.append((loop, NAMES[program], f"{rate:,.0f}", f"{cpu:.0f}", f"{cheap:.2f}", f"{reached:.2f}", judged))
     head = ("loop", "program", "requests/s", "CPU, us each", "bare loop's CPU to it", "of its rate", "target")
-    return f"### Full speed, {count:,} emails, {CONCURRENCY} connections", results.table(head, rows)
+    return "### Full speed", results.table(head, rows)
 
 
 def paced(rounds: int) -> tuple[str, str, str]:
     """The part at 100 a second: its heading, what to make of it, and its table."""
     count = PACE * PACED_S
-    found = compare(tuple(PACED), count, rounds, str(PACE))
+    found = compare(PROGRAMS, count, rounds, str(PACE))
     rows = []
     for (loop, program), runs in found.items():
         taken = ratio(runs, found[loop, "bare"], "cpu_s")
-        judged = verdict(taken, PACED[program], at_least=False)
+        judged = targets.judged("engine > Paced", f"{loop} / {NAMES[program]}", "to the bare loop's", taken)
         cpu = median(one.cpu_s for one in runs) / count * 1e6
         rows.append((loop, NAMES[program], f"{cpu:.0f}", f"{taken:.2f}", judged))
     head = ("loop", "program", "CPU, us each", "to the bare loop's", "target")
-    return f"### {PACE} requests a second for {PACED_S} s", PACED_NOTES, results.table(head, rows)
+    return "### Paced", PACED_NOTES, results.table(head, rows)
 
 
 def main() -> None:
@@ -318,11 +309,13 @@ def main() -> None:
     notes = (
         f"All on one core, the server on the other; medians of {rounds} rounds in turns, ratios within a round. The "
         "engine reads the job file, checks every line, sends, and writes outcomes; the bare loop posts prepared bodies."
+        f" Full speed: {count:,} emails over {CONCURRENCY} connections. Paced: {PACE} requests a second for "
+        f"{PACED_S} s."
     )
     results.tell("engine", "The engine beside the bare loop", notes, *fast(count, rounds), *paced(rounds))
 
 
-PROGRAMS = {"serve": serve, "bare": bare, "engine": engine}
+ROLES = {"serve": serve, "bare": bare, "engine": engine}
 
 if __name__ == "__main__":
-    PROGRAMS[sys.argv[1]](*sys.argv[2:]) if sys.argv[1:] and sys.argv[1] in PROGRAMS else main()
+    ROLES[sys.argv[1]](*sys.argv[2:]) if sys.argv[1:] and sys.argv[1] in ROLES else main()

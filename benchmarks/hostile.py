@@ -130,9 +130,10 @@ def took(step: Callable[[bytes], object], data: bytes, rounds: int) -> float:
 def table(found: dict[str, list[float]]) -> str:
     growth = f"times for {SIZES[-1] // SIZES[0]} times the size"
     head = ("line", *(f"{size // 1000:,} kB, ms" for size in SIZES), growth)
-    return results.table(head, (
-        [name, *(f"{one * 1000:.1f}" for one in times), f"{times[-1] / times[0]:.1f}"] for name, times in found.items()
-    ))
+    rows = [[name, *(f"{one * 1000:.1f}" for one in times), f"{times[-1] / times[0]:.1f}"]
+            for name, times in found.items()]
+    worst = max(times[-1] / times[0] for times in found.values())
+    return results.table(head, [*rows, ["most of all", *[""] * len(SIZES), f"{worst:.1f}"]])
 
 
 if __name__ == "__main__":

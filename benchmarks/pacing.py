@@ -28,7 +28,6 @@ from rivals.commands import Tools
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
 
 LATENCY_MS = "20"
 LATE = 1.2
@@ -36,7 +35,10 @@ LATE = 1.2
 START = 2.0
 EVERY = 0.25
 OWN = {"sender": "", "sender, without ledger": "no-ledger"}
-TOOLS = {"autocannon -R": "autocannon", "hey -q": "hey", "k6, constant-arrival-rate": "k6"}
+TOOLS = {
+    "sender bench": "sender", "autocannon -R": "autocannon", "hey -q": "hey", "oha -q": "oha", "vegeta -rate": "vegeta",
+    "h2load --rps": "h2load", "k6, constant-arrival-rate": "k6",
+}
 NOTES = """\
 Contenders had {seconds:g} s each, {side} at a time (alone from 1,000/s on), against a server of their own that answers
 after {latency} ms and refuses nothing; Python ones on {loop}. *Reached* is the slope of the arrivals over time from the
@@ -136,8 +138,7 @@ def command_of(name: str, plan: Plan, folder: Path, url: str) -> list[str] | Non
     if name in PACED:
         return script("client", "paced", plan.loop, PACED[name], url, plan.rate, plan.count)
     if name in TOOLS:
-        tool: Callable[[int, int, int | None], list[str] | None] = getattr(Tools(folder, url), TOOLS[name])
-        return tool(round(plan.seconds), plan.connections, plan.rate)
+        return Tools(folder, url).command(TOOLS[name], round(plan.seconds), plan.connections, plan.rate)
     write_emails(folder / "jobs.jsonl", plan.count)
     without = f"{OWN[name]},{'' if plan.loop == 'uvloop' else 'asyncio'}"
     arguments = ("send", "jobs.jsonl", "--no-progress", "--rate", plan.rate, "--base-url", url)

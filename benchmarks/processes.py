@@ -30,7 +30,7 @@ def process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends with the block; `core` is the one it may use, `talks` that its output is read."""
     running = subprocess.Popen(
-        _on(core, command), cwd=folder, env=ENVIRONMENT,
+        on_core(core, command), cwd=folder, env=ENVIRONMENT,
         stdout=subprocess.PIPE if talks else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     try:
@@ -40,13 +40,19 @@ def process(
         running.communicate()
 
 
-def _on(core: int | None, command: Sequence[str]) -> list[str]:
+def on_core(core: int | None, command: Sequence[str]) -> list[str]:
+    """The command, kept on this core where that can be done; None leaves it all of them."""
     if core is None or core >= (os.cpu_count() or 1) or shutil.which("taskset") is None:
         return list(command)
     return ["taskset", "-c", str(core), *command]
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process, its threads and its ended children, so far."""
+    """CPU time of a process, its threads, its children and those of them that have ended, so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -103,10 +103,10 @@ class RedisServer:
 
 
 class Fleet:
-    """Replicas beside one Redis and one sandbox, with jobs in the stream."""
+    """Replicas beside one Redis and one sandbox, with jobs in the stream; their state is there, too, or elsewhere."""
 
-    def __init__(self, jobs: int, replicas: int) -> None:
-        self.jobs, self.replicas = jobs, replicas
+    def __init__(self, jobs: int, replicas: int, state: str = "") -> None:
+        self.jobs, self.replicas, self._state = jobs, replicas, state
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -136,7 +136,8 @@ class Fleet:
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         url = f"redis://127.0.0.1:{self.redis.port}"
         command = [
-            sys.executable, "-m", "sender", "consume", f"{url}/0?stream=jobs&group=senders", "--state", f"{url}/1",
+            sys.executable, "-m", "sender", "consume", f"{url}/0?stream=jobs&group=senders", "--state",
+            self._state or f"{url}/1",
             "--dead-letter", f"{url}/0?stream=dead", "--base-url", self.url, "--log-format", "json",
             "--outcomes", f"outcomes-{number}.jsonl", "--reconcile-lag", "1",
         ]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = (
-    "engine", "throughput", "pacing", "proof", "shared-limit", "replicas", "validation", "hostile", "ledger",
-    "memory", "start", "partitions",
+    "targets", "engine", "generators", "throughput", "pacing", "proof", "shared-limit", "replicas", "state-cost",
+    "validation", "hostile", "finished", "ledger", "memory", "start", "tables", "partitions",
 )
 BUSY: Final = os.getloadavg()[0]
 """Processes that wanted a core in the minute before: above 0.5 or so, read ratios and not figures."""
@@ -38,7 +38,10 @@ def write(name: str, title: str, *parts: str, to: Path = RESULTS) -> None:
     sections = dict(_SECTION.findall(to.read_text())) if to.exists() else {}
     sections[name] = section
     names = sorted(sections, key=lambda one: (ORDER.index(one) if one in ORDER else len(ORDER), one))
-    to.write_text(HEAD + "".join(f"\n<!-- section: {one} -->\n{sections[one]}<!-- end: {one} -->\n" for one in names))
+    text = HEAD + "".join(f"\n<!-- section: {one} -->\n{sections[one]}<!-- end: {one} -->\n" for one in names)
+    half = to.with_suffix(".half")
+    half.write_text(text)
+    half.replace(to)  # whoever stops it never leaves half a page
     print(section)
 
 
@@ -60,6 +63,34 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; the first column is text, the others are figures and stand at the right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def cells(page: str) -> dict[tuple[str, str, str], str]:
+    """Every cell of RESULTS.md by (section, row, column), with the names that a figure may give to them."""
+    found: dict[tuple[str, str, str], str] = {}
+    for section, text in _SECTION.findall(page):
+        heading = ""
+        head: list[str] = []
+        for line in text.splitlines():
+            if line.startswith("### "):
+                heading = line[4:]
+            if not line.startswith("|"):
+                head = []
+                continue
+            row = [cell.strip() for cell in line.strip("|").split("|")]
+            if not head:
+                head = row
+            for place in (section, f"{section} > {heading}"):
+                for name in (row[0], " / ".join(row[:2])):
+                    for column, cell in zip(head, row, strict=True):
+                        found.setdefault((place, name, column), cell)
+    return found
+
+
+def commands(page: str) -> dict[str, str]:
+    """The command that wrote each section, as it stands there."""
+    found = ((name, re.search(r"^`[^`]+`", text, re.MULTILINE)) for name, text in _SECTION.findall(page))
+    return {name: command[0] for name, command in found if command}
 
 
 def _origin() -> str:

@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import results
+import targets
 from common import KEY, sandbox, write_emails
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-TARGETS = {"python -c pass": None, "sender --help": 0.25, "sender send --help": None}
 
 
 class Relay:
@@ -83,10 +82,10 @@ def to_end(*arguments: str) -> float:
     return time.monotonic() - begin
 
 
-def row(name: str, seconds: list[float], target: float | None) -> tuple[str, ...]:
+def row(name: str, seconds: list[float]) -> tuple[str, ...]:
     """One line of the table."""
     found = median(seconds)
-    judged = "" if target is None else f"{target:.2f}, {'met' if found <= target else 'missed'}"
+    judged = targets.judged("start", name, "seconds", found)
     return name, f"{found:.3f}", f"{min(seconds):.3f} to {max(seconds):.3f}", judged
 
 
@@ -102,8 +101,7 @@ def main() -> None:
             found.setdefault("first request", []).append(asyncio.run(to_first_request(url)))
             quick = asyncio.run(to_first_request(url, "--no-preflight"))
             found.setdefault("first request, --no-preflight", []).append(quick)
-    targets = {"sender --help": 0.25, "first request": 0.6}
-    rows = [row(name, seconds, targets.get(name)) for name, seconds in found.items()]
+    rows = [row(name, seconds) for name, seconds in found.items()]
     notes = (
         f"From the start of the process; medians of {rounds} processes, in turns. The first request is the first POST "
         "at the server, with the preflight before it and everything on."

@@ -24,7 +24,6 @@ from common import write_emails
 from processes import CLIENT_CORE, SERVER_CORE, cpu_seconds, process, script
 from rivals import FULL, load
 from rivals.bare_aiohttp import CONNECTIONS
-from rivals.commands import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +38,6 @@ START = 30.0
 """Seconds that a contender may take to its first request."""
 JOBS_A_SECOND = 14_000
 """More than sender sends, so that its file does not run out."""
-TOOLS = ("wrk", "autocannon", "hey")
 BARE = "aiohttp, bare loop"
 LOOPS = ("uvloop", "asyncio")
 AIMS = [
@@ -53,8 +51,7 @@ The client has one core and the server (`yardstick.py`, which only counts and an
 `customerio`; contenders in turns, medians of the rounds, ratios within each round. `sender` reads the job file, checks
 every job, sends it with the pacer off and writes its outcome, with its ledger (`--durability full`) unless said
 otherwise; the rivals send one prepared body and drop the answer. httpx and async-customerio ran on uvloop. Where
-another process took part of the core, CPU time is the truer ratio. `wrk`, `autocannon` and `hey` are load generators:
-no jobs, no books."""
+another process took part of the core, CPU time is the truer ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +99,10 @@ def contenders() -> Iterator[tuple[str, Command]]:
     for loop, without in zip(LOOPS, ("-", "asyncio"), strict=True):
         yield f"sender, {loop}, without ledger", _sender(f"{without},no-ledger")
         yield f"sender, {loop}", _sender(without)
-        yield f"{BARE}, {loop}", _client(FULL[BARE], loop)
+        yield f"{BARE}, {loop}", client_of(FULL[BARE], loop)
     for name, what in FULL.items():
         if name != BARE:
-            yield name, _client(what, "uvloop")
-    for name in TOOLS:
-        yield name, _tool(name)
+            yield name, client_of(what, "uvloop")
 
 
 def _sender(without: str) -> Command:
@@ -115,7 +110,8 @@ def _sender(without: str) -> Command:
     return lambda to: script("variant", without, *arguments, "--base-url", to.url)
 
 
-def _client(what: str, loop: str) -> Command:
+def client_of(what: str, loop: str) -> Command:
+    """A rival, as MODULE:FUNCTION, on this kind of loop."""
     return lambda to: script("client", "full", loop, what, to.url) if _installed(what) else None
 
 
@@ -127,11 +123,9 @@ def _installed(what: str) -> bool:
     return True
 
 
-def _tool(name: str) -> Command:
-    return lambda to: getattr(Tools(to.folder, to.url), name)(round(to.seconds + START), CONNECTIONS, None)
-
-
-def measure(command_of: Command, folder: Path, seconds: float, warm: float = WARM) -> Speed | None:
+def measure(
+    command_of: Command, folder: Path, seconds: float, warm: float = WARM, core: int | None = CLIENT_CORE
+) -> Speed | None:
     """One run against a server of its own; None for a contender that is not installed."""
     with process(script("yardstick"), core=SERVER_CORE, talks=True) as server:
         assert server.stdout is not None
@@ -140,7 +134,7 @@ def measure(command_of: Command, folder: Path, seconds: float, warm: float = WAR
         if command is None:
             return None
         _remove_books(folder)
-        with process(command, core=CLIENT_CORE, folder=folder) as client:
+        with process(command, core=core, folder=folder) as client:
             _await_first(url)
             time.sleep(warm)
             count, cpu, begin = _count(url), cpu_seconds(client.pid), time.monotonic()

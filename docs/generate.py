@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 ROOT: Final = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from results import RESULTS, cells  # noqa: E402
 
 from sender.cli.main import COMMANDS  # noqa: E402
 from sender.config.settings import DEFAULTS, SETTINGS, options_of, shown, variable_of  # noqa: E402
@@ -27,11 +29,9 @@ from sender.jobs.codes import PROBLEMS, WARNINGS  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK: Final = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE: Final = re.compile(r"([0-9][0-9.,]*%?)?<!-- figure: ([^|]+?) \| ([^|]+?) \| ([^|]+?) -->")
-_SECTION: Final = re.compile(r"<!-- section: (\S+) -->\n(.*?)<!-- end: \1 -->", re.DOTALL)
 
 
 def main() -> int:
@@ -134,27 +134,6 @@ def warnings() -> str:
 
 def _codes(codes: Mapping[str, str]) -> str:
     return table(("code", "meaning"), ((f"`{code}`", text) for code, text in codes.items()))
-
-
-def cells(results: str) -> dict[tuple[str, str, str], str]:
-    """Every cell of RESULTS.md by (section, row, column), with the names that a figure may give to them."""
-    found: dict[tuple[str, str, str], str] = {}
-    for section, text in _SECTION.findall(results):
-        heading, head = "", []
-        for line in text.splitlines():
-            if line.startswith("### "):
-                heading = line[4:]
-            if not line.startswith("|"):
-                head = []
-                continue
-            row = [cell.strip() for cell in line.strip("|").split("|")]
-            if not head:
-                head = row
-            for place in (section, f"{section} > {heading}"):
-                for name in (row[0], " / ".join(row[:2])):
-                    for column, cell in zip(head, row, strict=True):
-                        found.setdefault((place, name, column), cell)
-    return found
 
 
 if __name__ == "__main__":

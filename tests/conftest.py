@@ -25,7 +25,7 @@ settings.load_profile("sender")
 
 SERVER_FIXTURES = {
     "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "broker", "fleet", "new_fleet",
-    "postgres", "maria", "s3_server",
+    "postgres", "maria", "s3_server", "postgres_server", "shared_postgres", "state_server",
 }
 SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py", "test_deployment.py"}
 """Tests that start a broker, a browser or a foreign shell without a fixture."""

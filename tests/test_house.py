@@ -65,7 +65,8 @@ def test_file(path: Path) -> None:
         own = {module for module in used if module.startswith("sender.")}
         assert all(module.startswith(("sender.runtime", "sender.jobs", "sender.errors")) for module in own)
     for library, where in (
-        ("aiohttp", ("transport/http_transport.py", "runtime/health_server.py")),
+        ("aiohttp", ("transport/http_transport.py", "runtime/bounded_server.py", "runtime/live/live_server.py",
+                     "follow/webhooks/listener.py")),
         ("prometheus_client", tuple(f"runtime/metrics/{part}.py" for part in ("events", "gauges", "replica_metrics"))),
         ("opentelemetry", ("runtime/tracing/otel.py",)),
     ):

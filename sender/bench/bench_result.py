@@ -50,8 +50,24 @@ def make_result(plan: BenchPlan, measures: Measures, started_at: str) -> dict[st
         "curve": curve(latency),
         "histograms": {"unit": "ms", **{name: _pairs(histogram) for name, histogram in groups.items()}},
         "series": {"width_s": measures.series.width, "rows": measures.series.rows(plan.schedule.measured_from)},
+        **parts_of(plan, measures),
         "machine": machine(),
     }
+
+
+def parts_of(plan: BenchPlan, measures: Measures) -> dict[str, Any]:
+    """`parts`: a row for each stage and kind of a scenario, of the whole run; nothing for a run without one."""
+    if plan.stages is None:
+        return {}
+    rows = []
+    for (place, kind), step in sorted(measures.parts.items()):
+        stage = plan.stages.stages[place]
+        p50, p90, p99 = step.latency_ms.percentiles((50, 90, 99))
+        rows.append({"stage": stage.name, "kind": kind, "seconds": stage.seconds, "started": step.planned,
+                     "ok": step.ok, "http_429": step.http_429, "errors": step.planned - step.ok,
+                     "p50": _rounded(p50), "p90": _rounded(p90), "p99": _rounded(p99),
+                     "max": _rounded(step.latency_ms.most)})
+    return {"parts": rows}
 
 
 def figures(histogram: Histogram) -> dict[str, float | None]:
@@ -85,6 +101,7 @@ def _asked(plan: BenchPlan) -> dict[str, Any]:
         "rate": "max" if math.isinf(schedule.rate) else schedule.rate,
         "duration_s": schedule.duration, "warm_up_s": schedule.warm_up, "ramp_s": schedule.ramp,
         "kinds": dict(Counter(template.kind for template in plan.templates)),
+        **({"users": plan.concurrency, "think_s": plan.think} if plan.users else {}),
         "processes": plan.processes, "concurrency": plan.concurrency, "timeout_s": plan.timeout,
     }
 
@@ -163,7 +180,23 @@ def _what_is_wrong(document: dict[str, Any]) -> str | None:
         return "asked lacks a figure"
     if not all(_is_number(value) for group in ("statuses", "error_codes") for value in document[group].values()):
         return "a count is not a number"
-    return _wrong_series(document)
+    return _wrong_parts(document) or _wrong_series(document)
+
+
+def _wrong_parts(document: dict[str, Any]) -> str | None:
+    """Of `parts` and `repeats`, which only some results have."""
+    for group, counts, others in (("parts", ("started", "ok", "errors", "http_429"), ("p50", "p99", "max")),
+                                  ("repeats", ("rate", "error_share"), ("p50", "p90", "p99", "mean"))):
+        rows = document.get(group, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or len(rows) > 100_000:
+            return f"{group} has no rows"
+        if not all(_is_number(row.get(name)) for row in rows for name in counts):
+            return f"{group} lacks a figure"
+        if not all(_is_number(row.get(name, "missing"), none=True) for row in rows for name in others):
+            return f"{group} lacks a latency"
+    if not all(isinstance(row.get(name), str) for row in document.get("parts", []) for name in ("stage", "kind")):
+        return "parts lack a name"
+    return None
 
 
 def _wrong_series(document: dict[str, Any]) -> str | None:

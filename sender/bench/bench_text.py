@@ -32,8 +32,32 @@ def told(result: Mapping[str, Any], thresholds: Iterable[Threshold] = ()) -> str
     lines += table([("ms", *FIGURES), *((name, *(ms(result[key][one]) for one in FIGURES)) for name, key in ROWS
                                      if key != "error_ms" or result["reached"]["errors"])])
     lines += ["", *_answers(result)]
+    lines += _parts(result.get("parts", ()))
+    lines += _repeats(result.get("repeats", ()))
     lines += [_verdict(threshold, result) for threshold in thresholds]
     return "\n".join(lines) + "\n"
+
+
+def _parts(parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A row for each stage and kind of a scenario."""
+    if not parts:
+        return []
+    head = ("stage", "kind", "started", "ok", "errors", "429s", "p50", "p99", "max")
+    rows = [(one["stage"], one["kind"], f"{one['started']:,}", f"{one['ok']:,}", f"{one['errors']:,}",
+             f"{one['http_429']:,}", ms(one["p50"]), ms(one["p99"]), ms(one["max"])) for one in parts]
+    return ["", *table([head, *rows])]
+
+
+def _repeats(repeats: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How much the runs differ."""
+    if len(repeats) < 2:
+        return []
+    lines = ["", f"{len(repeats)} runs, all of them above; of each from least to most:"]
+    for name, unit in (("rate", "/s"), ("p50", " ms"), ("p99", " ms")):
+        values = [one[name] for one in repeats if one[name] is not None]
+        if values:
+            lines.append(f"  {name} {min(values):,.4g} to {max(values):,.4g}{unit}")
+    return lines
 
 
 def _heading(asked: Mapping[str, Any]) -> str:
@@ -47,8 +71,8 @@ def _heading(asked: Mapping[str, Any]) -> str:
 def _rate(result: Mapping[str, Any]) -> list[str]:
     asked, reached = result["asked"], result["reached"]
     if asked["rate"] == "max":
-        lines = [f"reached {reached['rate']:,.1f} requests/s with the wanted answer, by {asked['concurrency']} hands"]
-        lines.append("without a schedule latency is service time")
+        lines = [f"reached {reached['rate']:,.1f} requests/s with the wanted answer, by {_hands(asked)}"]
+        lines.append("without a schedule latency is service time: a server that stands still is asked less meanwhile")
     else:
         rates = f"asked {asked['rate']:,g} requests/s, started {reached['started_rate']:,.1f}"
         lines = [f"{rates}, reached {reached['rate']:,.1f} with the wanted answer ({reached['share']:.2%})"]
@@ -61,6 +85,12 @@ def _rate(result: Mapping[str, Any]) -> list[str]:
     if reached["stopped"]:
         lines.append(f"stopped by a signal after {reached['seconds']:g} s of {asked['duration_s']:g} s")
     return lines
+
+
+def _hands(asked: Mapping[str, Any]) -> str:
+    if not asked.get("users"):
+        return f"{asked['concurrency']} hands"
+    return f"{asked['users']} users" + (f" who think {asked['think_s']:g} s" if asked["think_s"] else "")
 
 
 def _answers(result: Mapping[str, Any]) -> list[str]:
@@ -77,16 +107,8 @@ def _answers(result: Mapping[str, Any]) -> list[str]:
 
 def _verdict(threshold: Threshold, result: Mapping[str, Any]) -> str:
     found = threshold.found(result)
-    shown = "nothing measured" if found is None else f"{found:,.4g}{_unit(threshold)}"
+    shown = "nothing measured" if found is None else f"{found:,.4g}{threshold.unit}"
     return f"{'ok    ' if threshold.holds(result) else 'MISSED'}  {threshold.text}: {shown}"
-
-
-def _unit(threshold: Threshold) -> str:
-    if threshold.figure == "rate":
-        return "/s"
-    if threshold.figure == "errors":
-        return "%" if threshold.percent else ""
-    return " ms"
 
 
 def ms(value: float | None) -> str:

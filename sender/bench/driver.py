@@ -56,6 +56,16 @@ class Driver:
         """Whether the server took a connection before the start."""
         self.measures = Measures(plan.schedule)
 
+    @property
+    def in_hand(self) -> int:
+        """Requests under way."""
+        return len(self._tasks)
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the start of the schedule; below 0 before it."""
+        return self._clock() - self._start if self._starter is not None else -1.0
+
     async def run(self, start: float) -> Measures:
         """Drive from the instant `start` of the clock to the end of the schedule, and wait for the last answers."""
         self._start = start
@@ -129,7 +139,7 @@ class Driver:
             self._halt(f"a request broke: {type(error).__name__}")
 
     async def _one(self, number: int, planned: float) -> None:
-        template = self._plan.templates[number % len(self._plan.templates)]
+        template = self._plan.template(number)
         request = template.request(number)
         started = self._clock() - self._start
         self.measures.start(planned, started)
@@ -140,7 +150,7 @@ class Driver:
             answer = fault
         ended = self._clock() - self._start
         verdict = judge(KINDS[template.kind], answer, RULES)
-        self.measures.end(planned, started, ended, verdict)
+        self.measures.end(planned, started, ended, verdict, template.kind)
         if verdict.what != "sent":
             self._failed(verdict, answer, request.body or b"")
 
@@ -186,3 +196,5 @@ class Driver:
         while (planned := self._clock() - self._start) < self._schedule.end:
             await self._one(number, planned)
             number += step
+            if self._plan.think:
+                await asyncio.sleep(self._plan.think)

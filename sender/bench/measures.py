@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sender.bench.series import Series
+from sender.bench.series import Series, Step
+from sender.bench.stages import Stages
 from sender.runtime.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 class Measures:
     """Counts, and histograms in milliseconds; only what is planned after ramp and warm-up goes into the figures."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule | Stages) -> None:
         self._schedule = schedule
+        self._stages = schedule if isinstance(schedule, Stages) else None
+        self.parts: dict[tuple[int, str], Step] = {}
+        """By stage and kind, where there are stages; of the whole run."""
         self.latency = Histogram()
         """From the planned start to the end of a wanted answer, and the waiting of requests that never started."""
         self.service = Histogram()
@@ -53,17 +57,16 @@ class Measures:
             self.started += 1
             self.lag.add((started - planned) * 1000)
 
-    def end(self, planned: float, started: float, ended: float, verdict: Verdict) -> None:
+    def end(self, planned: float, started: float, ended: float, verdict: Verdict, kind: str = "") -> None:
         """A request has its answer, or will have none."""
         ok = verdict.what == "sent"
         self.succeeded = self.succeeded or ok
         latency_ms = (ended - planned) * 1000
-        step = self.series.at(planned)
-        step.answered += verdict.http_status is not None
-        step.ok += ok
-        step.http_429 += verdict.throttled
-        if ok:
-            step.latency_ms.add(latency_ms)
+        self.series.at(planned).end(verdict, latency_ms)
+        if self._stages is not None:
+            part = self.parts.setdefault((self._stages.stage_at(planned), kind), Step())
+            part.planned += 1
+            part.end(verdict, latency_ms)
         if self._schedule.measured(planned):
             self._count(ok, verdict)
             (self.latency if ok else self.errors).add(latency_ms)
@@ -93,6 +96,8 @@ class Measures:
             getattr(self, name).merge(getattr(other, name))
         for name in ("started", "answered", "ok", "http_429", "not_started", "held_up", "most_in_flight"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for key, part in other.parts.items():
+            self.parts.setdefault(key, Step()).merge(part)
         self.statuses.update(other.statuses)
         self.codes.update(other.codes)
         self.succeeded = self.succeeded or other.succeeded

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sender.runtime.histogram import COARSE, Histogram, grid
+
+if TYPE_CHECKING:
+    from sender.transport.verdict import Verdict
 
 MOST_STEPS: Final = 1800
 
@@ -20,6 +23,15 @@ class Step:
     ok: int = 0
     http_429: int = 0
     latency_ms: Histogram = field(default_factory=lambda: Histogram(grid(COARSE)))
+
+    def end(self, verdict: Verdict, latency_ms: float) -> None:
+        """A request that was planned here has its answer, or will have none."""
+        ok = verdict.what == "sent"
+        self.answered += verdict.http_status is not None
+        self.ok += ok
+        self.http_429 += verdict.throttled
+        if ok:
+            self.latency_ms.add(latency_ms)
 
     def merge(self, other: Step) -> None:
         """Count what the other one counted."""

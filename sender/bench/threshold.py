@@ -53,7 +53,23 @@ class Threshold:
     def holds(self, result: Mapping[str, Any]) -> bool:
         """Whether the check is passed; one without a figure is not."""
         found = self.found(result)
-        return found is not None and _COMPARE[self.sign](found, self.value)
+        return found is not None and self.allows(found)
+
+    def allows(self, value: float) -> bool:
+        """Whether a figure of this value passes."""
+        return _COMPARE[self.sign](value, self.value)
+
+    @property
+    def group(self) -> str:
+        """The group of latencies that it looks at; empty for rate and errors."""
+        return SCOPES.get(self.scope, "")
+
+    @property
+    def unit(self) -> str:
+        """What stands behind its figure."""
+        if self.figure == "rate":
+            return "/s"
+        return ("%" if self.percent else "") if self.figure == "errors" else " ms"
 
 
 def with_default(thresholds: tuple[Threshold, ...]) -> tuple[Threshold, ...]:
@@ -61,6 +77,11 @@ def with_default(thresholds: tuple[Threshold, ...]) -> tuple[Threshold, ...]:
     if any(threshold.figure == "errors" for threshold in thresholds):
         return thresholds
     return (*thresholds, parse_threshold(DEFAULT))
+
+
+def parse_checks(text: str) -> tuple[Threshold, ...]:
+    """Several of them, with commas between; UsageError for one that cannot be read."""
+    return tuple(parse_threshold(part) for part in text.split(","))
 
 
 def parse_threshold(text: str) -> Threshold:

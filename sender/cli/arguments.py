@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TITLES: Final = {
     "api": "the API", "limits": "limits", "retry": "retries", "doubt": "jobs in doubt", "run": "the run",
     "safety": "who gets it, and when to stop", "schedule": "when",
+    "follow": "what becomes of it",
     "input": "what the inputs hold",
     "output": "what is written and shown", "validation": "checks",
     "queues": "queues",

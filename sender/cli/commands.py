@@ -60,6 +60,15 @@ COMMANDS: Final = {
              "sender consume --state redis://redis/1 --health-port 8080 --log-format json"),
         ),
     ),
+    "outbox": Command(
+        "the SQL of a transactional outbox in PostgreSQL", "create|migrate",
+        (
+            ("Read what would be made", "sender outbox create"),
+            ("Make it, with the rights of two roles",
+             "sender outbox create --writer shop --consumer sender --apply postgres://admin@db/shop"),
+            ("After an upgrade of sender", "sender outbox migrate --apply postgres://admin@db/shop"),
+        ),
+    ),
     "dead": Command(
         "list what lies in a dead letter queue", "DEAD_URL",
         (
@@ -80,6 +89,15 @@ COMMANDS: Final = {
              "sender redrive 'redis://redis/0?stream=dead' --to 'redis://redis/0?stream=jobs' --repaired repair.jsonl"),
         ),
     ),
+    "copy": Command(
+        "move jobs between files, queues and outboxes", "FROM TO",
+        (
+            ("A backfill into a queue", "sender copy receipts.jsonl 'redis://redis/0?stream=jobs&group=senders'"),
+            ("From one broker to another",
+             "sender copy 'amqp://mq/?queue=jobs' 'postgres://db/shop?table=sender_outbox'"),
+            ("Dead letters into a file", "sender copy 'redis://redis/0?stream=dead' letters.jsonl"),
+        ),
+    ),
     "reconcile": Command(
         "settle jobs in doubt by reading the API", "[INPUT]",
         (
@@ -87,6 +105,15 @@ COMMANDS: Final = {
             ("Close two of them by hand, as found in the dashboard",
              "sender reconcile receipts.jsonl --settle sent receipt-17 receipt-23"),
             ("Those of a shared memory", "sender reconcile --state redis://redis/1"),
+        ),
+    ),
+    "follow": Command(
+        "tell what became of what was sent: delivered, bounced, opened", "RUN…",
+        (
+            ("Ask until less than one in a hundred is open; it is written to receipts.jsonl.deliveries.jsonl",
+             "sender follow receipts.jsonl.outcomes.jsonl"),
+            ("For six hours, late bounces and opens too", "sender follow --for 6h receipts.jsonl.outcomes.jsonl"),
+            ("One look, told as JSON", "sender follow --once --json receipts.jsonl.outcomes.jsonl"),
         ),
     ),
     "outcomes": Command(

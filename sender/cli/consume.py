@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
 
 HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=senders, amqp://HOST/VHOST?queue=jobs,
-nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE; each with its own ?priority=high|normal|low. A message is
-acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1
-pauses, SIGUSR2 resumes."""
+nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE, postgres://HOST/DB?table=sender_outbox; each with its own
+?priority=high|normal|low. A message is acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP
+reads the rates of --config again, SIGUSR1 pauses, SIGUSR2 resumes."""
 NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage", "manifest")
 RETRIED: Final = {"rejected", "failed"}
 
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("urls", metavar="URL", nargs="*", help="a queue; or SENDER_SOURCE, or --source-file")
     add_settings(
         parser,
-        (name for name, setting in SETTINGS.items() if setting.table != "safety" and name not in NOT_FOR_QUEUES),
+        (name for name, setting in SETTINGS.items()
+         if setting.table not in ("safety", "follow") and name not in NOT_FOR_QUEUES),
         texts={
             "outcomes": "outcome log: a path, - for stdout, or a queue's URL",
             "ledger": "the memory of one consumer alone; else --state",
@@ -68,8 +69,8 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
     state = state_of(settings)
     if not state and not settings.ledger:
         raise UsageError(
-            "consume needs a memory: --state redis://HOST/DB for replicas that share the limit, or --ledger PATH for "
-            "one consumer alone"
+            "consume needs a memory: --state redis://HOST/DB or postgres://HOST/DB for replicas that share the limit, "
+            "or --ledger PATH for one consumer alone"
         )
     if not set(settings.retry) <= RETRIED:
         raise UsageError(

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 HELP: Final = """Make one HTML page that needs no network from outcome logs and from what `sender bench --save` wrote:
 rate against the limit, latency, what became of the jobs and of doubts, every job that was not sent, errors, the
-slowest jobs. Each option can also be set as SENDER_REPORT_… in the environment."""
+slowest jobs; several runs side by side; and what became of the deliveries where sender follow has written it beside a
+log. Each option can also be set as SENDER_REPORT_… in the environment."""
 DEFAULT_LIMIT: Final = 100.0
 DEFAULT_OUT: Final = "report.html"
 MOST_FILES: Final = 50
+WRITTEN: Final = {"png": "picture", "csv": "table of figures"}
 MOST_DRAWN: Final = 20
 """Charts in one picture."""
 
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="OUTCOMES|BENCH", nargs="+", help="outcome logs (.gz too), benchmark results")
     parser.add_argument("--out", metavar="FILE", help=f"the page; - is stdout (default: {DEFAULT_OUT})")
     parser.add_argument("--png", metavar="FILE", help="draw rate and latency over time there as a picture, too")
+    parser.add_argument("--csv", metavar="FILE", help="write the figures of the runs there as CSV, too; - is stdout")
     parser.add_argument("--unsent", metavar="FILE", help="write every job that was not sent there as CSV; - is stdout")
     parser.add_argument("--text", action="store_true", default=None, help="print the figures instead of a page")
     parser.add_argument("--limit", metavar="N",
@@ -39,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, and write the page or the text, and what else was asked for."""
-    from sender.report.make import make_sections
+    from sender.report.figures_file import figures_csv
+    from sender.report.make import make_report
     from sender.report.unsent_file import open_unsent
 
     limit = _limit(_given(args.limit, "LIMIT"))
@@ -50,16 +54,18 @@ def run(args: argparse.Namespace) -> int:
     outputs = _outputs(args, paths, as_text=as_text)
     make = _text if as_text else _page(_given(args.title, "TITLE") or "sender report")
     with open_unsent(outputs.get("unsent")) as tell_unsent:
-        sections = make_sections(paths, limit or None, tell_unsent)
-    _write("out", outputs["out"], make(sections).encode())
+        report = make_report(paths, limit or None, tell_unsent)
+    _write("out", outputs["out"], make(report.shown).encode())
     if "png" in outputs:
-        _write("png", outputs["png"], _picture(sections))
+        _write("png", outputs["png"], _picture(report.sections))
+    if "csv" in outputs:
+        _write("csv", outputs["csv"], figures_csv(report.runs).encode())
     return 0
 
 
 def _outputs(args: argparse.Namespace, paths: list[Path], *, as_text: bool) -> dict[str, str]:
     """Where to write what; never over what is read, and one thing alone to stdout."""
-    named = {name: _given(getattr(args, name), name.upper()) for name in ("out", "png", "unsent")}
+    named = {name: _given(getattr(args, name), name.upper()) for name in ("out", "png", "csv", "unsent")}
     named["out"] = "-" if as_text else named["out"] or DEFAULT_OUT
     outputs = {name: where for name, where in named.items() if where is not None}
     if outputs.get("png") == "-":
@@ -68,7 +74,7 @@ def _outputs(args: argparse.Namespace, paths: list[Path], *, as_text: bool) -> d
         if any(path.exists() and Path(where).exists() and path.samefile(where) for path in paths if where != "-"):
             raise UsageError(f"--{name}: {where} is one of the files to be read")
     if len(set(outputs.values())) < len(outputs):
-        raise UsageError("--out, --png and --unsent must not name the same file, nor stdout both")
+        raise UsageError("--out, --png, --csv and --unsent must not name the same file, nor stdout both")
     return outputs
 
 
@@ -124,4 +130,4 @@ def _write(option: str, where: str, content: bytes) -> None:
         Path(where).write_bytes(content)
     except OSError as error:
         raise OutputError(f"--{option}: {where} cannot be written: {error.strerror}") from None
-    sys.stderr.write(f"sender: the {'picture' if option == 'png' else 'report'} is in {where}\n")
+    sys.stderr.write(f"sender: the {WRITTEN.get(option, 'report')} is in {where}\n")

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from sender.errors import UsageError
-from sender.sandbox.sandbox_options import KINDS, Options, amount, milliseconds, port_number, whole
+from sender.sandbox.fates import ENDS, SIGNS
+from sender.sandbox.sandbox_options import KINDS, Options, amount, milliseconds, port_number, share, span, whole
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _where(parser.add_argument_group("where"))
     _limits(parser.add_argument_group("limits"))
     _answers(parser.add_argument_group("answers"))
+    _fates(parser.add_argument_group("what becomes of what was accepted"))
     _trouble(parser.add_argument_group("trouble"))
 
 
@@ -83,6 +85,21 @@ def _answers(group: argparse._ArgumentGroup) -> None:
     add("--forget", action="store_true", help="keep counts only, for runs of millions")
 
 
+def _fates(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--fate", action="append", default=[], metavar="NAME=RATE[:domain=DOMAIN]",
+        help="how often this happens, like bounced=2%% or opened=30%%:domain=example.org; repeatable:"
+             f" {', '.join((*ENDS, *SIGNS))}")
+    add("--deliver-after", type=span, default=_DEFAULT.deliver_after, metavar="SECONDS|MIN-MAX",
+        help="how long a message is on its way, or until it comes back (default 1)")
+    add("--webhook", default=_DEFAULT.webhook, metavar="URL",
+        help="post reporting webhooks there, signed with SENDER_SANDBOX_WEBHOOK_KEY"
+             f" (default {_DEFAULT.webhook_key})")
+    add("--webhook-repeats", type=share, default=_DEFAULT.webhook_repeats, metavar="SHARE",
+        help="share of the webhooks that are posted twice, like 10%% (default 0)")
+    add("--webhook-ca", default=_DEFAULT.webhook_ca, metavar="PATH", help="authority behind an https URL, as PEM")
+
+
 def _trouble(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--latency", type=milliseconds, default=_DEFAULT.latency_ms, metavar="MS|MIN-MAX",
@@ -105,7 +122,11 @@ def _options(args: argparse.Namespace) -> Options:
         visibility_lag=args.visibility_lag, show_scheduled=args.show_scheduled,
         hide_template_id=args.hide_template_id, latency_ms=args.latency, jitter_ms=args.jitter,
         retry_after=args.retry_after, keep_alive=args.keep_alive, forget=args.forget,
-        no_read_scope=args.no_read_scope, forbid=frozenset(args.forbid), faults=tuple(args.fault), seed=args.seed,
+        no_read_scope=args.no_read_scope, forbid=frozenset(args.forbid),
+        fates=tuple(args.fate), deliver_after=args.deliver_after, webhook=args.webhook,
+        webhook_key=os.environ.get("SENDER_SANDBOX_WEBHOOK_KEY") or _DEFAULT.webhook_key,
+        webhook_repeats=args.webhook_repeats, webhook_ca=args.webhook_ca,
+        faults=tuple(args.fault), seed=args.seed,
     )
 
 
@@ -113,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT, then 0; raises UsageError for a bad fault or an address that cannot be had."""
     import asyncio
 
+    from sender.sandbox.fates import FateError
     from sender.sandbox.faults import FaultError
     from sender.sandbox.server import Server
 
@@ -120,6 +142,10 @@ def run(args: argparse.Namespace) -> int:
         server = Server(_options(args))
     except FaultError as problem:
         raise UsageError(f"--fault: {problem}") from problem
+    except FateError as problem:
+        raise UsageError(f"--fate: {problem}") from problem
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"--webhook: the URL or --webhook-ca cannot be used: {problem}") from problem
     return asyncio.run(_serve(server))
 
 

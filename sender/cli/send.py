@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 HELP: Final = "Send jobs from files and stdin, at the API's limit, and write what became of each."
 STDIN: Final = "-"
-TEXTS: Final = {"identity": "content = rows of a table without an id are known by their content"}
+OTHERS: Final = ("queues", "follow")
+SHARED: Final = ("identity", "until", "follow_for")
+"""Settings of these tables that mean something here, too."""
+TEXTS: Final = {
+    "identity": "content = rows of a table without an id are known by their content",
+    "until": "the others follow the canary when this holds of it, like delivered>=95%,bounced<2%",
+    "follow_for": "how long a canary with --until may take; 0 = 15m",
+}
 INPUT_HELP: Final = "a file of job lines or rows (docs/tables.md), .gz too; - is stdin"
 SUFFIX: Final = ".outcomes.jsonl"
 REHEARSAL: Final = ".rehearsal.jsonl"
@@ -37,7 +44,7 @@ REHEARSAL: Final = ".rehearsal.jsonl"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
-    names = [name for name, setting in SETTINGS.items() if setting.table != "queues" or name == "identity"]
+    names = [name for name, setting in SETTINGS.items() if setting.table not in OTHERS or name in SHARED]
     add_settings(parser, names, texts=TEXTS)
 
 
@@ -76,6 +83,8 @@ def make_plan(args: argparse.Namespace, *, sends: bool = True) -> SendPlan:
         _keep_apart(inputs, outcomes, ledger)
     with _gathering(problems):
         state = state_of(settings)
+        if getattr(args, "until", None) and not settings.canary:
+            raise UsageError("--until says when the others follow a --canary N; sender follow has it for a whole run")
         if state and settings.adopt:
             raise UsageError("--adopt takes another memory over into a ledger, not into a shared state")
         if settings.redirect_to and (state or settings.adopt):

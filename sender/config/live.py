@@ -73,6 +73,11 @@ class LiveSettings:
             log.info("settings changed", **values)
             self._apply(self.settings, frozenset(now))
 
+    def change(self, **values: Any) -> None:
+        """Have these hold from now on, until the file says otherwise."""
+        self.settings = replace(self.settings, **values)
+        self._apply(self.settings, frozenset(values))
+
     def _content(self) -> bytes | None:
         """What stands in the file; None while it cannot be read, as in the middle of an exchange."""
         if self._path is None:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _LANE_SETTING: Final = {"send": "rate", "trigger": "rate_trigger", "app": "rate_app"}
-_OTHER_VARIABLES: Final = frozenset({"SENDER_API_KEY", "SENDER_CONFIG", "SENDER_SANDBOX_API_KEY", "SENDER_SOURCE"})
+_OTHER_VARIABLES: Final = frozenset({
+    "SENDER_API_KEY", "SENDER_CONFIG", "SENDER_SANDBOX_API_KEY", "SENDER_SANDBOX_WEBHOOK_KEY", "SENDER_SOURCE",
+    "SENDER_WEBHOOK_KEY",
+})
 WORKSPACES: Final = "workspaces"
 MOST_URL: Final = 65536
 _KUBERNETES: Final = re.compile(r"SENDER_(.*_)?(SERVICE_(HOST|PORT.*)|PORT|PORT_\d.*)")

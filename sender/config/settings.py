@@ -20,6 +20,8 @@ class Setting(NamedTuple):
     """What stands for the value in `--help`, where the kind does not say it well."""
     lane_of: str | None = None
     """For the rate of another lane than `send`: its name in `--rate LANE=N`, which is its option."""
+    option: str | None = None
+    """Its option, where that is not its name."""
 
 
 def _setting(default: Any, table: str, kind: str, text: str, **more: Any) -> Any:
@@ -145,6 +147,23 @@ class Settings:
         metavar="RULE",
     )
 
+    until: str = _setting(
+        "", "follow", "text",
+        "follow deliveries until this holds, like open<1% or delivered>=95%,bounced<2%", metavar="RULE"
+    )
+    follow_for: float = _setting(
+        0.0, "follow", "seconds", "longest time of following, like 15m or 6h; 0 = until the rule holds", option="for"
+    )
+    listen: str = _setting(
+        "", "follow", "text", "take reporting webhooks there instead of reading lists", metavar="[HOST:]PORT"
+    )
+    webhook_key_file: str = _setting("", "follow", "path", "file that holds the webhook's signing key")
+    replay_window: float = _setting(
+        300.0, "follow", "seconds", "how far the time of a webhook may be from ours"
+    )
+    tls_cert: str = _setting("", "follow", "path", "certificate chain for https, as PEM")
+    tls_key: str = _setting("", "follow", "path", "private key of --tls-cert, as PEM")
+
     window: str = _setting(
         "", "schedule", "text", "send only between these hours of the day", metavar="HH:MM-HH:MM"
     )
@@ -183,7 +202,8 @@ class Settings:
     outcomes: str = _setting("", "output", "path", "outcome log; default: beside the input")
     ledger: str = _setting("", "output", "path", "the run's memory; default: the outcome log's name + .ledger")
     state: str = _setting(
-        "", "output", "text", "memory and pace that replicas share, instead of a ledger", metavar="redis://HOST/DB"
+        "", "output", "text", "memory and pace that replicas share, instead of a ledger: redis://HOST/DB or postgres://HOST/DB",
+        metavar="URL"
     )
     state_file: str = _setting("", "output", "path", "file that holds the URL of --state")
     keep: float = _setting(
@@ -200,6 +220,17 @@ class Settings:
         False, "output", "flag", "keep the API's answers to refused jobs in their outcomes; they may hold personal data"
     )
     progress: bool = _setting(True, "output", "flag", "show progress on stderr")
+    watch: bool = _setting(False, "output", "flag", "show the figures of the run on the terminal, second by second")
+    live: str = _setting(
+        "", "output", "text", "show the run on a page at this port, of this machine alone unless a host is named",
+        metavar="[HOST:]PORT",
+    )
+    live_token_file: str = _setting(
+        "", "output", "path", "file with a token; who has it may pause, resume and change the rate from the page"
+    )
+    live_personal: bool = _setting(
+        False, "output", "flag", "show ids and job lines of dead letters to who has the token"
+    )
     json: bool = _setting(False, "output", "flag", "print the summary as one JSON object")
     log_format: str = _setting("console", "output", "choice", "form of the log on stderr", choices=("console", "json"))
     log_level: str = _setting(
@@ -239,7 +270,7 @@ def options_of(name: str) -> tuple[str, ...]:
     setting = SETTINGS[name]
     if setting.lane_of is not None:
         return ()
-    plain = name.replace("_", "-")
+    plain = setting.option or name.replace("_", "-")
     return (f"--{plain}", f"--no-{plain}") if setting.kind == "flag" else (f"--{plain}",)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sender.consume.dead_letters import DeadLetters
     from sender.consume.in_flight import InFlight, Told, UnackedMessage
     from sender.outcomes.outcome import Outcome
-    from sender.queues import Message, Queue
+    from sender.queues import Ending, Message, Queue
     from sender.runtime.supervisor import Supervisor
 
 BATCH: Final = 100
@@ -37,6 +37,8 @@ class Acknowledger:
         self._dead_letters = dead_letters
         self._supervisor = supervisor
         self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
+        self.queues: list[Queue] = []
+        """All that are read, to be told of jobs whose messages are gone."""
         self.late_letters = 0
         """Dead letters that their queue has not taken within `LETTER_WITHIN`."""
 
@@ -62,6 +64,10 @@ class Acknowledger:
         else:  # a task for each: they are no more than the messages in hand
             self._supervisor.start(self._write(self._dead_letters, message, reason), "dead letter", ends=True)
 
+    def amend(self, ending: Ending) -> None:
+        """A job whose message is gone has another end than that had."""
+        self._supervisor.start(self._amend(ending), "amendment", ends=True)
+
     def requeue(self, messages: Sequence[UnackedMessage]) -> None:
         """Let other replicas have these."""
         if messages:
@@ -81,6 +87,13 @@ class Acknowledger:
         fresh = self._in_flight.tell(messages, what)
         await (ack if what == "ack" else requeue)(fresh)
         self._in_flight.closed(fresh)
+
+    async def _amend(self, ending: Ending) -> None:
+        for queue in self.queues:
+            try:
+                await queue.amend(ending)
+            except QueueError as error:
+                log.warning("the later end of a job could not be written beside it", error=str(error))
 
     async def _write(self, dead_letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
         writing = asyncio.ensure_future(dead_letters.write(message.message, reason))

@@ -9,6 +9,7 @@ from sender.engine.job_execution import JobExecution
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_lines import OutcomeLines
 from sender.outcomes.recorder import FinishedJob
+from sender.queues import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,16 +40,15 @@ class Completer:
     def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """These ends are durable: their messages may go."""
         for ended in batch:
-            self._session.workspace.observer.observe_outcome(ended.outcome.status)
             self._lines.tell(ended.outcome)
             if ended.identity is not None:
-                self._complete(ended.identity, ended.outcome)
+                self._complete(ended.identity, ended.outcome, later=ended.later)
 
     def known(self, job: Job, message: UnackedMessage, record: JobRecord) -> None:
         """The job ended before: its message is a duplicate, and only has to go the rest of its way."""
         doubts = self._session.doubts
         if record.state == "sent":
-            self._record_duplicate(message, job)
+            self._record_again(message, job, record)
             return
         if record.state == "in_doubt" and record.resendable and self._is_reconciled(job.kind.lane):
             doubts.keep(JobExecution(job, owner=self._in_flight))
@@ -58,7 +58,7 @@ class Completer:
             message.reason = {
                 "reason": record.state, "code": record.state, "id": job.id, "kind": job.kind.name, "key": job.key,
             }
-            self._record_duplicate(message, job)
+            self._record_again(message, job, record)
 
     def take_over(self, ended: FinishedJob, execution: JobExecution) -> None:
         """An end that an earlier opening of the workspace could not record: if in doubt, the job may go again."""
@@ -75,7 +75,7 @@ class Completer:
         for message in messages:
             self.known(job, message, record)
 
-    def _complete(self, key: str, outcome: Outcome) -> None:
+    def _complete(self, key: str, outcome: Outcome, *, later: bool) -> None:
         if outcome.status != "in_doubt":
             self._session.doubts.take(key)
         elif self._session.doubts.keeps(key):
@@ -84,12 +84,22 @@ class Completer:
         messages = self._in_flight.recorded(key)
         # The end of what is no job is recorded under a name of its message's own: no ledger knows that.
         reason = reason_of(outcome, None if " " in key else key) if outcome.status in DEAD else None
+        ending = Ending(outcome.status, outcome.delivery_id, outcome.error, None if " " in key else key)
+        if later and not messages:
+            self._acknowledger.amend(ending)
         for number, message in enumerate(messages):
             message.reason = reason or message.reason
             if number and not _is_again(messages[0], message):
                 self._record_duplicate(message, outcome)
             else:
+                message.message.ending = message.message.ending or ending
                 self._end(message)
+
+    def _record_again(self, message: UnackedMessage, job: Job, record: JobRecord) -> None:
+        """One that was delivered before is the very message whose job ended so."""
+        if message.message.deliveries > 1:
+            message.message.ending = Ending(record.state, key=job.key)
+        self._record_duplicate(message, job)
 
     def _record_duplicate(self, message: UnackedMessage, of: Outcome | Job) -> None:
         """Nothing was requested for this one: it goes when that has its line."""

@@ -34,7 +34,10 @@ async def consume(plan: ConsumePlan) -> int:
         outputs = await unless(signals.draining, open_outputs(plan, conditions, stack))
         if outputs is None:
             return 0
-        return await make_consumer(plan, outputs, telemetry, conditions, supervisor, stack).run(signals)
+        status = await make_consumer(plan, outputs, telemetry, conditions, supervisor, stack).run(signals)
+        if telemetry.view is not None:
+            telemetry.view.end("drained" if status == 0 else "stopped before all was recorded; the log says why")
+        return status
 
 
 def _await_outputs(plan: ConsumePlan, conditions: Conditions) -> None:

@@ -76,6 +76,11 @@ class Consumer:
             raise self._wrong
         return 0 if self._clean and all(one.clean for one in self._workspaces) else 3
 
+    @property
+    def draining(self) -> bool:
+        """Whether the end was asked for."""
+        return self._ending.is_set()
+
     def drain(self, *, now: bool) -> None:
         """Stop reading and end; or let go of everything at once."""
         self._conditions.miss(WORKING, "draining")

@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sender.config.live import LiveSettings
+from sender.consume.consume_view import ConsumeControls, ConsumeView, ledger_of
 from sender.consume.consumer import Consumer
+from sender.consume.letter_desk import LetterDesk
 from sender.consume.message_parser import MessageParser
-from sender.consume.pause_switch import SETTINGS
 from sender.consume.reader import Reader
 from sender.consume.requeue_counts import StoredRequeueCounts
 from sender.consume.stored_origins import StoredOrigins
@@ -16,6 +17,7 @@ from sender.consume.watching import watch
 from sender.consume.workspace_opening import WorkspaceOpening
 from sender.consume.workspace_task import WorkspaceTask
 from sender.queues.queue_url import open_queue
+from sender.session.pauses import SETTINGS
 from sender.validation import Options
 from sender.validation.parser import Parser
 
@@ -52,7 +54,15 @@ def make_consumer(
         tasks[config.name] = WorkspaceTask(config, opening, outputs.dead_letters, supervisor)
     readers = [_make_reader(url, plan.settings, tasks, conditions, stack) for url in plan.urls]
     watch(telemetry.metrics, conditions, tasks, readers, outputs.dead_letters)
-    return Consumer(tasks, readers, conditions, live, supervisor)
+    consumer = Consumer(tasks, readers, conditions, live, supervisor)
+    if (view := telemetry.view) is not None:
+        desk = None
+        if plan.dead_letter:
+            queues = {reader.queue.source: url for reader, url in zip(readers, plan.urls, strict=True)}
+            desk = LetterDesk(plan, queues, partial(ledger_of, tasks))
+        source = ConsumeView(consumer, tasks, readers, conditions, outputs.dead_letters, view.outcomes)
+        view.show(source, ConsumeControls(consumer, live, desk))
+    return consumer
 
 
 def _apply(tasks: Mapping[str | None, WorkspaceTask], settings: Settings, changed: frozenset[str]) -> None:
@@ -74,6 +84,8 @@ def _make_reader(
         url, in_hand=MOST_IN_HAND, return_after=RETURN_AFTER, requeue_counts=counts, origins=StoredOrigins(notes)
     )
     stack.push_async_callback(queue.aclose)
+    for task in tasks.values():
+        task.acknowledger.queues.append(queue)
     options = Options(settings.require_identifiers, frozenset(settings.risky_extensions))
     parser = Parser(settings.kind, options, frozenset(name for name in tasks if name is not None))
     return Reader(queue, tasks, MessageParser(parser, settings), settings.prefetch, conditions, settings.memory)

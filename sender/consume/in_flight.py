@@ -214,6 +214,11 @@ class InFlight:
         record = self._forget(key)
         return [] if record is None else self.close(record.messages)
 
+    def only_message(self, key: str) -> UnackedMessage | None:
+        """The job's message, where it has one, of which nothing else is to be said."""
+        messages = self._jobs[key].messages if key in self._jobs else []
+        return messages[0] if len(messages) == 1 and messages[0].reason is None else None
+
     def in_doubt(self, key: str) -> None:
         """The job's end is durable and in doubt: its messages stay until it is resolved."""
         record = self._forget(key)

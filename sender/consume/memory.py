@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sender.ledger.sqlite_ledger import SqliteLedger
     from sender.queues import Message, Queue
     from sender.runtime.supervisor import Supervisor
-    from sender.shared_state.redis_ledger import RedisLedger
+    from sender.shared_state.shared_ledger import SharedLedger
     from sender.shared_state.shared_state import SharedState
 
 LOST_HORIZON: Final = 6 * 3600.0
@@ -45,7 +45,7 @@ class Memory:
     """What is known of a workspace's jobs, since when, and whether it was lost before."""
 
     def __init__(
-        self, ledger: SqliteLedger | RedisLedger, state: SharedState | None = None, *, began: float | None = None
+        self, ledger: SqliteLedger | SharedLedger, state: SharedState | None = None, *, began: float | None = None
     ) -> None:
         self.ledger = ledger
         self.state = state

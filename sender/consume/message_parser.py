@@ -32,7 +32,10 @@ class MessageParser:
         if self._settings.identity == "message" and message.identity is not None:
             identity = (shown_id(message.identity), message.identity)
         fault = _too_long(message.unread) if message.unread else None
-        line = Line(message.source, self._number, message.data, fault, identity, message.priority or "normal")
+        line = Line(
+            message.source, self._number, message.data, fault, identity, message.priority or "normal",
+            expires_at=message.expires_at,
+        )
         found = self._check(line, message.deliveries)
         return invalid(found, found.problems) if isinstance(found, Invalid) else found
 

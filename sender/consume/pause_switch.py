@@ -7,20 +7,16 @@ asked. What the settings paused goes on with settings that do not; what an opera
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from sender.errors import HaltError
-from sender.session.pauses import follow_pause
+from sender.session.pauses import NOTE, OPERATOR, SETTINGS, follow_pause, hold
 
 if TYPE_CHECKING:
     from sender.engine.workspace import Workspace
     from sender.ledger import Ledger
-
-NOTE: Final = "paused-by"
-SETTINGS: Final = b"settings"
-OPERATOR: Final = b"operator"
 
 log = structlog.get_logger()
 
@@ -64,9 +60,7 @@ class PauseSwitch:
             if (wish := self._wish) is None:
                 continue
             try:
-                await ledger.put_note(NOTE, wish.by if wish.paused else b"")
-                await workspace.pause(paused=wish.paused)
-                await workspace.look()
+                await hold(workspace, ledger, wish.paused, by=wish.by)
             except HaltError as error:
                 log.warning("the lanes could not be paused or resumed everywhere", error=str(error))
             else:

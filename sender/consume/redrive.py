@@ -22,7 +22,7 @@ from sender.session.stores import host_of, open_ledger, open_shared
 from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from sender.config.settings import Settings
     from sender.consume.letter_filter import LetterFilter
@@ -49,6 +49,8 @@ class RedrivePlan:
     repaired: Mapping[str, bytes] | None = None
     """Job lines that take the place of the letters' own, by identity; then no other letter goes back."""
     dry_run: bool = False
+    ledger_of: Callable[[str | None], Ledger] | None = None
+    """The memory of a workspace where it is open already: HaltError while it is not. Else it is opened anew."""
 
 
 @dataclass(slots=True)
@@ -158,7 +160,7 @@ class _Memories:
     async def look_up(self, page: Sequence[Letter]) -> list[Case]:
         """The letters with what is known of their jobs, in their order."""
         cases = [Case(letter, letter.key or self._parser.key_of(letter.data)) for letter in page]
-        if not self._plan.state and not self._plan.settings.ledger:
+        if not (self._plan.state or self._plan.settings.ledger or self._plan.ledger_of):
             return cases
         records: dict[str, JobRecord] = {}
         for name, keys in self._by_workspace(cases).items():
@@ -182,6 +184,8 @@ class _Memories:
 
     async def _made(self, name: str | None) -> Ledger:
         plan = self._plan
+        if plan.ledger_of is not None:
+            return plan.ledger_of(name)
         if not plan.state:
             path = Path(plan.settings.ledger)
             path = path if name is None else path.with_name(f"{path.name}.{name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender.jobs.kinds import LANES
+from sender.runtime.live.live_view import open_live
 from sender.runtime.metrics import NoMetrics
 from sender.runtime.tracing import open_tracer
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
     from sender.consume.workspace_consumer import WorkspaceConsumer
     from sender.runtime.conditions import Conditions
+    from sender.runtime.live.live_view import LiveView
     from sender.runtime.metrics import Observer
     from sender.runtime.metrics.replica_metrics import ReplicaMetrics
     from sender.runtime.tracing import Tracer
@@ -24,10 +26,12 @@ class Telemetry(NamedTuple):
 
     metrics: ReplicaMetrics | None
     tracer: Tracer
+    view: LiveView | None = None
 
     def observer_of(self, workspace: str | None) -> Observer:
         """Who counts what happens in a workspace."""
-        return NoMetrics() if self.metrics is None else self.metrics.of(workspace)
+        counts = NoMetrics() if self.metrics is None else self.metrics.of(workspace)
+        return counts if self.view is None else self.view.observer(workspace, counts)
 
     def opened(self, workspace: str | None, consumer: WorkspaceConsumer) -> None:
         """Look at these lanes and this ledger from now on."""
@@ -43,7 +47,9 @@ class Telemetry(NamedTuple):
 
 
 async def open_telemetry(settings: Settings, conditions: Conditions, stack: AsyncExitStack) -> Telemetry:
-    """Open the server for health and metrics, if one is asked for, and the tracer; to be closed with the stack."""
+    """Open live view, the server for health and metrics, if they are asked for, and the tracer; to be closed with the
+    stack."""
+    view = await stack.enter_async_context(open_live("consume", settings))
     metrics = None
     if settings.health_port:
         from sender.runtime.health_server import HealthServer
@@ -55,4 +61,4 @@ async def open_telemetry(settings: Settings, conditions: Conditions, stack: Asyn
         stack.push_async_callback(server.aclose)
     tracer = open_tracer()
     stack.push_async_callback(tracer.aclose)
-    return Telemetry(metrics, tracer)
+    return Telemetry(metrics, tracer, view)

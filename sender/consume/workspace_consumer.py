@@ -14,6 +14,7 @@ from anyio import fail_after, move_on_after
 
 from sender.consume.completer import Completer
 from sender.consume.dispatcher import Dispatcher, lost_outcome
+from sender.consume.joint_ends import JointEnds
 from sender.consume.lane_capacity import LaneCapacity
 from sender.consume.lease import Lease
 from sender.consume.reconcile_loop import ReconcileLoop
@@ -81,6 +82,8 @@ class WorkspaceConsumer(Listener):
         self.session = Session(workspace, memory.ledger, sink, settings, supervisor, self, gather=GATHER)
         self.ending = asyncio.Event()
         """Set by the first `stop` or halt."""
+        if memory.state is not None and memory.state.database is not None:
+            memory.state.end_together(JointEnds(self.in_flight, memory.state.database).of)
         self._settings = settings
         self._preflight = settings.preflight
         self._lease = Lease(memory.ledger)

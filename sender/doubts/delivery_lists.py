@@ -9,6 +9,7 @@ from urllib.parse import quote
 from sender.doubts.listed_delivery import people_of, read_listing
 from sender.doubts.matching import WIDE_SKEW, number_of
 from sender.engine.api_reader import ReadingFailedError
+from sender.jobs.kinds import LIST_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sender.doubts.listed_delivery import Listing
     from sender.engine.api_reader import ApiReader
 
-_LIST_TYPES: Final = {"email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app"}
 MINUTE: Final = 60
 NEIGHBOUR_PAGES: Final = 3
 
@@ -37,7 +37,7 @@ class DeliveryLists:
         start, end = self._window(doubtful_jobs)
         person = doubtful_jobs[0].person
         if person is None:
-            kind = _LIST_TYPES.get(doubtful_jobs[0].kind)
+            kind = LIST_TYPES.get(doubtful_jobs[0].kind)
             entries = await self._reader.read_all("/v1/messages", "messages", type=kind, start_ts=start, end_ts=end)
         else:
             path = person_path(*person)

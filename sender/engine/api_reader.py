@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -14,7 +15,7 @@ from sender.transport import Reply, Request, TransportFault, Wire
 from sender.transport.verdict import parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator
 
     from sender.engine.pacing.pace import Pace
     from sender.engine.pacing.permit import Permit
@@ -68,6 +69,10 @@ class ApiReader:
         self.waiting = 0
         """Requests that wait for their permit."""
 
+    def take_half(self) -> None:
+        """From now on read at half of the lane's rate, however high that is: no job of ours waits for it."""
+        self._share = AsyncLimiter(1, 1 / max(0.1, self._pacer.rate / 2))
+
     async def get(self, request: Request) -> Reply:
         """One attempt, whatever the answer; raises TransportFault."""
         if not self.alone:
@@ -117,33 +122,33 @@ class ApiReader:
 
     async def read_all(self, path: str, name: str, **query: object) -> list[Any]:
         """The entries of all pages of a list, as they came; one that lacks a page raises, and is no list."""
-        found, complete = await self._read_pages(path, name, MOST_PAGES, query)
-        if not complete:
-            raise ReadingFailedError(f"its list of {name} does not end")
-        return found
+        return [entry async for page in self.pages(path, name, **query) for entry in page]
 
     async def read_some(self, path: str, name: str, pages: int, **query: object) -> list[Any]:
         """The entries of the first pages of a list, as they came."""
-        found, _ = await self._read_pages(path, name, pages, query)
+        found: list[Any] = []
+        async with aclosing(self.pages(path, name, **query)) as read:
+            async for page in read:
+                found += page
+                pages -= 1
+                if pages <= 0:
+                    break
         return found
 
-    async def _read_pages(
-        self, path: str, name: str, pages: int, query: Mapping[str, object]
-    ) -> tuple[list[Any], bool]:
-        """Up to so many pages, and whether these were all."""
-        found: list[Any] = []
+    async def pages(self, path: str, name: str, **query: object) -> AsyncGenerator[list[Any], None]:
+        """The entries of a list page by page, as they came; raises as `read`, also where the list does not end."""
         start: str | None = None
-        for _ in range(pages):
+        for _ in range(MOST_PAGES):
             document = await self.read(path, limit=PAGE, start=start, **query)
             entries = document.get(name)
             if not isinstance(entries, list | None):
                 raise ReadingFailedError(f"its answer has no list of {name}")
-            found += entries or ()
+            yield entries or []
             following = document.get("next")
             if following in (None, "", 0, "0"):
-                return found, True
+                return
             start = str(following)
-        return found, False
+        raise ReadingFailedError(f"its list of {name} does not end")
 
     async def _try(self, request: Request) -> dict[str, Any] | _Failure:
         """What a 200 says, or why there was none."""

@@ -57,6 +57,8 @@ class Line(NamedTuple):
     """Of a job that names none."""
     row: Row | None = None
     """Where the line was made of a row; its number then counts the rows."""
+    expires_at: float | None = None
+    """Unix seconds, of a job that names none."""
     passed: int = 0
     """How many lines this one stands for, all of which an earlier run sent: they are only counted."""
 

@@ -37,6 +37,8 @@ def _send(name: str) -> Kind:
 
 
 SEND_KINDS: Final = ("email", "sms", "whatsapp", "push", "in_app", "inbox_message")
+LIST_TYPES: Final = {"email": "email", "sms": "twilio", "whatsapp": "whatsapp", "push": "push", "in_app": "in_app"}
+"""The `type` by which the API lists the deliveries of a kind; others are listed among all (docs/api.md)."""
 
 KINDS: Final[dict[str, Kind]] = {
     kind.name: kind

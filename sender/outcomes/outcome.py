@@ -46,13 +46,23 @@ class Outcome(NamedTuple):
         found = dict(self.result).get("delivery_id")
         return None if found is None else str(found)
 
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The first problem, as the log tells it, and all of them where there are more."""
+        if not self.problems:
+            return None
+        error: dict[str, Any] = _as_dict(self.problems[0])
+        if len(self.problems) > 1:
+            error["problems"] = [_as_dict(problem) for problem in self.problems]
+        return error
+
     def to_line(self) -> bytes:
         """The outcome as one JSON line, with its line end."""
         record: dict[str, Any] = {"id": self.id, "kind": self.kind, "status": self.status}
         record.update(self.result)
         record["http_status"] = self.http_status
         record["attempts"] = self.attempts
-        record["error"] = _error(self.problems)
+        record["error"] = self.error
         record["warnings"] = [_as_dict(warning) for warning in self.warnings]
         record["source"] = self.source
         record["line"] = self.line
@@ -78,15 +88,6 @@ def _as_dict(problem: Problem) -> dict[str, str]:
         told["column"] = column
     told["message"] = message
     return told
-
-
-def _error(problems: tuple[Problem, ...]) -> dict[str, Any] | None:
-    if not problems:
-        return None
-    error: dict[str, Any] = _as_dict(problems[0])
-    if len(problems) > 1:
-        error["problems"] = [_as_dict(problem) for problem in problems]
-    return error
 
 
 def _timestamp(seconds: float) -> str:

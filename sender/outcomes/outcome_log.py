@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import orjson
 
@@ -26,23 +26,27 @@ TAIL: Final = 1 << 20
 class OutcomeLog:
     """One file that outcomes are appended to, by one run at a time."""
 
+    NAME: ClassVar = "outcome log"
+    LOSS: ClassVar = "nothing further was sent"
+    """What follows when it cannot be written."""
+
     def __init__(self, path: Path, handle: int, *, regular: bool) -> None:
         self.path = path
         self._handle = handle
         self._regular = regular
 
     @classmethod
-    def open(cls, path: Path) -> OutcomeLog:
+    def open(cls, path: Path) -> Self:
         """Open or create (mode 0600) and repair a torn last line; UsageError when it cannot be written."""
         try:
             # A pipe whose reader pauses must not hold a thread that nobody can end: it is written by the loop.
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         except OSError as error:
-            raise UsageError(f"the outcome log {path} cannot be opened: {error.strerror}") from None
+            raise UsageError(f"the {cls.NAME} {path} cannot be opened: {error.strerror}") from None
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
         try:
             if regular:
-                _hold(handle, path)
+                _hold(handle, path, cls.NAME)
                 _repair(handle)
         except BaseException:
             os.close(handle)
@@ -58,7 +62,7 @@ class OutcomeLog:
                 await self._stream(b"".join(lines))
         except OSError as error:
             raise OutputError(
-                f"the outcome log {self.path} cannot be written ({error.strerror}): nothing further was sent. "
+                f"the {self.NAME} {self.path} cannot be written ({error.strerror}): {self.LOSS}. "
                 "Make room, then run the same command again"
             ) from None
 
@@ -101,11 +105,23 @@ def read_outcomes(path: Path) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
 
 
-def _hold(handle: int, path: Path) -> None:
+def is_in_use(path: Path) -> bool:
+    """Whether a run appends to it now."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _hold(handle: int, path: Path, name: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise UsageError(f"the outcome log {path} is in use by another run: wait for its end") from None
+        raise UsageError(f"the {name} {path} is in use by another run: wait for its end") from None
 
 
 def _repair(handle: int) -> None:

@@ -1,7 +1,9 @@
 """Queues: one protocol for all brokers; each broker is one module, imported only when its URL is used."""
 
 from sender.queues.queue import (
+    DatabaseQueue,
     DeadLetter,
+    Ending,
     Message,
     OutcomeSink,
     Queue,
@@ -9,6 +11,10 @@ from sender.queues.queue import (
     QueueLost,
     QueueOrigins,
     RequeueCounts,
+    TransactionPart,
 )
 
-__all__ = ["DeadLetter", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost", "QueueOrigins", "RequeueCounts"]
+__all__ = [
+    "DatabaseQueue", "DeadLetter", "Ending", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost",
+    "QueueOrigins", "RequeueCounts", "TransactionPart",
+]

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from sender.errors import UsageError
 from sender.jobs.masking import MASK
 from sender.jobs.nearest import nearest
+from sender.outbox.outbox_table import DEFAULT as DEFAULT_TABLE
+from sender.outbox.outbox_table import OutboxTable
 from sender.queues.server_access import SEVERAL, split_hosts, wrong_hosts, wrong_ways
 
 if TYPE_CHECKING:
@@ -16,21 +18,27 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = {
     "redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp", "nats": "nats", "tls": "nats", "sqs": "sqs",
+    "postgres": "postgres", "postgresql": "postgres",
 }
-_READ: Final = {"redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": ()}
-_WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": ()}
+_READ: Final = {
+    "redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": (), "postgres": (),
+}
+_WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": (), "postgres": ()}
+POSTGRES_WAYS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "host")
+"""Named as for every PostgreSQL client."""
 _TLS: Final = ("ca", "cert", "key")
 _MORE: Final = {
     "redis": ("sentinel", "sentinel_password_file", "cluster", *_TLS), "amqp": _TLS, "nats": ("creds", "nkey", *_TLS),
-    "sqs": ("endpoint",),
+    "sqs": ("endpoint",), "postgres": ("table", *POSTGRES_WAYS),
 }
-_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": ()}
-_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": ()}
+_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": (), "postgres": ()}
+_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": (), "postgres": ()}
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
     "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
     "nats": "nats://HOST?stream=JOBS&consumer=senders",
     "sqs": "sqs://REGION/QUEUE",
+    "postgres": "postgres://HOST/DB?table=sender_outbox",
 }
 PRIORITIES: Final = ("high", "normal", "low")
 
@@ -96,9 +104,9 @@ def parse(url: str, *, writes: bool = False) -> Address:
 def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str, ...], broker: str) -> None:
     """Several hosts, Sentinel and Cluster, certificates."""
     name = f"{parts.scheme}://{parts.hostname}"
-    if problem := wrong_hosts(hosts) or wrong_ways(parts.scheme, parameters):
+    if problem := (None if "host" in parameters else wrong_hosts(hosts)) or wrong_ways(parts.scheme, parameters):
         raise UsageError(f"{name}: {problem}")
-    several = broker in ("amqp", "nats") or "sentinel" in parameters or "cluster" in parameters
+    several = broker in ("amqp", "nats", "postgres") or "sentinel" in parameters or "cluster" in parameters
     if len(hosts) > 1 and not several:
         raise UsageError(f"{name}: several hosts are for {SEVERAL}")
 
@@ -115,7 +123,7 @@ def _split(url: str) -> SplitResult:
         near = nearest(parts.scheme, SCHEMES)
         hint = f"is {near}:// meant?" if near else f"a queue is one of {', '.join(_LOOKS.values())}"
         raise UsageError(f"{parts.scheme[:10] or 'this'} is no queue URL: {hint}")
-    if not parts.hostname:
+    if not parts.hostname and "host" not in dict(parse_qsl(parts.query)):
         raise UsageError(f"{shown(url)}: it must look like {_LOOKS[SCHEMES[parts.scheme]]}")
     return parts
 
@@ -155,6 +163,15 @@ def _check(parts: SplitResult, parameters: dict[str, str], broker: str) -> None:
         raise UsageError(f"nats://{parts.hostname}: there is no path in {_LOOKS['nats']}")
     if broker == "sqs":
         _check_sqs(parts, parameters)
+    if broker == "postgres":
+        _check_postgres(parts, parameters)
+
+
+def _check_postgres(parts: SplitResult, parameters: dict[str, str]) -> None:
+    if not parts.path.strip("/") or "/" in parts.path.strip("/"):
+        name = f"{parts.scheme}://{parts.hostname}"
+        raise UsageError(f"{name} lacks the database: it must look like {_LOOKS['postgres']}")
+    OutboxTable.named(parameters.get("table", DEFAULT_TABLE))
 
 
 def _check_sqs(parts: SplitResult, parameters: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sender.queues.address import Address
     from sender.queues.broker_connection import BrokerConnection
-    from sender.queues.queue import Message, QueueOrigins, RequeueCounts
+    from sender.queues.queue import Ending, Message, QueueOrigins, RequeueCounts
 
 WAIT: Final = 1.0
 """Seconds that a read waits for its first message."""
@@ -106,6 +106,9 @@ class BrokerQueue(ABC, Generic[C]):
     async def keep(self, messages: Iterable[Message]) -> None:
         """The time until these return to the queue begins anew."""
         await self._unless_lost(self._keep, [message for message in messages if self._has(message)])
+
+    async def amend(self, ending: Ending) -> None:
+        """Nothing: most queues keep no ends."""
 
     async def lag(self) -> int | None:
         """How many messages wait to be read, where the broker tells."""

@@ -3,6 +3,7 @@ identity"). Pure; held by golden examples in the tests, since memories live long
 
     redis/DATABASE/STREAM/ENTRY        nats/STREAM/CREATED/SEQUENCE
     amqp/VHOST/QUEUE/MESSAGE_ID        sqs/REGION/ACCOUNT/QUEUE/MESSAGE_ID
+    postgres/DATABASE/TABLE/MICROSECONDS-ROW
 
 Parts are percent-encoded. With `?name=eu` in the queue's URL the first word is `redis@eu`.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
+
+from sender.outbox.outbox_table import DEFAULT, OutboxTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +26,7 @@ CONTENT: Final = "content"
 """In the header of a copy: its message had no id, and is known by what its job asks for."""
 MOST: Final = 2048
 """Characters; a longer header is none of ours."""
-_PARTS: Final = {"redis": 2, "amqp": 2, "nats": 1, "sqs": 3}
+_PARTS: Final = {"redis": 2, "amqp": 2, "nats": 1, "sqs": 3, "postgres": 2}
 """How many parts name the queue."""
 
 
@@ -43,6 +46,9 @@ def _parts(address: Address, account: str) -> tuple[str, ...]:
             return address.path or "/", parameters["queue"]
         case "nats":
             return (parameters["stream"],)
+        case "postgres":
+            table = OutboxTable.named(parameters.get("table", DEFAULT))
+            return address.path, table.name if table.is_default_schema else str(table)
         case _:
             return address.host, account, address.path
 

@@ -65,6 +65,10 @@ class Publisher(ABC, Generic[C]):
         """Durably put these job lines back on their way, each under the identity that its letter carries."""
         await self._put([OutgoingLine(line, "job", None, identity, redriven=True) for line, identity in jobs])
 
+    async def copy(self, jobs: Sequence[tuple[bytes, str | None]]) -> None:
+        """Durably put these job lines here, each under the identity that its message has; None: its id says it."""
+        await self._put([OutgoingLine(line, "job", None, identity) for line, identity in jobs])
+
     async def append(self, lines: Sequence[bytes]) -> None:
         """Durably append outcome lines in order; after an error some may stand there already."""
         if lines:

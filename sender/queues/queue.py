@@ -23,18 +23,19 @@ message is read again.
 | RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
 | JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
 | SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
+| PostgreSQL | the row's `deliveries` | setting it back |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sender.errors import SenderError
 from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from sender.jobs.job import Priority
 
@@ -54,6 +55,17 @@ class QueueLost(QueueError):  # noqa: N818 - said as it is meant
     """The broker cannot be reached or does not answer; the next call connects anew."""
 
 
+class Ending(NamedTuple):
+    """What became of a message's job, for a queue that keeps it beside the job."""
+
+    status: str
+    delivery_id: str | None = None
+    error: Mapping[str, Any] | None = None
+    """As in the outcome."""
+    key: str | None = None
+    """The job's identity."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Message:
     """One message in hand."""
@@ -71,6 +83,12 @@ class Message:
     connection: Any = field(default=None, repr=False)
     priority: Priority | None = None
     """From the URL's `?priority=`, for jobs that name none."""
+    expires_at: float | None = None
+    """Unix seconds, for jobs that name none."""
+    ending: Ending | None = None
+    """What became of its job, from when that is durable."""
+    gone: bool = False
+    """Whether it was taken out of its queue in the transaction that made its end durable."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Trace context and `REDRIVE`, by lower-case name."""
     identity: str | None = None
@@ -127,6 +145,9 @@ class Queue(Protocol):
     async def keep(self, messages: Iterable[Message]) -> None:
         """Still working on these: the time until they return to the queue begins anew."""
 
+    async def amend(self, ending: Ending) -> None:
+        """What became later of a job whose message had another end, where the queue keeps it beside the job."""
+
     async def lag(self) -> int | None:
         """How many messages have no end yet, where the broker tells: those that wait, and those in a reader's hand."""
 
@@ -135,6 +156,26 @@ class Queue(Protocol):
 
     async def aclose(self) -> None:
         """Disconnect; what is still in hand returns to the queue by itself."""
+
+
+class TransactionPart(NamedTuple):
+    """What somebody puts into a transaction of another's."""
+
+    work: Callable[[Any], Awaitable[None]]
+    """Takes the connection, in the transaction."""
+    done: Callable[[], None]
+    """Called once that is durable."""
+
+
+@runtime_checkable
+class DatabaseQueue(Protocol):
+    """A queue that is a table: its messages can end in a transaction that somebody else has begun."""
+
+    database: str | None
+    """Names the database on its server, for all that look at it; None until it was opened."""
+
+    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
+        """Take these out of the queue, with what became of them, in the transaction that `connection` is in."""
 
 
 class RequeueCounts(Protocol):

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from sender.errors import UsageError
+from sender.report.flow import draw_flow
 from sender.report.plots import draw
 from sender.report.words import clean
 from sender.runtime.version import __version__
@@ -33,7 +34,7 @@ def page(sections: Sequence[Section], title: str) -> str:
         loader=PackageLoader("sender.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )
-    templates.globals.update(draw=draw, groups_of=_groups_of, marked=_marked)
+    templates.globals.update(draw=draw, draw_flow=draw_flow, groups_of=_groups_of, marked=_marked)
     document = templates.get_template("page.html.jinja")
     return document.render(sections=sections, title=clean(title), policy=POLICY, version=__version__)
 

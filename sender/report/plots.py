@@ -128,7 +128,7 @@ def _stretches(y: Sequence[float]) -> list[tuple[int, int]]:
 def _value_axis(axes: Axes, chart: Chart, ink: Mapping[str, str]) -> None:
     values = [value for curve in chart.curves for value in curve.values if value is not None]
     most, least = max(values, default=1.0), min((value for value in values if value > 0), default=1.0)
-    if chart.unit == "ms" and most > 30 * least:
+    if chart.unit in ("ms", "s") and most > 30 * least:
         axes.set_yscale("log")
         axes.minorticks_off()
     else:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from sender.report.fate_section import arrival_chart, fate_facts, fate_tables, flow_of
 from sender.report.job_table import NOT_SENT
+from sender.report.run_figures import RunFigures
+from sender.report.run_history import history_facts, history_table
 from sender.report.section import Bar, Chart, Curve, Fact, Section, Table
 from sender.report.timeline import filled
 from sender.report.words import clean, ms, number, per_second, share, span
@@ -32,13 +35,26 @@ COUNTED: Final = (
 
 def run_section(name: str, figures: OutcomeFigures, index: int, limit: float | None) -> Section:
     """Everything that the log of one run tells."""
-    charts = (_rate(figures, index, limit), _latency(figures, index), _percentiles(figures, index))
-    tables = (_errors(figures), _warnings(figures), _doubts(figures), _unsent(figures), _slowest(figures))
-    statuses = figures.by_status()
+    return section_of(RunFigures(name, figures), index, limit)
+
+
+def section_of(run: RunFigures, index: int, limit: float | None) -> Section:
+    """Everything that is known of one run."""
+    figures, fates, statuses = run.outcomes, run.fates, run.outcomes.by_status()
+    charts = [_rate(figures, index, limit), _latency(figures, index), _percentiles(figures, index)]
+    tables = [_errors(figures), _warnings(figures), _doubts(figures), history_table(run.manifest), _unsent(figures),
+              _slowest(figures)]
+    facts = (*_facts(figures), *history_facts(run.manifest))
+    if fates is not None:
+        charts = [arrival_chart(fates, index), *charts]
+        tables = [*fate_tables(fates), *tables]
+        facts = (*facts, *fate_facts(fates))
     bars = tuple(Bar(status, count, TONES.get(status, "quiet")) for status, count in statuses.items() if count)
+    flow = flow_of(statuses, TONES, fates, index)
     return Section(
-        name, _subtitle(figures), _facts(figures), bars, tuple(chart for chart in charts if chart is not None),
-        tuple(table for table in tables if table.rows), _notes(figures),
+        run.name, _subtitle(figures), facts, () if flow else bars,
+        tuple(chart for chart in charts if chart is not None), tuple(table for table in tables if table.rows),
+        _notes(figures), flow,
     )
 
 

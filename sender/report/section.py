@@ -72,6 +72,19 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """What was read, and the way that it took: the parts of `there` are those of the part `sent`."""
+
+    name: str
+    """Letters and dashes, unlike those of the charts on the page."""
+    told: str
+    jobs: int
+    here: tuple[Bar, ...]
+    there: tuple[Bar, ...]
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """One file of the report."""
 
@@ -82,3 +95,5 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    flow: Flow | None = None
+    """Stands in place of the bars."""

@@ -29,6 +29,8 @@ def _section(section: Section) -> Iterator[str]:
     yield from (f"  {fact.name:<{width}}  {fact.value}" for fact in section.facts)
     yield ""
     yield from _bars(section.bars)
+    if section.flow is not None:
+        yield from _table(section.flow.table)
     for chart in section.charts:
         yield from _chart(chart)
     for table in section.tables:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
-import re
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sender.errors import OutputError
+from sender.report.cells import cell
 from sender.report.job_table import Unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_FORMULA: Final = re.compile(r"[=+\-@](?!\d*\.?\d*$)")
-"""What spreadsheets compute; a plain number is none."""
 
 
 @contextmanager
@@ -29,10 +26,6 @@ def open_unsent(name: str | None) -> Iterator[Callable[[Unsent], None] | None]:
         with nullcontext(sys.stdout) if name == "-" else Path(name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(Unsent._fields)
-            yield lambda job: writer.writerow(map(_cell, job))
+            yield lambda job: writer.writerow(map(cell, job))
     except OSError as error:
         raise OutputError(f"--unsent: {name} cannot be written: {error.strerror}") from None
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if _FORMULA.match(text) else text

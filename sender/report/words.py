@@ -56,6 +56,13 @@ def ms(value: float | None) -> str:
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 1 else f"{value:.2f} ms"
 
 
+def seconds_told(value: float | None) -> str:
+    """A length of time, short ones too."""
+    if value is None:
+        return "–"
+    return f"{value:.2g} s" if value < 1 else span(round(value, 1))
+
+
 def per_second(value: float) -> str:
     """A rate."""
     return f"{value:,.1f}/s" if value < 1000 else f"{value:,.0f}/s"

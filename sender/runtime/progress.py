@@ -132,7 +132,7 @@ def _parts(now: Snapshot, rate: float) -> list[str]:
     return [
         _count(now),
         f"{rate:.0f}/s",
-        *([] if left is None else [f"{_clock(left)} left"]),
+        *([] if left is None else [f"{clock(left)} left"]),
         *([] if not now.sent_before else [f"{now.sent_before:,} sent before"]),
         *(
             f"{count:,} {name.replace('_', ' ')}"
@@ -147,7 +147,8 @@ def _count(now: Snapshot) -> str:
     return f"{now.done:,} of a number not yet counted" if now.countable else f"{now.done:,} of an unknown number"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration as clocks show it: 2:05, or 1:02:05."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

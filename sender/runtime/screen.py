@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import select
 import sys
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ERASE: Final = "\r\x1b[J"
 """Erases from the beginning of the cursor's row to the end of the screen."""
 USUAL_WIDTH: Final = 80
+USUAL_HEIGHT: Final = 24
 PIECE: Final = 1000
 """Characters: in UTF-8 no more than a pipe takes at once whenever it takes anything."""
 
@@ -23,7 +27,7 @@ class Screen:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
-        self._line = ""
+        self._lines: Sequence[str] = ()
 
     @property
     def _stream(self) -> TextIO:
@@ -40,16 +44,21 @@ class Screen:
     @property
     def width(self) -> int:
         """Columns that a live line may take."""
+        return self._size[0] - 1
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """(columns, rows)."""
         try:
-            columns = os.get_terminal_size(self._stream.fileno()).columns
+            columns, rows = os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):
-            columns = 0
-        return (columns or USUAL_WIDTH) - 1
+            columns, rows = 0, 0
+        return columns or USUAL_WIDTH, rows or USUAL_HEIGHT
 
     def write(self, text: str) -> int:
         """Write whole lines; the live line stays below them."""
         text = text.encode(errors="backslashreplace").decode()  # a name from the file system may hold anything
-        self._put(f"{ERASE}{text}{self._line[: self.width]}\r" if self._line else text)
+        self._put(f"{ERASE}{text}{self._drawn()}" if self._lines else text)
         return len(text)
 
     def flush(self) -> None:
@@ -57,9 +66,19 @@ class Screen:
 
     def show(self, line: str) -> None:
         """Draw the live line in place of the one before; an empty one takes it away."""
-        if line or self._line:
-            self._put(f"{ERASE}{line}\r")
-        self._line = line
+        self.show_lines([line] if line else [])
+
+    def show_lines(self, lines: Sequence[str]) -> None:
+        """Draw several live lines in place of those before; those that the screen has no room for are left out."""
+        before, self._lines = self._lines, lines
+        if lines or before:
+            self._put(f"{ERASE}{self._drawn()}")
+
+    def _drawn(self) -> str:
+        """The live lines, with the cursor at the beginning of the first one."""
+        shown = [line[: self.width] for line in self._lines[: max(1, self._size[1] - 1)]]
+        up = f"\x1b[{len(shown) - 1}A" if len(shown) > 1 else ""
+        return "\n".join(shown) + up + "\r" if shown else ""
 
     def _put(self, text: str) -> None:
         try:

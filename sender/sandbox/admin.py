@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
@@ -36,6 +37,9 @@ class Network(Protocol):
     def up(self) -> None:
         """Be reachable again."""
 
+    def webhooks(self) -> dict[str, int]:
+        """How many webhooks were posted, acknowledged, refused, and wait."""
+
 
 class Accepted(Protocol):
     """A request that took effect."""
@@ -57,6 +61,10 @@ class Admin:
         match method, request.path[len(PREFIX) :]:
             case "GET", "stats":
                 return ok(self.stats(arrivals=bool(request.params().get("arrivals"))))
+            case "GET", "fates":
+                return self._fates(request.params())
+            case "GET", "webhooks":
+                return ok(self._network.webhooks())
             case "GET", ("messages" | "triggers" | "newsletters" | "contents") as what:
                 return self._list(what, request.params())
             case _, "faults":
@@ -110,6 +118,16 @@ class Admin:
             return Answer(200, b"".join(orjson.dumps(item) + b"\n" for item in page), _LINES)
         return ok(page)
 
+    def _fates(self, params: dict[str, str]) -> Answer:
+        """How many deliveries stand where; `format=jsonl` gives a line for each."""
+        world = self._app.world
+        now = world.now()
+        fates = [(one.id, one.fate(now)) for one in world.deliveries.all]
+        if params.get("format") == "jsonl":
+            lines = (orjson.dumps({"delivery_id": name, "fate": fate}) for name, fate in fates)
+            return Answer(200, b"".join(line + b"\n" for line in lines), _LINES)
+        return ok({"sent": len(fates), **Counter(fate for _, fate in fates)})
+
     def _rotate(self, body: bytes) -> Answer:
         """Take another key from now on, and no other."""
         try:
@@ -153,7 +171,7 @@ class Admin:
             lists = None
         if lists is None:
             return _bad(f"suppressions are lists of addresses: {', '.join(TYPES)}")
-        self._app.world.suppressed = lists
+        self._app.world.suppress(lists)
         return ok({})
 
     def _faults_in_force(self) -> dict[str, Any]:

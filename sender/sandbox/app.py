@@ -14,6 +14,7 @@ from sender.sandbox.faults import Fault, Faults
 from sender.sandbox.limit import SECOND, Limit, Unlimited, count_and_window, make_limit
 from sender.sandbox.routes import LANES, Route, find
 from sender.sandbox.spoil import api_error, replaced, retry_after_value
+from sender.sandbox.webhooks import Webhooks
 from sender.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class App:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.random = Random(options.seed)
+        self.webhooks: Webhooks | None = None
+        if options.webhook:
+            self.webhooks = Webhooks(options, self.random, lambda: self.world.now())
         self.api_key = options.api_key
         """The only key that is taken, from now on."""
         self.reset()
@@ -53,6 +57,9 @@ class App:
         """As at the start: no data, full limits, the faults of the options."""
         options = self.options
         self.world = World(options, self.random)
+        if self.webhooks is not None:
+            self.webhooks.forget()
+            self.world.on_accepted = self.webhooks.accepted
         self.faults = Faults(options.faults, self.random)
         self.down: DownMode | None = None
         self.loop_stamps = 0

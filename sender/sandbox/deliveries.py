@@ -9,10 +9,13 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, Final
 
 from sender.sandbox.exchange import both_forms
+from sender.sandbox.fates import Message, fate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
+
+    from sender.sandbox.fates import Event, Fates
 
 TYPES: Final = {
     "email": "email",
@@ -43,6 +46,24 @@ class Delivery:
     draft: bool
     body: bytes
     """The request's body as it came."""
+    fates: Fates
+    suppressed: bool = False
+    """Whether its recipient stood on a suppression list when it was accepted."""
+    _events: tuple[Event, ...] | None = None
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """All that ever happens to it."""
+        if self._events is None:
+            due = max(self.accepted_at, self.send_at or 0)
+            self._events = self.fates.events(
+                Message(self.id, self.kind, self.recipient, self.accepted_at, due, self.draft, self.suppressed)
+            )
+        return self._events
+
+    def fate(self, now: float) -> str:
+        """Where it stands: open, delivered, bounced, dropped or failed."""
+        return fate_of(self.kind, self.events, now)
 
     def customer(self) -> dict[str, str | None]:
         """`customer_identifiers` of the lists; the cio_id is made from the other one."""
@@ -51,13 +72,15 @@ class Delivery:
         known[kind] = value
         return known
 
-    def metrics(self) -> dict[str, int]:
+    def metrics(self, now: float) -> dict[str, int]:
         """What has happened to it, by name and unix seconds."""
-        at = int(self.accepted_at)
-        if self.draft:
-            return {"created": at, "drafted": at}
-        sent = max(at, self.send_at or 0)
-        return {"created": at, "attempted": sent, "sent": sent, "delivered": sent + 1}
+        happened = {event.metric: int(event.at) for event in self.events if event.at <= now}
+        return {"created": int(self.accepted_at), **happened}
+
+    def reason(self, now: float) -> str | None:
+        """Why it did not arrive, or not at once."""
+        told = [event.reason for event in self.events if event.at <= now and event.reason]
+        return told[-1] if told else None
 
     def record(self) -> dict[str, Any]:
         """The send as the sandbox's own list shows it."""
@@ -69,7 +92,7 @@ class Delivery:
             **both_forms(self.body),
         }
 
-    def shown(self, *, hide_template: bool) -> dict[str, Any]:
+    def shown(self, now: float, *, hide_template: bool) -> dict[str, Any]:
         """The delivery as the API's lists show it (docs/api.md, "Reading the API")."""
         created = int(self.accepted_at)
         customer = self.customer()
@@ -82,8 +105,8 @@ class Delivery:
             "customer_id": customer["id"] or customer["cio_id"],
             "customer_identifiers": customer,
             "created": created,
-            "metrics": self.metrics(),
-            "failure_message": None,
+            "metrics": self.metrics(now),
+            "failure_message": self.reason(now),
             "forgotten": False,
             "msg_template_id": None,
             "campaign_id": None,

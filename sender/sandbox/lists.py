@@ -17,7 +17,7 @@ _STATES = ("failed", "sent", "drafted", "attempted")
 _METRICS = frozenset(
     {
         *("created", "attempted", "sent", "delivered", "opened", "clicked", "converted", "bounced", "spammed"),
-        *("unsubscribed", "dropped", "failed", "undeliverable", "drafted"),
+        *("unsubscribed", "dropped", "deferred", "failed", "undeliverable", "drafted"),
     }
 )
 _TYPES = frozenset((*TYPES.values(), "webhook", "slack", "live_notification"))
@@ -63,10 +63,11 @@ def customer_messages(world: World, request: Request, customer: str) -> Answer:
 
 def message(world: World, _request: Request, delivery_id: str) -> Answer:
     """GET /v1/messages/{delivery_id}: 404 until it is visible."""
-    found = world.deliveries.get(unquote(delivery_id), world.now())
+    now = world.now()
+    found = world.deliveries.get(unquote(delivery_id), now)
     if found is None:
         return shape_c(404, world.with_reference("not found"))
-    return ok({"message": found.shown(hide_template=world.options.hide_template_id)})
+    return ok({"message": found.shown(now, hide_template=world.options.hide_template_id)})
 
 
 def _page(
@@ -77,11 +78,11 @@ def _page(
     also: Callable[[dict[str, str]], Callable[[Delivery], bool]] | None = None,
     empty: list[object] | None = [],  # noqa: B006 - never changed
 ) -> Answer:
-    params = request.params()
+    params, now = request.params(), world.now()
     try:
         limit = _number(params, "limit", 50, 1, 1000)
         before = _number(params, "start", -1, 0, 1 << 60) if params.get("start") else None
-        wanted = _filter(params, longest, world.now())
+        wanted = _filter(params, longest, now)
     except _QueryError as problem:
         return shape_c(400, world.with_reference(str(problem)))
     extra = also(params) if also else None
@@ -89,8 +90,8 @@ def _page(
     def passes(delivery: Delivery) -> bool:
         return wanted(delivery) and (extra is None or extra(delivery))
 
-    found, cursor = world.deliveries.page(places(world.deliveries), passes, world.now(), limit, before)
-    shown = [delivery.shown(hide_template=world.options.hide_template_id) for delivery in found]
+    found, cursor = world.deliveries.page(places(world.deliveries), passes, now, limit, before)
+    shown = [delivery.shown(now, hide_template=world.options.hide_template_id) for delivery in found]
     return ok({"messages": shown or empty, "next": cursor})
 
 
@@ -112,7 +113,7 @@ def _filter(params: dict[str, str], longest: int, now: float) -> Callable[[Deliv
             return False
         if kind and TYPES[delivery.kind] != kind:
             return False
-        return not names or all(name in delivery.metrics() for name in names)
+        return not names or all(name in delivery.metrics(now) for name in names)
 
     return wanted
 

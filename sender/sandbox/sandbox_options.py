@@ -54,6 +54,17 @@ class Options:
     no_read_scope: bool = False
     forbid: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
+    fates: tuple[str, ...] = ()
+    """Chances of what becomes of accepted sends, as in `fates.parse_chance`; without any all arrive."""
+    deliver_after: tuple[float, float] = (1.0, 1.0)
+    """How long after it is sent a message arrives or comes back, from least to most."""
+    webhook: str = ""
+    """URL to which reporting webhooks are posted; none where it is empty."""
+    webhook_key: str = "sandbox-signing-key"
+    webhook_repeats: float = 0.0
+    """Share of the events that are posted twice, from 0 to 1."""
+    webhook_ca: str = ""
+    """PEM of the authority behind an https URL."""
     seed: int | None = None
 
 
@@ -67,6 +78,22 @@ def milliseconds(text: str) -> tuple[float, float]:
     if not 0 <= span[0] <= span[1] < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither MS nor MIN-MAX in milliseconds")
     return span
+
+
+def span(text: str) -> tuple[float, float]:
+    """`5` or `5-20` in seconds, as (least, most); raises ArgumentTypeError."""
+    try:
+        return milliseconds(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither SECONDS nor MIN-MAX in seconds") from None
+
+
+def share(text: str) -> float:
+    """`0.1` or `10%`; raises ArgumentTypeError."""
+    value = amount(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1, or like 10%")
+    return value
 
 
 def amount(text: str) -> float:

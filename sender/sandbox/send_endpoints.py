@@ -74,7 +74,8 @@ def _accept(world: World, kind: str, payload: dict[str, Any], body: bytes, templ
         send_at=later,
         draft=payload.get("queue_draft") is True,
         body=body,
+        fates=world.fates,
     )
-    world.deliveries.add(delivery)
+    world.accept(delivery)
     answer = {"delivery_id": delivery.id, "queued_at": int(now)}
     return ok(answer if later is None else answer | {"send_at": later})

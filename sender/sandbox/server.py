@@ -52,7 +52,14 @@ class Server:
         """Listen; raises OSError when the address cannot be had."""
         self._loop = asyncio.get_running_loop()
         self._listener.open()
+        if self.app.webhooks is not None:
+            self.app.webhooks.start()
         self._sweep()
+
+    def webhooks(self) -> dict[str, int]:
+        """How many webhooks were posted, acknowledged, refused, and wait; nothing where none are posted."""
+        webhooks = self.app.webhooks
+        return {} if webhooks is None else {**webhooks.figures, "waiting": webhooks.waiting}
 
     def _connected(self, client: socket.socket) -> None:
         self.connections.add(Connection(client, self))
@@ -164,6 +171,8 @@ class Server:
     def close(self) -> None:
         """End at once: nothing is answered any more."""
         self._listener.close()
+        if self.app.webhooks is not None:
+            self.app.webhooks.close()
         for handle in (self._up_again, self._sweeper, *self._timers):
             if handle is not None:
                 handle.cancel()

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sender.sandbox.channels import Channels
 from sender.sandbox.deliveries import Deliveries
+from sender.sandbox.fates import Fates, parse_chance
 from sender.sandbox.newsletters import Newsletter
 from sender.sandbox.triggers import Triggers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
+    from sender.sandbox.deliveries import Delivery
     from sender.sandbox.sandbox_options import Options
     from sender.sandbox.writes import Write
 
@@ -33,6 +36,7 @@ class World:
         self.deliveries = Deliveries(
             options.visibility_lag, forget=options.forget, show_scheduled=options.show_scheduled
         )
+        self.fates = Fates(tuple(map(parse_chance, options.fates)), options.deliver_after)
         self.triggers = Triggers(options.queue, options.processing_time)
         self.newsletters: dict[int, Newsletter] = {}
         self.contents: dict[tuple[int, str], dict[str, Any]] = {}
@@ -42,6 +46,9 @@ class World:
         """Accepted calls that make no delivery, in order."""
         self.suppressed: dict[str, list[str]] = {}
         """Addresses on the suppression lists, by list."""
+        self._addresses: frozenset[str] = frozenset()
+        self.on_accepted: Callable[[Delivery], None] | None = None
+        """Told of every accepted send."""
         self.started_at = int(self.now())
 
     def now(self) -> float:
@@ -69,6 +76,18 @@ class World:
     def has_template(self, number: int) -> bool:
         """Whether there is a transactional message of this number."""
         return exists(number) or self.channels.kind(number) is not None
+
+    def suppress(self, lists: dict[str, list[str]]) -> None:
+        """Have these addresses on the suppression lists; what is sent to them is dropped."""
+        self.suppressed = lists
+        self._addresses = frozenset(address.lower() for listed in lists.values() for address in listed)
+
+    def accept(self, delivery: Delivery) -> None:
+        """Take in an accepted send."""
+        delivery.suppressed = delivery.recipient.lower() in self._addresses
+        self.deliveries.add(delivery)
+        if self.on_accepted is not None:
+            self.on_accepted(delivery)
 
     def keep(self, write: Write) -> None:
         """Note an accepted call, unless the sandbox only counts."""

@@ -33,6 +33,9 @@ BATCH: Final = 2000
 MOST_SHOWN: Final = 10
 """Jobs that are told of one by one."""
 
+OPTIONS: Final = ("--canary", "--canary-wait", "--until", "--for")
+"""Those that a run without its canary does without."""
+
 Place = tuple[str, int]
 """Where a job stands: source and line."""
 
@@ -146,9 +149,9 @@ def command_that_goes_on(arguments: Sequence[str]) -> str:
     kept: list[str] = []
     waiting = iter(arguments)
     for argument in waiting:
-        if argument in ("--canary", "--canary-wait"):
+        if argument in OPTIONS:
             next(waiting, None)
-        elif not argument.startswith(("--canary=", "--canary-wait=")):
+        elif argument.partition("=")[0] not in OPTIONS:
             kept.append(argument)
     if len(kept) == len(arguments):  # it was asked for by the environment, or in the settings file
         kept += ["--canary", "0"]

@@ -19,13 +19,15 @@ from anyio import move_on_after
 from sender.errors import HaltError, OutputError, UsageError
 from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
-from sender.outcomes.summary import Books, exit_status, summary_text
+from sender.outcomes.summary import EXITS, Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
+from sender.runtime.live.live_view import open_live
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.canary import MOST_SHOWN, PartFeed, choose, command_that_goes_on, may_go_on
 from sender.send.canary import tell as tell_canary
+from sender.send.canary_fates import arrived, check_until
 from sender.send.exclusions.exclusions import Exclusions
 from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intakes import Intakes
@@ -36,6 +38,7 @@ from sender.send.most_rejected import MostRejected
 from sender.send.passing_over import sent_lines
 from sender.send.redirect import Redirect
 from sender.send.run_end import RunEnd, close_books
+from sender.send.send_view import SendControls, SendView
 from sender.send.stop_rules import StopRules
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
+    from sender.runtime.live.live_view import LiveView
     from sender.send.canary import Place
     from sender.send.send_plan import SendPlan
     from sender.session.session import Session
@@ -67,24 +71,29 @@ log = structlog.get_logger()
 async def send_jobs(plan: SendPlan) -> RunEnd:
     """Do it all but tell of it; raises UsageError before anything is sent."""
     stop = StopRequest()
-    async with aclosing(open_inputs(plan.inputs, plan.reading)) as inputs:
+    async with open_live("send", plan.settings) as view, aclosing(
+        open_inputs(plan.inputs, plan.reading)
+    ) as inputs:
         if plan.settings.canary and len(inputs.file_names) < len(plan.inputs):
             raise UsageError("--canary chooses from files: a stream has nothing to choose from before it is read")
         with StopSignals(stop):
             exclusions = await asyncio.to_thread(Exclusions.of, plan.settings, lambda: stop.asked)
             check = JobCheck(parser_of(plan.settings), exclusions, Redirect.of(plan.settings))
-            return await SendRun(plan, inputs, check, stop).execute()
+            return await SendRun(plan, inputs, check, stop, view).execute()
 
 
 class SendRun(Listener):
     """Feeds a session from the inputs, and counts what becomes of each line."""
 
-    def __init__(self, plan: SendPlan, inputs: Inputs, check: JobCheck, stop: StopRequest) -> None:
+    def __init__(
+        self, plan: SendPlan, inputs: Inputs, check: JobCheck, stop: StopRequest, view: LiveView | None = None
+    ) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._inputs = inputs
         self._check = check
         self._stop = stop
+        self._view = view
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: Intakes | None = None
@@ -101,9 +110,15 @@ class SendRun(Listener):
     async def execute(self) -> RunEnd:
         """From the preflight to what there is to say."""
         self._stop.on_asked(self._stop_reading)
-        async with open_session(self._plan, self, self._stop) as (session, seen):
+        observer = None if self._view is None else self._view.observer()
+        async with open_session(self._plan, self, self._stop, observer=observer) as (session, seen):
             self._session = session
             self._sent = sent_lines(self._plan, self._check, session.ledger, self._tally)
+            if self._view is not None:
+                self._view.show(
+                    SendView(session, self._books, partial(self._snapshot, session)),
+                    SendControls(session, self._settings),
+                )
             manifest = Manifest(self._plan, session, self._inputs.versions)
             if self._settings.manifest:
                 await manifest.begin()
@@ -120,14 +135,19 @@ class SendRun(Listener):
                 with move_on_after(COUNT_WITHIN):
                     await self._line_count.complete()
             end = self._finish(session)
+            if self._view is not None:
+                self._view.end(" ".join((f"exit {end.status}: {EXITS[end.status]}", *end.reasons)))
             if self._settings.manifest and self._stop.count < 2:
                 await manifest.end(end.status, self._summary(), self._check.exclusions)
             return end
 
     async def _work(self, session: Session, seen: Preflight) -> None:
-        progress = Progress(partial(self._snapshot, session), shown=self._settings.progress)
+        shown = self._settings.progress and not (self._view is not None and self._view.draws)
+        progress = Progress(partial(self._snapshot, session), shown=shown)
         session.supervise(progress.run(), "progress", ends=True)
         check = self._check
+        if self._settings.canary:
+            check_until(self._settings.until, readable=seen.readable)
         if check.exclusions is not None and self._settings.suppressions:
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
         alone = self._settings.send_again or check.redirect is not None
@@ -180,12 +200,18 @@ class SendRun(Listener):
         tell_canary(self._books, self._unsent)
         if sample.is_all:  # what is left can only be told of
             return places
-        if not session.ended and not await may_go_on(self._books, self._settings.canary_wait, self._stop):
+        if not session.ended and not await self._may_go_on(session):
             session.halt(HaltError(
                 f"the canary's {len(places):,} jobs have ended, and the others were not sent. To send them: "
                 f"{command_that_goes_on(sys.argv[1:])}"
             ))
         return places
+
+    async def _may_go_on(self, session: Session) -> bool:
+        """Whether the others may be sent: by what became of the canary, or by whoever is asked."""
+        if self._settings.until:
+            return self._books.all_sent and await arrived(self._plan, session.workspace.reader, self._stop)
+        return await may_go_on(self._books, self._settings.canary_wait, self._stop)
 
     def on_recorded(self, batch: Sequence[FinishedJob]) -> None:
         """See `FrontEnd.on_recorded`: count them."""

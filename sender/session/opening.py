@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from sender.ledger import Ledger
     from sender.ledger.ledger_view import LedgerView
     from sender.ledger.sqlite_ledger import SqliteLedger
+    from sender.runtime.metrics import Observer
     from sender.runtime.stop_signals import StopRequest
     from sender.session.front_end import FrontEnd
     from sender.session.session_plan import SessionPlan
-    from sender.shared_state.redis_ledger import RedisLedger
+    from sender.shared_state.shared_ledger import SharedLedger
 
 ADOPT_BATCH: Final = 1000
 MARGIN: Final = 1.0
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def open_session(
-    plan: SessionPlan, front_end: FrontEnd, stop: StopRequest
+    plan: SessionPlan, front_end: FrontEnd, stop: StopRequest, *, observer: Observer | None = None
 ) -> AsyncIterator[tuple[Session, Preflight]]:
     """A session whose lanes do not work yet, and what the preflight told; UsageError when something is surely wrong."""
     async with AsyncExitStack() as stack:
@@ -53,10 +54,12 @@ async def open_session(
         if plan.state:
             state = await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)
             await refuse_older_log(plan.outcomes, state)
-        workspace = Workspace(plan.base_url, plan.key, plan.settings, time.time, pacers=state, joins=True)
+        workspace = Workspace(
+            plan.base_url, plan.key, plan.settings, time.time, pacers=state, joins=True, observer=observer
+        )
         stack.push_async_callback(workspace.transport.aclose)
         seen = await _look_ahead(plan, workspace, stop)
-        ledger: SqliteLedger | RedisLedger
+        ledger: SqliteLedger | SharedLedger
         if state is None:
             ledger = await _open_own(plan, workspace, seen.workspace, stack)
         else:

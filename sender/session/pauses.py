@@ -11,11 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.workspace import Workspace
+    from sender.ledger import Ledger
 
+NOTE: Final = "paused-by"
+SETTINGS: Final = b"settings"
+OPERATOR: Final = b"operator"
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks at the shared state."""
 
 log = structlog.get_logger()
+
+
+async def hold(workspace: Workspace, ledger: Ledger, paused: bool, *, by: bytes = OPERATOR) -> None:
+    """Have all replicas pause, or go on, and note who asked; HaltError when that cannot be done everywhere."""
+    await ledger.put_note(NOTE, by if paused else b"")
+    await workspace.pause(paused=paused)
+    await workspace.look()
 
 
 async def follow_pause(workspace: Workspace, tell: Callable[[bool], None]) -> None:

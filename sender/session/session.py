@@ -176,6 +176,9 @@ class Session:
 
     def recorded(self, batch: Sequence[FinishedJob]) -> None:
         """See `RecorderListener.recorded`."""
+        for ended in batch:
+            problems = ended.outcome.problems
+            self.workspace.observer.observe_outcome(ended.outcome.status, problems[0].code if problems else None)
         self._front_end.on_recorded(batch)
         for ended in batch:
             if ended.identity is not None and not ended.later:

@@ -15,13 +15,13 @@ from sender.shared_state.server_clock import DRIFT, ServerClock
 if TYPE_CHECKING:
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Demand
-    from sender.shared_state.shared_lane import Grant
+    from sender.shared_state.state_server import Grant
 
 WIDER: Final = 0.006
 """Seconds by which a window's worth of slots is wider than the window: 0.6 % of a rate per second."""
 SPARE: Final = 0.0005
 FAR: Final = 0.6
-"""Seconds that a slot lies ahead at most when it is reserved (`reserve.lua`)."""
+"""Seconds that a slot lies ahead at most when it is reserved (`reserve.lua`, `reserve` of PostgreSQL)."""
 LEAST_LATE: Final = 0.0015
 ASK_AHEAD: Final = 0.1
 """Seconds before the end of what is reserved at which more is asked for."""

@@ -1,9 +1,9 @@
-"""A SharedLane is one lane as the server keeps it for all replicas (`lane.lua`, `reserve.lua`)."""
+"""A SharedLane is one lane as the server keeps it for all replicas."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sender.engine.pacing.pace import window_of
 
@@ -11,25 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.pacing.pace import Demand
-    from sender.shared_state.redis_connection import RedisConnection
     from sender.shared_state.server_clock import ServerClock
+    from sender.shared_state.state_server import Grant, StateServer
 
 LOOKS: Final = (("look",),) * 5
 """What a new replica asks, to know the server's clock well from its first slot on."""
-
-
-class Grant(NamedTuple):
-    """Slots that the server gave, and how the lane stands. Instants and lengths in the server's microseconds."""
-
-    now: float
-    granted: float
-    first: float
-    step: float
-    ask_again: float
-    paused_until: float
-    paused: float
-    limit: float
-    window: float
 
 
 class SharedLane:
@@ -39,12 +25,13 @@ class SharedLane:
     """
 
     def __init__(
-        self, connection: RedisConnection, owner: Callable[[], int], name: str, rate: float, *, joins: bool = False
+        self, server: StateServer, owner: Callable[[], int], name: str, rate: float, *, joins: bool = False
     ) -> None:
         self.name = name
         self.rate = rate
         """Requests per second, as configured."""
-        self._connection = connection
+        self._connection = server.connection
+        self._lanes = server.lanes
         self._owner = owner
         self._joins = joins
         self._epoch = ""
@@ -67,16 +54,16 @@ class SharedLane:
         loop = asyncio.get_running_loop()
         for what in (declaration, *LOOKS):
             sent = loop.time()
-            *_, now = await self._connection.call("lane", self.name, *what, patient=False)
-            clock.learn(sent, loop.time(), float(now) / 1e6)
+            look = await self._lanes.ask(self.name, *what, patient=False)
+            clock.learn(sent, loop.time(), look.now / 1e6)
         self._epoch = epoch
 
     async def look(self, clock: ServerClock) -> bool:
         """Learn the server's clock anew; False when one of the two has jumped. Away without an answer."""
         loop = asyncio.get_running_loop()
         sent = loop.time()
-        *_, now = await self._connection.call("lane", self.name, "look", patient=False)
-        return clock.learn(sent, loop.time(), float(now) / 1e6)
+        look = await self._lanes.ask(self.name, "look", patient=False)
+        return clock.learn(sent, loop.time(), look.now / 1e6)
 
     async def reserve(
         self, wants: Demand, widened: float, share: float, lead: float, owed: float, *, urgent: int = 0
@@ -86,20 +73,18 @@ class SharedLane:
         An `urgent` call is given the next slot of the line, whatever the API asked the lane to wait (1), and though an
         operator paused it (2).
         """
-        answer = await self._connection.call(
-            "reserve", self._owner(), self.name, *wants, int(widened * 1e6), share, int(lead * 1e6), int(owed * 1e6),
-            urgent, patient=False,
+        grant = await self._lanes.reserve(
+            self._owner(), self.name, wants, widened=int(widened * 1e6), share=share, lead=int(lead * 1e6),
+            owed=int(owed * 1e6), urgent=urgent,
         )
-        if len(answer) == 2:
+        if grant is None:
             self._epoch = ""
-            return None
-        return Grant(*map(float, answer))
+        return grant
 
     async def held(self) -> bool:
         """Whether an operator paused the lane; Away without an answer."""
-        *_, held, _ = await self._connection.call("lane", self.name, "look", patient=False)
-        return bool(held == b"1")
+        return (await self._lanes.ask(self.name, "look", patient=False)).held
 
-    async def tell(self, *what: object) -> None:
+    async def tell(self, *what: Any) -> None:
         """Change the lane for all replicas; waits until the server answers."""
-        await self._connection.call("lane", self.name, *what)
+        await self._lanes.ask(self.name, *what)

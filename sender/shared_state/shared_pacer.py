@@ -26,9 +26,9 @@ from sender.engine.pacing.pace import WriteCounter, window_of
 from sender.engine.pacing.permit import Permit
 from sender.engine.pacing.waiter import Waiter
 from sender.errors import StateLost
-from sender.shared_state.redis_connection import Away
 from sender.shared_state.reserved_slots import LOOK_AGAIN, ReservedSlots
 from sender.shared_state.slot_reservation import SlotReservation
+from sender.shared_state.state_connection import Away
 
 if TYPE_CHECKING:
     from collections.abc import Callable

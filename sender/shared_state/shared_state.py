@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
 
-from sender.errors import StateAway
-from sender.shared_state.redis_connection import RedisConnection
-from sender.shared_state.redis_ledger import RedisLedger
-from sender.shared_state.server_settings import ASKED, examine
 from sender.shared_state.shared_lane import SharedLane
+from sender.shared_state.shared_ledger import SharedLedger
 from sender.shared_state.shared_pacer import SharedPacer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Demand
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
+    from sender.ledger import FinalRecord
+    from sender.queues import TransactionPart
+    from sender.shared_state.state_server import StateServer
 
 log = structlog.get_logger()
 
@@ -28,33 +27,27 @@ log = structlog.get_logger()
 class SharedState:
     """What the replicas of a workspace have in common; open it with `sender.shared_state.state_url.open_state`."""
 
-    def __init__(self, connection: RedisConnection, ledger: RedisLedger, durability: str) -> None:
-        self._connection = connection
+    def __init__(self, server: StateServer, ledger: SharedLedger) -> None:
+        self._server = server
+        self._connection = server.connection
         self.ledger = ledger
-        self.durability = durability
+        self.durability = server.durability
         """One sentence on what the server's settings promise."""
         self._pacers: list[SharedPacer] = []
 
     @classmethod
-    async def open(
-        cls, url: str, tag: str, host: str, *, keep: float, durable: str,
-        on_lost: Callable[[BaseException], None] | None,
-    ) -> Self:
-        """Connect, check, join."""
-        connection = await RedisConnection.open(url, tag, host)
+    async def join(cls, server: StateServer, on_lost: Callable[[BaseException], None] | None) -> Self:
+        """Become one of the replicas; a server that cannot be joined is let go of."""
+        ledger = SharedLedger(server, on_lost=on_lost)
         try:
-            version = (await _ask(connection, "INFO", "server") or {}).get("redis_version", "7.0")
-            finding = examine(version, await _settings(connection), durable=durable, shown=connection.shown)
-            connection.wait_for(durable)
-            ledger = RedisLedger(connection, keep=keep, on_lost=on_lost)
             await ledger.join()
         except BaseException:
-            await connection.close()
+            await server.connection.close()
             raise
-        for warning in finding.warnings:
-            log.warning(warning, state=connection.shown)
-        log.info("state", url=connection.shown, durability=finding.durability)
-        return cls(connection, ledger, finding.durability)
+        for warning in server.warnings:
+            log.warning(warning, state=server.connection.shown)
+        log.info("state", url=server.connection.shown, durability=server.durability)
+        return cls(server, ledger)
 
     @property
     def shown(self) -> str:
@@ -66,10 +59,18 @@ class SharedState:
         """Whether the server answered when it was last asked."""
         return self._connection.away_since is None
 
+    @property
+    def database(self) -> str | None:
+        """Names the database, as a `DatabaseQueue` does; None where there can be no queue in it."""
+        return self._server.database
+
+    def end_together(self, together: Callable[[Sequence[FinalRecord]], TransactionPart | None]) -> None:
+        """Have this go into the transaction of ends."""
+        self._server.jobs.together = together
+
     async def age(self) -> float:
         """Seconds since the state began, by the server's own clock."""
-        seconds, microseconds = await _ask(self._connection, "TIME")
-        return int(seconds) + int(microseconds) / 1e6 - self.ledger.born
+        return await self._connection.now() - self.ledger.born
 
     @property
     def round_trips(self) -> int:
@@ -95,7 +96,7 @@ class SharedState:
 
         Who `joins` takes the rate as it is, and brings its own only where nobody has been.
         """
-        shared = SharedLane(self._connection, lambda: self.ledger.run, lane, rate, joins=joins)
+        shared = SharedLane(self._server, lambda: self.ledger.run, lane, rate, joins=joins)
         made = SharedPacer(shared, guard=guard, demand=demand, priority=priority)
         self._pacers.append(made)
         return made
@@ -116,22 +117,3 @@ class SharedState:
             await pacer.aclose()
         await self.ledger.close()
         await self._connection.close()
-
-
-async def _ask(connection: RedisConnection, *command: str) -> Any:
-    try:
-        return await connection.command(*command)
-    except ResponseError:
-        return None
-    except (RedisError, OSError) as error:
-        raise StateAway(f"--state {connection.shown} cannot be used: {connection.told(error)}") from None
-
-
-async def _settings(connection: RedisConnection) -> dict[str, str] | None:
-    found: dict[str, str] = {}
-    for name in ASKED:
-        answer = await _ask(connection, "CONFIG GET", name)
-        if answer is None:
-            return None
-        found |= answer
-    return found

@@ -14,15 +14,16 @@ import structlog
 
 from sender.errors import OutputError, StateLost
 from sender.runtime.tasks import end
-from sender.shared_state.redis_connection import Away
 from sender.shared_state.reserved_slots import FAR, LOOK_AGAIN
+from sender.shared_state.state_connection import Away
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.pacing.pace import Demand
     from sender.shared_state.reserved_slots import ReservedSlots
-    from sender.shared_state.shared_lane import Grant, SharedLane
+    from sender.shared_state.shared_lane import SharedLane
+    from sender.shared_state.state_server import Grant
 
 AWAY_AGAIN: Final = 0.2
 

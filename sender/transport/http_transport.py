@@ -1,55 +1,42 @@
-"""The transport over aiohttp's connections: its pool, TLS, and parser, without its session.
+"""The transport: aiohttp's connector opens connections, and the wire carries requests over them.
 
-A session makes a request, a response and some forty headers anew for every job; here the head is bytes that are made
-once, and head and body leave in one write, after which the pacer is told. aiohttp says what went wrong by its
-exceptions, our own stamp says whether anything was written: together they tell how far a request got. A connection
-that the server closes while it is idle is noticed when it is picked, so it costs nothing; one that is closed in the
-very moment of our write cannot be told from one that took the request, and counts as written. To make that rare, idle
-connections are dropped after `keep_alive` seconds, sooner than servers do. Nothing is ever repeated by itself.
+Finding the host, connecting, TLS and proxies are aiohttp's; what is open is taken over (docs/wire.md). aiohttp says by
+its exceptions why there is no connection, the wire what became of an answer, and our own stamp whether anything was
+written: together they tell how far a request got. A connection that the server closes while it is idle is noticed when
+it is picked, so it costs nothing; one that is closed in the very moment of our write cannot be told from one that took
+the request, and counts as written. To make that rare, idle connections are dropped after `keep_alive` seconds, sooner
+than servers do. Nothing is ever repeated by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
-import struct
 from base64 import b64encode
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
 from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
 from sender.transport.deadlines import Deadlines
 from sender.transport.request_heads import RequestHeads
+from sender.transport.wire.answer_reader import AnswerFault
+from sender.transport.wire.connection import WireConnection
+from sender.transport.wire.pool import ConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
-    from aiohttp.http import RawResponseMessage
 
 KEEP_ALIVE: Final = 10.0
 MOST_ANSWER: Final = 1 << 20
-PIECE: Final = 1 << 16
-"""Bytes of a body that are written in one go with its head; a larger one follows as the socket takes it."""
-BROKEN: Final = (
-    aiohttp.ClientError,
-    HttpProcessingError,
-    aiohttp.EofStream,
-    OSError,
-    ssl.SSLError,
-    ValueError,
-    EOFError,
-)
+NO_CONNECTION: Final = (aiohttp.ClientError, OSError, ValueError, EOFError)
 UNBOUND: Final = aiohttp.ClientTimeout(total=None, sock_connect=None)
-UPGRADE: Final = 101
-NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class HttpTransport:
@@ -72,9 +59,8 @@ class HttpTransport:
         self._heads = _heads(base, via, api_key)
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
-        self._connector = aiohttp.TCPConnector(
-            limit=connections, keepalive_timeout=keep_alive, ssl=tls if tls is not None else True
-        )
+        self._pool = ConnectionPool(self._connect, connections, keep_alive)
+        self._connector = aiohttp.TCPConnector(limit=0, ssl=tls if tls is not None else True)
         self._session = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
         # Connecting is the connector's public method, but only a request of a session can ask for it.
         self._any_request = aiohttp.ClientRequest(
@@ -96,82 +82,61 @@ class HttpTransport:
                 raise
             reach = "before its request was written" if wire.written_at is None else "after its request was written"
             raise _fault("timeout", wire, f"no complete answer in {self._timeout:g} s; {reach}") from None
-        except BROKEN as error:
+        except NO_CONNECTION as error:
             raise _translate(error, wire) from None
         finally:
             self._deadlines.end(task)
 
     async def _exchange(self, request: Request, wire: Wire) -> Reply:
         head = self._heads.of(request)
-        connection = await self._connect()
+        connection = self._pool.pick() or await self._pool.acquire()
         if wire.may_write is not None and not wire.may_write():
-            connection.release()
+            self._pool.free(connection)
             raise _fault(WITHHELD, wire, "the request was held back before its first byte")
-        writing: asyncio.Task[None] | None = None
+        answered: asyncio.Future[Reply | AnswerFault] = self._loop.create_future()
+        on_end = partial(_deliver, answered)
         try:
-            protocol, transport = _ends_of(connection)
-            protocol.set_response_params(read_until_eof=True)
-            body = request.body or b""
-            transport.write(head + body[:PIECE])
-            _stamp(wire, self._loop.time())
-            if len(body) > PIECE:
-                writing = self._loop.create_task(_write_rest(protocol, body))
-            reply = await self._read(protocol, wire, request.most_answer or MOST_ANSWER)
+            connection.request(head, request.body or b"", request.most_answer or MOST_ANSWER, on_end)
+            wire.written_at = connection.written_at
+            if wire.on_written is not None:
+                wire.on_written()
+            answer = await answered
         except BaseException:
-            _reset(connection)
+            connection.give_up(on_end)
             raise
-        finally:
-            if writing is not None:
-                writing.cancel()
-        if writing is not None and not writing.done():
-            connection.close()  # answered before it was all written: the rest would be taken for the next request
-        else:
-            connection.release()
-        return reply
+        if isinstance(answer, AnswerFault):
+            raise _fault(answer.code, wire, answer.message)
+        return answer
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> WireConnection:
         """A connection on which nothing waits: what came unasked must not be taken for the answer to what follows."""
         while True:
-            connection = await self._connector.connect(self._any_request, [], UNBOUND)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
-
-    async def _read(self, protocol: ResponseHandler, wire: Wire, most: int) -> Reply:
-        message, content = await protocol.read()
-        while message.code < 200 and message.code != UPGRADE:  # 100 Continue and the like are no answers yet
-            message, content = await protocol.read()
-        headers = message.headers
-        if int(headers.get("Content-Length") or 0) > most:
-            raise _too_large(wire, most)
-        body = b""
-        while not content.at_eof():
-            body += await content.readany()
-            if len(body) > most:
-                raise _too_large(wire, most)
-        assert wire.written_at is not None  # noqa: S101 - it was stamped before the answer was waited for
-        return Reply(
-            message.code, _content_type(message), body, headers.get("Retry-After"), wire.written_at,
-            self._loop.time(), headers.get("Date"),
-        )
+            link = await self._connector.connect(self._any_request, [], UNBOUND)
+            if link.protocol is None or link.transport is None or link.transport.is_closing():
+                link.close()
+                raise aiohttp.ClientConnectionError
+            if not link.protocol.should_close:
+                return WireConnection(_released(link), self._pool.free, self._pool.lost)
+            link.close()
 
     async def warm(self, connections: int) -> int:
         """Open idle connections ahead of the first request; failing to is not an error."""
         opened = await asyncio.gather(*(self._open_one() for _ in range(connections)))
         alive = [connection for connection in opened if connection is not None]
         for connection in alive:
-            connection.release()
+            self._pool.free(connection)
         return len(alive)
 
-    async def _open_one(self) -> Connection | None:
+    async def _open_one(self) -> WireConnection | None:
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             async with asyncio.timeout(min(self._timeout, 5.0)):
-                return await self._connector.connect(self._any_request, [], UNBOUND)
+                return await self._pool.open()
         return None
 
     async def aclose(self) -> None:
         """Close all connections."""
         self._deadlines.close()
+        await self._pool.aclose()
         await self._session.close()
 
 
@@ -191,47 +156,18 @@ def _login(proxy: URL | None) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {login}"}
 
 
-def _ends_of(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
-    """Where its answers come in, and where requests go out."""
-    protocol = connection.protocol
-    if protocol is None or protocol.transport is None or protocol.transport.is_closing():
-        raise aiohttp.ClientConnectionError
-    return protocol, protocol.transport
+def _released(link: Connection) -> asyncio.Transport:
+    """The connection's transport, which is none of aiohttp's business any more: to aiohttp it is lost."""
+    protocol, transport = link.protocol, link.transport
+    assert protocol is not None and transport is not None  # noqa: S101, PT018 - looked at by the caller
+    protocol.connection_lost(None)
+    link.close()
+    return transport
 
 
-def _reset(connection: Connection) -> None:
-    """Close it and drop what the kernel has not sent: after a broken line it would arrive late, all at once."""
-    transport = None if connection.protocol is None else connection.protocol.transport
-    if transport is not None:
-        with contextlib.suppress(OSError):
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-        transport.abort()
-    connection.close()
-
-
-def _stamp(wire: Wire, now: float) -> None:
-    wire.written_at = now
-    if wire.on_written is not None:
-        wire.on_written()
-
-
-async def _write_rest(protocol: ResponseHandler, body: bytes) -> None:
-    """What follows the first piece, no faster than the socket takes it; whoever reads the answer sees what breaks."""
-    view = memoryview(body)
-    with contextlib.suppress(OSError, aiohttp.ClientError):
-        for start in range(PIECE, len(body), PIECE):
-            await protocol._drain_helper()  # noqa: SLF001 - aiohttp's own writer waits with it, too
-            if protocol.transport is None:
-                return
-            protocol.transport.write(view[start : start + PIECE])
-
-
-def _content_type(message: RawResponseMessage) -> str:
-    return message.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def _too_large(wire: Wire, most: int) -> TransportFault:
-    return _fault("answer_too_large", wire, f"the answer is larger than {most:,} bytes")
+def _deliver(answered: asyncio.Future[Reply | AnswerFault], answer: Reply | AnswerFault) -> None:
+    if not answered.done():
+        answered.set_result(answer)
 
 
 def _fault(code: str, wire: Wire, message: str) -> TransportFault:
@@ -239,24 +175,21 @@ def _fault(code: str, wire: Wire, message: str) -> TransportFault:
 
 
 def _translate(error: Exception, wire: Wire) -> TransportFault:
-    """Name what aiohttp ran into; its own texts may hold URLs and are not passed on."""
-    if wire.written_at is None and isinstance(error, aiohttp.ClientConnectorDNSError):
-        return _fault("dns_failed", wire, "the API's host name could not be resolved")
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return _fault("tls_failed", wire, f"TLS failed: {_reason(error)}")
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _fault("connect_failed", wire, f"the proxy refuses to connect to the API ({error.status})")
-    if wire.written_at is None and isinstance(error, aiohttp.ClientProxyConnectionError):
-        return _fault("connect_failed", wire, f"no connection to the proxy: {_reason(error)}")
-    if wire.written_at is None and isinstance(error, aiohttp.ClientConnectorError):
-        return _fault("connect_failed", wire, f"no connection to the API: {_reason(error)}")
-    if wire.written_at is None:
-        return _fault("connect_failed", wire, "the connection broke before the request was written")
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.EofStream | EOFError):
-        return _fault("answer_cut", wire, "the answer broke off")
-    if isinstance(error, HttpProcessingError | ValueError):
-        return _fault("answer_unreadable", wire, "the answer is not HTTP")
-    return _fault("connection_reset", wire, "the connection broke after the request was written, before an answer")
+    """Name why there is no connection; aiohttp's own texts may hold URLs and are not passed on."""
+    code, said = "connect_failed", "the connection broke before the request was written"
+    if wire.written_at is not None:
+        code, said = "connection_reset", "the connection broke after the request was written, before an answer"
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        code, said = "dns_failed", "the API's host name could not be resolved"
+    elif isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        code, said = "tls_failed", f"TLS failed: {_reason(error)}"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        said = f"the proxy refuses to connect to the API ({error.status})"
+    elif isinstance(error, aiohttp.ClientProxyConnectionError):
+        said = f"no connection to the proxy: {_reason(error)}"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        said = f"no connection to the API: {_reason(error)}"
+    return _fault(code, wire, said)
 
 
 def _reason(error: Exception) -> str:

@@ -76,7 +76,9 @@ class Opener:
             message = f"a {self.default.name} needs an envelope: {example_of(self.default)}"
             report.problem("bare_kind", None, message)
         body = line.data.removeprefix(BOM).strip()
-        return Envelope(None, self.default, payload=members, body=body, priority=line.priority)
+        return Envelope(
+            None, self.default, payload=members, body=body, priority=line.priority, expires_at=line.expires_at
+        )
 
     def _refuse_mixed(self, members: dict[str, Any], report: Report) -> Envelope:
         """Keys of an envelope, and no payload."""
@@ -113,7 +115,7 @@ class Opener:
             body,
             _check_priority(members, report) if "priority" in members else line.priority,
             _check_workspace(members, report, self._workspaces) if "workspace" in members else None,
-            _check_expiry(members, report) if "expires_at" in members else None,
+            _check_expiry(members, report, line.expires_at) if "expires_at" in members else line.expires_at,
             _check_meta(members, report) if "meta" in members else None,
         )
 
@@ -189,9 +191,11 @@ def _check_workspace(members: dict[str, Any], report: Report, known: Container[s
     return None
 
 
-def _check_expiry(members: dict[str, Any], report: Report) -> float | None:
-    value = members.get("expires_at")
-    if value is None or type(value) in (int, float):
+def _check_expiry(members: dict[str, Any], report: Report, default: float | None) -> float | None:
+    value: float | None = members.get("expires_at")
+    if value is None:
+        return default
+    if type(value) in (int, float):
         check_seconds("expires_at", value, report)
         return value
     report.problem("bad_expires_at", "expires_at", "expires_at must be unix seconds")

@@ -218,3 +218,85 @@ def test_what_a_proof_says(more: dict[str, Any], word: str) -> None:
     proof = make_proof(**more)
     assert proof.holds is (word == "ok")
     assert word in told([proof])
+
+
+def test_a_scenario_tells_of_its_stages_and_kinds(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "day.toml").write_text(
+        "[[stage]]\nname = 'rise'\nseconds = 0.5\nfrom_rate = 0\nrate = 100\nwarm_up = true\n"
+        "[[stage]]\nname = 'day'\nseconds = 1\nrate = 100\nmix = { email = 3, sms = 1 }\n")
+    done = bench(sandbox, "--scenario", "day.toml", "--processes", "2", "--save", "a.json", "--k6-summary", "k6.json",
+                 "--prometheus", "bench.prom", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"rise" in done.stdout
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert [(one["stage"], one["kind"], one["ok"]) for one in result["parts"]] \
+        == [("rise", "email", 25), ("day", "email", 75), ("day", "sms", 25)]
+    assert result["reached"]["ok"] == 100
+    assert json.loads((tmp_path / "k6.json").read_text())["metrics"]["http_reqs"]["count"] == 100
+    assert "sender_bench_running" in (tmp_path / "bench.prom").read_text()
+
+
+def test_users_ask_again_when_they_have_thought(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = bench(sandbox, "--users", "4", "--think", "100ms", "--duration", "1", "--json", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (result["asked"]["users"], result["asked"]["think_s"]) == (4, 0.1)
+    assert 4 <= result["reached"]["ok"] <= 40
+
+
+def test_repeats_stand_in_the_result(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = bench(sandbox, "--rate", "100", "--duration", "0.5", "--repeat", "3", "--save", "a.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"3 runs" in done.stdout
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["reached"]["ok"] == 150
+    assert result["reached"]["rate"] == pytest.approx(100, rel=0.01)
+    assert len(result["repeats"]) == 3
+    compared = sender("bench", "compare", "a.json", "a.json", cwd=tmp_path)
+    assert compared.returncode == 0
+    assert b"no difference shown" in compared.stdout
+
+
+def test_the_highest_rate_that_holds_is_found(tmp_path: Path) -> None:
+    """The server takes 100 in any second, and refuses what is above."""
+    with running_sandbox("--rate-send", "100") as strict:
+        done = bench(strict, "--find", "errors<5%", "--rate", "80", "--duration", "1", "--warm-up", "0.5", "--json",
+                     "--save", "best.json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert 40 <= found["holds"] <= 110
+    assert found["fails"] is None or found["fails"] > found["holds"]
+    assert b"holds" in done.stderr
+    assert json.loads((tmp_path / "best.json").read_text())["asked"]["rate"] == found["holds"]
+
+
+def test_a_search_without_a_server_ends_at_once(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = sender("bench", "--base-url", url, "--find", "p99<50ms", cwd=tmp_path)
+    failed_at_once(done, b"nothing listens at ")
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_first_request(sandbox: Sandbox, tmp_path: Path) -> None:
+    before = sandbox.lanes["send"]["arrived"]
+    done = bench(sandbox, "--prometheus", "none/bench.prom", cwd=tmp_path)
+    assert done.returncode != 0
+    assert b"--prometheus: none/" in done.stderr
+    assert sandbox.lanes["send"]["arrived"] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scenario", "none.toml"), b"none.toml cannot be read"),
+        (("--scenario", "a", "--scenario", "b"), b"one file"),
+        (("--scenario", "x", "--users", "2"), b"leave --ramp"), (("--think", "1"), b"--users"),
+        (("--find", "p99<50ms", "--users", "2"), b"--find searches"), (("--find", "p99<5"), b"needs a unit"),
+        (("--users", "0"), b"--users"), (("--repeat", "x"), b"--repeat"), (("--tolerance", "5"), b"--tolerance"),
+    ],
+)
+def test_what_the_newer_options_refuse(tmp_path: Path, arguments: tuple[str, ...], said: bytes) -> None:
+    done = bench(None, "--base-url", "http://127.0.0.1:1", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr

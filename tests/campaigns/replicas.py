@@ -17,15 +17,18 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.campaigns.relay import Relay
 from tests.campaigns.state_pair import StatePair
 from tests.queues.brokers import KINDS
+from tests.support.databases import PostgresServer
 from tests.support.processes import KEY, SENDER, email, environment, outcomes, running_sandbox, sender
 from tests.support.servers import NatsServer, RabbitServer, RedisServer, SqsServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.campaigns.hosts import Hosts
     from tests.queues.brokers import Broker
     from tests.support.processes import Sandbox
+    from tests.support.servers import Server
 
 LIMIT = 100
 REPLICAS = 4
@@ -38,8 +41,10 @@ END_WITHIN = 70.0
 BATCH = 500
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null",
        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-SERVERS = {"redis_server": RedisServer, "rabbit_server": RabbitServer, "nats_server": NatsServer,
-           "sqs_server": SqsServer}
+SERVERS: dict[str, Callable[[Path], Server]] = {
+    "redis_server": RedisServer, "rabbit_server": RabbitServer, "nats_server": NatsServer, "sqs_server": SqsServer,
+    "postgres_server": lambda _: PostgresServer(),
+}
 
 
 @dataclass

@@ -62,9 +62,9 @@ def test_every_file_of_a_command_is_listed() -> None:
 
 
 def test_help_shows_every_option() -> None:
-    texts = {command: run(command, "--help").stdout for command in ("send", "consume")}
+    texts = {command: run(command, "--help").stdout for command in ("send", "consume", "follow")}
     for name, setting in SETTINGS.items():
-        text = texts["consume" if setting.table == "queues" else "send"]
+        text = texts[{"queues": "consume", "follow": "follow"}.get(setting.table, "send")]
         assert all(option in text for option in options_of(name))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.cli import consume, send
+from sender.cli import consume, follow, send
 from sender.config.api_key import ApiKey
 from sender.config.load import load
 from sender.config.settings import DEFAULTS, SETTINGS, default_toml, option_of, options_of, variable_of
@@ -64,7 +64,7 @@ def parsed(*arguments: str, command: ModuleType = send) -> dict[str, Any]:
 def test_every_option(name: str) -> None:
     option = option_of(name)
     assert option is not None
-    command = consume if SETTINGS[name].table == "queues" else send
+    command = {"queues": consume, "follow": follow}.get(SETTINGS[name].table, send)
     if SETTINGS[name].kind == "flag":
         for one, value in zip(options_of(name), (True, False), strict=True):
             assert getattr(load(parsed(one, command=command), {variable_of(name): str(not value)}), name) is value

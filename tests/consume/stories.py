@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.support.fleet import Fleet
+from tests.support.outbox_fleet import OutboxFleet
 from tests.support.processes import email
 
 if TYPE_CHECKING:
@@ -163,6 +164,26 @@ def a_replica_sleeps_until_it_is_taken_for_dead(folder: Path) -> None:
         assert fleet.most_in_any_second() <= 80
 
 
+def a_replica_is_killed_and_the_outbox_s_server_after_it(folder: Path) -> None:
+    """What was committed is sent once, or told to be in doubt; what was rolled back never is."""
+    with OutboxFleet(folder, "--latency", "300", rate=80.0) as fleet:
+        fleet.write_orders(0, JOBS)
+        for _ in range(2):
+            fleet.start("--reconcile-lag", "3600")
+        fleet.until(lambda: fleet.arrived >= JOBS // 4)
+        fleet.consumers[0].kill()
+        fleet.server.kill()
+        fleet.server.start()
+        fleet.write_orders(JOBS, JOBS + 30, seed=2)
+        fleet.until(lambda: fleet.open == 0)
+        assert set(fleet.end_all()) == {0}
+        books = fleet.books()
+        assert 0 < len(books.committed) < JOBS + 30
+        assert (books.lost, books.twice, books.never_committed, books.told_wrong) == (set(), set(), set(), set())
+        assert len(books.letters) <= 40, "what it had handed over, and nothing else"
+        assert books.most <= 80
+
+
 def start(fleet: Fleet, *arguments: str) -> None:
     """Two replicas, in the middle of their work."""
     fleet.put(*[email(n) for n in range(JOBS)])
@@ -176,5 +197,6 @@ ALL = (
     one_of_two_is_killed, all_replicas_die_and_the_state_is_lost, the_state_is_lost_and_one_replica_with_it,
     the_state_is_lost_and_all_replicas_live,
     a_replica_sleeps_until_it_is_taken_for_dead, redis_ends_and_comes_back_with_its_file,
-    redis_is_killed_and_comes_back_with_its_file, the_state_is_silent, a_replica_ends_though_its_state_is_silent,
+    redis_is_killed_and_comes_back_with_its_file, a_replica_is_killed_and_the_outbox_s_server_after_it,
+    the_state_is_silent, a_replica_ends_though_its_state_is_silent,
 )

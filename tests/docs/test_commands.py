@@ -96,7 +96,7 @@ def test_options_in_prose_exist(page: Path) -> None:
             known = options_of(command[1])
         elif not code.startswith("--"):
             continue
-        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) <= known, code
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code)) <= known, code
 
 
 def test_every_command_option_and_variable_is_named() -> None:

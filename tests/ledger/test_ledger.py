@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 API = "127.0.0.1:8025"
 
 
-@pytest.fixture(params=["sqlite", "memory", "redis"])
+@pytest.fixture(params=["sqlite", "memory", "redis", "postgres"])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
-    if request.param == "redis":
-        state = await open_state(request.getfixturevalue("redis_server").url, host=API)
+    if request.param in ("redis", "postgres"):
+        state = await open_state(request.getfixturevalue(f"{request.param}_server").url, host=API)
         yield state.ledger
         await state.close()
         return

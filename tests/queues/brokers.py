@@ -1,4 +1,4 @@
-"""The four brokers as the tests use them: make a queue, put messages in, look at a dead letter, cut the line."""
+"""The brokers as the tests use them: make a queue, put messages in, look at a dead letter, cut the line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aio_pika
+import asyncpg
 import nats
 import redis.asyncio
 from aiobotocore.session import get_session
 from nats.js.api import StreamConfig
 
+from sender.outbox.job_row import JobRow
+from sender.outbox.outbox_table import OutboxTable
+from sender.outbox.schema import create
 from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.servers import Proxy, SqsServer
 
@@ -267,7 +271,45 @@ class SqsFifo(Sqs):
     ordered = True
 
 
+class Postgres(Broker):
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self.name = self.name.replace("-", "_")
+
+    def url(self, *, port: int | None = None, credentials: str = "tester@", more: str = "") -> str:
+        return f"postgres://{credentials}127.0.0.1:{port or self.proxy.port}/postgres?table={self.name}{more}"
+
+    def sink_url(self, *, name: str = "") -> str:
+        return f"postgres://tester@127.0.0.1:{self.proxy.port}/postgres?table={name or self.name + '_dead'}"
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        connection = await asyncpg.connect(f"postgres://tester@127.0.0.1:{self.server.port}/postgres")
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def make(self) -> None:
+        async with self.client() as client:
+            await client.execute(create(OutboxTable.named(self.name), 7))
+            await client.execute(create(OutboxTable.named(f"{self.name}_dead"), 0))
+
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        sql = f"INSERT INTO {self.name} (job, raw, headers) VALUES ($1::text::json, $2, $3)"
+        async with self.client() as client, client.transaction():
+            for body in bodies:
+                row = JobRow.of(body)
+                await client.execute(sql, row.job, row.raw, json.dumps(headers) if headers else None)
+
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        async with self.client() as client:
+            rows = await client.fetch(f"SELECT job::text, raw, reason FROM {self.name}_dead ORDER BY id")
+        return [(row["raw"] or row["job"].encode(), json.loads(row["reason"] or "null")) for row in rows]
+
+
 KINDS = {
+    "postgres": (Postgres, "postgres_server"),
     "redis": (Redis, "redis_server"),
     "rabbit-classic": (Rabbit, "rabbit_server"),
     "rabbit-quorum": (Quorum, "rabbit_server"),

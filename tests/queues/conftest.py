@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.queues.brokers import KINDS
+from tests.support.databases import PostgresServer
 from tests.support.servers import NatsServer, RabbitServer, RedisServer, SqsServer, server_fixture
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ redis_server = server_fixture(RedisServer, "redis_server")
 nats_server = server_fixture(NatsServer, "nats_server")
 rabbit_server = server_fixture(RabbitServer, "rabbit_server")
 sqs_server = server_fixture(SqsServer, "sqs_server")
+postgres_server = server_fixture(lambda _: PostgresServer(), "postgres_server")
 
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:

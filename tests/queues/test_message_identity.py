@@ -36,6 +36,10 @@ GOLDEN = [
      "corSiKtzfm4o4Fdc0bWlnQ"),
     ("sqs://eu-west-1/jobs?endpoint=http://h:1", "", "9f3c", "sqs/eu-west-1//jobs/9f3c",
      "AxjP5p6B9XKRYgqjapyTgQ"),
+    ("postgres://u:p@h,i:5433/shop?sslmode=require", "", "1795218981000000-17",
+     "postgres/shop/sender_outbox/1795218981000000-17", "beywgqD_-2Izmp40CWiP2Q"),
+    ("postgresql://h/shop?table=eu.mail_outbox&name=b", "", "1-2", "postgres@b/shop/eu.mail_outbox/1-2",
+     "zSOr_MmegrksGDriUOdLLg"),
     ("redis://h?stream=jobs&group=g&name=eu", "", "5-1", "redis@eu/0/jobs/5-1",
      "BhhQz7M28wKSY07jv_Vp2Q"),
     ("amqp://h/v?queue=jobs&name=a@b", "", "m", "amqp@a%40b/v/jobs/m",
@@ -56,6 +60,7 @@ def test_golden(url: str, account: str, message_id: str, identity: str, key: str
     ["amqp://guest:guest@localhost/%2F?queue=jobs", "amqps://127.0.0.1:5671?queue=jobs&priority=high"],
     ["nats://localhost?stream=JOBS&consumer=a", "tls://u:p@127.0.0.1:4222?stream=JOBS&consumer=b"],
     ["sqs://eu-west-1/jobs", "sqs://eu-west-1/jobs?endpoint=http://127.0.0.1:1&priority=low"],
+    ["postgres://localhost/shop", "postgresql://u:p@127.0.0.1:5433,b/shop?sslmode=require&table=public.sender_outbox"],
 ])
 def test_no_host_user_group_or_option_is_in_it(variants: list[str]) -> None:
     """`localhost` for `127.0.0.1`, another parameter, another group: 638 were accepted of 600."""
@@ -75,7 +80,7 @@ def test_vhost_database_region_account_and_a_given_name_are() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80))
 def test_people_see_the_brokers_id(message_id: str) -> None:
-    for url in ("redis://h/0?stream=a/b&group=g", "amqp://h/x%2Fy?queue=a&name=n/m", "sqs://eu-west-1/jobs"):
+    for url in ("postgres://h/shop?table=a.b", "redis://h/0?stream=a/b&group=g", "amqp://h/x%2Fy?queue=a&name=n/m", "sqs://eu-west-1/jobs"):
         assert shown_id(identity_of(queue_name(parse(url)), message_id)) == message_id
 
 
@@ -112,7 +117,7 @@ async def test_a_letter_and_what_is_made_of_it_keep_the_identity(broker: Broker)
     assert found == {message.data: message.identity, b"{}": None}
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbit-quorum", "jetstream", "sqs"], indirect=True)
+@pytest.mark.parametrize("broker", ["redis", "rabbit-quorum", "jetstream", "sqs", "postgres"], indirect=True)
 async def test_every_reader_finds_the_same_server_and_claims_it(broker: Broker) -> None:
     claimed: list[tuple[str, str]] = []
 
@@ -132,7 +137,7 @@ async def test_every_reader_finds_the_same_server_and_claims_it(broker: Broker) 
         assert all(claimed[0])
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbit-classic", "jetstream", "sqs"], indirect=True)
+@pytest.mark.parametrize("broker", ["redis", "rabbit-classic", "jetstream", "sqs", "postgres"], indirect=True)
 async def test_another_way_to_the_same_queue_finds_the_same_identity(broker: Broker) -> None:
     await broker.put(*lines(1))
     first = broker.queue()

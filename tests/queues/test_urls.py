@@ -21,6 +21,9 @@ GOOD = [
     "nats://host?stream=JOBS&consumer=senders",
     "sqs://eu-west-1/jobs.fifo",
     "sqs://eu-west-1/jobs?endpoint=http://127.0.0.1:5000&priority=normal",
+    "postgres://user:p%40ss@host/shop?table=sender_outbox&priority=low&name=eu",
+    "postgresql://a:5432,b:5433/shop?sslmode=verify-full&sslrootcert=ca.pem&passfile=p&table=mail.outbox",
+    "postgres:///shop?host=/var/run/postgresql",
 ]
 
 
@@ -54,6 +57,12 @@ def test_good(url: str) -> None:
         ("redis://host:99999/0?stream=j&group=g", "not a URL"),
         ("reddis://host/0?stream=j&group=g", "is redis:// meant?"),
         ("kafka://host/topic", "no queue URL"),
+        ("postgres://host", "lacks the database"),
+        ("postgres:///shop", "must look like"),
+        ("postgres://host/shop?tabel=x", "is table meant?"),
+        ("postgres://host/shop?table=Orders", "no name for an outbox table"),
+        ("postgres://host/shop?table=a;b", "no name for an outbox table"),
+        ("postgres://host/shop?password=s3cret", "no parameter password"),
         ("redis://host/0?stream=j&group=g#x", "%23"),
     ],
 )
@@ -95,7 +104,7 @@ def test_a_publisher_needs_no_group() -> None:
 
 @pytest.mark.parametrize(("url", "library", "extra"), [
     (GOOD[0], "redis", "redis"), (GOOD[2], "aio_pika", "amqp"), (GOOD[4], "nats", "nats"),
-    (GOOD[5], "aiobotocore", "sqs"),
+    (GOOD[5], "aiobotocore", "sqs"), (GOOD[7], "asyncpg", "postgres"),
 ])
 def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) -> None:
     code = (
@@ -109,6 +118,6 @@ def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) ->
 
 
 def test_no_client_is_imported_before_its_url() -> None:
-    libraries = ("redis", "aio_pika", "nats", "aiobotocore")
+    libraries = ("redis", "aio_pika", "nats", "aiobotocore", "asyncpg")
     code = f"import sys, sender.queues.queue_url; print([name for name in {libraries} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -39,6 +39,8 @@ class Terminal(io.StringIO):
             self._lines[self._line :] = [line[: self._column]]
         elif sign == "\x1b[2K":  # the row of the cursor alone
             self._lines[self._line] = line[:row] + line[row + self.width :]
+        elif re.fullmatch(r"\x1b\[\d+A", sign):  # up, in the same column
+            self._line = max(0, self._line - int(sign[2:-1]))
         else:
             self._lines[self._line] = f"{line[: self._column]:<{self._column}}{sign}{line[self._column + 1 :]}"
             self._column += 1

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from sender.errors import UsageError
-from sender.runtime import health_server
+from sender.runtime import bounded_server, health_server
 from sender.runtime.conditions import Conditions
 from sender.runtime.health_server import HealthServer
 
@@ -171,7 +171,7 @@ async def test_requests_that_are_not_what_they_should_be(
 
 
 async def test_a_client_that_dawdles_is_let_go(conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_server, "WITHIN", 0.1)
+    monkeypatch.setattr(bounded_server, "WITHIN", 0.1)
     server = await HealthServer.open(conditions, 0, "127.0.0.1")
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
     writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n")

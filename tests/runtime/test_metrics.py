@@ -169,7 +169,7 @@ async def test_promtool_has_nothing_to_say() -> None:
     metrics.of(None).watch_ledger(CountingLedger())
     metrics.dead_letters, metrics.oldest, metrics.in_hand = Letters(), lambda: 7.5, lambda: 5
     metrics.state, metrics.conditions = lambda: True, lambda: {"working": True}
-    metrics.parked = lambda: (2, 9000)
+    metrics.parked, metrics.deliveries = lambda: (2, 9000), lambda: {"delivered": 7}
     metrics.watch_queue("jobs", lambda: 3, Traffic())
     metrics.of(None).watch_flags(dict.fromkeys(FLAGS, lambda: True))
     _, text = await metrics.render()

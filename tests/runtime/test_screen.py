@@ -66,3 +66,17 @@ def test_a_line_that_a_narrower_terminal_has_broken_leaves_no_fragments(
     screen.write("more\n")
     screen.show("")
     assert terminal.rows() == ["log", "more", ""]
+
+
+def test_several_live_lines_stay_below_the_log(terminal: Terminal) -> None:
+    screen = Screen(terminal)
+    screen.write("first\n")
+    screen.show_lines(["a 1", "b 1", "c 1"])
+    screen.write("second\n")
+    screen.show_lines(["a 2", "b 2"])
+    assert rows(terminal.getvalue()) == ["first", "second", "a 2", "b 2"]
+    screen.show_lines([])
+    screen.write("third\n")
+    assert [row for row in rows(terminal.getvalue()) if row] == ["first", "second", "third"]
+    screen.show_lines([f"line {number}" for number in range(100)])
+    assert rows(terminal.getvalue())[-1] == "line 22", "no more than the screen has rows for"

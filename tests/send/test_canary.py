@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender.errors import UsageError
 from sender.send.canary import Sample, command_that_goes_on
+from sender.send.canary_fates import check_until
 from tests.support.processes import SENDER, email, environment, running_sandbox, write_jobs
 from tests.support.processes import sender as run_sender
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
-    with running_sandbox("--rate-send", "100000", "--rate-app", "1000", "--rate-trigger", "5") as sandbox:
+    fates = ("--visibility-lag", "0", "--deliver-after", "0", "--fate", "bounced=100%:domain=bad.example")
+    with running_sandbox("--rate-send", "100000", "--rate-app", "1000", "--rate-trigger", "5", *fates) as sandbox:
         yield sandbox
 
 
@@ -192,3 +195,51 @@ def test_the_command_that_goes_on_keeps_everything_else() -> None:
     assert told.startswith("sender send 'my jobs.jsonl' --state")
     assert "secret" not in told
     assert command_that_goes_on(["send", "a"]) == "sender send a --canary 0"
+
+
+RULE = ("--canary", "10", "--until", "delivered>=95%,bounced<2%", "--for", "20")
+
+
+def test_it_goes_on_when_the_canary_has_arrived(sandbox: Sandbox, tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(100)])
+    status, summary, told = send(sandbox, tmp_path, *RULE)
+    assert (status, summary["sent"], summary["not_started"]) == (0, 100, 0)
+    assert "canary: of 10 deliveries 10 delivered: delivered>=95%,bounced<2% holds" in told
+    assert (tmp_path / "jobs.jsonl.deliveries.jsonl").read_text().count("\n") == 10
+
+
+def test_a_canary_that_bounces_stops_the_others(sandbox: Sandbox, tmp_path: Path) -> None:
+    jobs = [email(n) for n in range(100)]
+    for number, job in enumerate(jobs):
+        job["payload"]["to"] = f"person{number}@bad.example"
+    write_jobs(tmp_path / "jobs.jsonl", jobs)
+    status, summary, told = send(sandbox, tmp_path, *RULE)
+    assert (status, summary["sent"], summary["not_started"]) == (3, 10, 90)
+    assert "canary: of 10 deliveries 0 delivered, 10 bounced: delivered>=95%,bounced<2% does not hold" in told
+    following = told.partition("To send them: ")[2].splitlines()[0]
+    assert not {"--canary", "--until", "--for"} & set(shlex.split(following))
+    again, summary, told = send(sandbox, tmp_path, *RULE)
+    assert (again, summary["sent"], summary["duplicate"]) == (3, 0, 10), "what was learned before holds"
+
+
+def test_a_canary_that_was_not_all_accepted_is_not_followed(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.post("faults", fault="status_400", count=2)
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(100)])
+    status, summary, told = send(sandbox, tmp_path, *RULE)
+    assert (status, summary["sent"], summary["rejected"], summary["not_started"]) == (3, 8, 2, 90)
+    assert "deliveries" not in told
+
+
+def test_a_rule_that_nobody_could_tell_of_is_refused() -> None:
+    with pytest.raises(UsageError, match="the key may not read"):
+        check_until("delivered>=95%", readable=False)
+    with pytest.raises(UsageError, match="--until takes"):
+        check_until("arrived>=95%", readable=True)
+    check_until("", readable=False)
+
+
+def test_a_rule_without_a_canary_is_refused(tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs.jsonl", [email(1)])
+    done = run_sender("send", "jobs.jsonl", "--until", "delivered>=95%", cwd=tmp_path)
+    assert done.returncode == 2
+    assert b"--canary" in done.stderr

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.databases import Database, PostgresServer, running
 from tests.support.processes import email, outcomes, running_sandbox, sender, start_sender, write_jobs
 from tests.support.servers import RedisServer
 
@@ -35,22 +36,32 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         server.stop()
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Database]:
+    yield from running(PostgresServer())
+
+
 @pytest.fixture
-def state(redis: RedisServer, sandbox: Sandbox) -> str:
+def state(redis: RedisServer, sandbox: Sandbox, request: pytest.FixtureRequest) -> str:
     """A state of its own for each test, and a sandbox that forgot the others."""
     sandbox.post("reset")
     sandbox.heal()
     state.taken += 1  # type: ignore[attr-defined]
+    if getattr(request, "param", "redis") == "postgres":
+        url: str = request.getfixturevalue("postgres").url
+        return f"{url}?schema=s{state.taken}"  # type: ignore[attr-defined]
     return f"{redis.url.removesuffix('/0')}/{state.taken}"  # type: ignore[attr-defined]
 
 
 state.taken = 0  # type: ignore[attr-defined]
+on_both = pytest.mark.parametrize("state", ["redis", "postgres"], indirect=True)
 
 
 def options(sandbox: Sandbox, state: str, *more: str) -> list[str]:
     return ["--base-url", sandbox.url, "--state", state, "--no-progress", "--json", *more]
 
 
+@on_both
 def test_two_runs_send_each_job_once_within_one_limit(tmp_path: Path, sandbox: Sandbox, state: str) -> None:
     for name, numbers in (("a", range(160)), ("b", range(80, 240))):
         write_jobs(tmp_path / f"{name}.jsonl", [email(number) for number in numbers])
@@ -68,6 +79,7 @@ def test_two_runs_send_each_job_once_within_one_limit(tmp_path: Path, sandbox: S
     assert set(told.values()) == {1}
 
 
+@on_both
 def test_what_a_killed_run_held_is_in_doubt_for_the_next(tmp_path: Path, sandbox: Sandbox, state: str) -> None:
     write_jobs(tmp_path / "jobs.jsonl", [email(number) for number in range(60)])
     sandbox.post("faults", lane="send", fault="hang", count=3)
@@ -112,6 +124,7 @@ def test_a_log_that_is_older_than_the_state_is_refused(
     assert len(sandbox.numbers()) == 5
 
 
+@on_both
 def test_reconcile_settles_in_the_shared_state(tmp_path: Path, sandbox: Sandbox, state: str) -> None:
     write_jobs(tmp_path / "jobs.jsonl", [email(number) for number in range(10)])
     sandbox.post("faults", lane="send", fault="reset_after", count=2)

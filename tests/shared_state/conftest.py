@@ -1,3 +1,3 @@
-from tests.support.shared_redis import redis_server, shared_redis
+from tests.support.state_servers import postgres_server, redis_server, shared_postgres, shared_redis, state_server
 
-__all__ = ["redis_server", "shared_redis"]
+__all__ = ["postgres_server", "redis_server", "shared_postgres", "shared_redis", "state_server"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sender.engine.pacing.pacer import Pacer
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
-    from tests.support.servers import RedisServer
+    from tests.support.state_servers import StateServer
 
 
 def is_a_pace(pacer: SharedPacer, alone: Pacer) -> tuple[Pace, Pace]:
@@ -41,12 +41,12 @@ def shared_lane(state: SharedState, name: str, count: int) -> tuple[World, Lane]
     return world, lane
 
 
-async def test_two_lanes_send_everything_once_within_one_limit(redis_server: RedisServer) -> None:
+async def test_two_lanes_send_everything_once_within_one_limit(state_server: StateServer) -> None:
     async with AsyncExitStack() as stack:
-        await declare(redis_server, "send", 100)
+        await declare(state_server, "send", 100)
         made = []
         for name in "ab":
-            state = await open_state(redis_server.url, host="api")
+            state = await open_state(state_server.url, host="api")
             stack.push_async_callback(state.close)
             made.append(shared_lane(state, name, 130))
         await asyncio.gather(*(work_off(lane) for _, lane in made))
@@ -59,22 +59,22 @@ async def test_two_lanes_send_everything_once_within_one_limit(redis_server: Red
         assert await state.ledger.count() == {"sent": 260}
 
 
-async def test_a_server_that_goes_away_stops_the_lane_and_loses_nothing(redis_server: RedisServer) -> None:
+async def test_a_server_that_goes_away_stops_the_lane_and_loses_nothing(state_server: StateServer) -> None:
     async with AsyncExitStack() as stack:
-        await declare(redis_server, "send", 100)
-        state = await open_state(redis_server.url, host="api")
+        await declare(state_server, "send", 100)
+        state = await open_state(state_server.url, host="api")
         stack.push_async_callback(state.close)
         world, lane = shared_lane(state, "c", 150)
         running = asyncio.create_task(work_off(lane))
         async with asyncio.timeout(20):
             while len(world.written) < 50:
                 await asyncio.sleep(0.01)
-        redis_server.kill()
+        state_server.kill()
         await asyncio.sleep(0.8)
         before = len(world.written)
         await asyncio.sleep(0.5)
         assert len(world.written) == before, "what was reserved and handed over has left, nothing more"
-        redis_server.start()
+        state_server.start()
         async with asyncio.timeout(30):
             await running
             assert world.left == 0

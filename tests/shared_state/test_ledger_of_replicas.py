@@ -17,17 +17,16 @@ from sender.errors import OutputError, StateLost, UsageError
 from sender.ledger import LOST_NOTE
 from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed, state_of
-from tests.support.replica import PREFIX, bury
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sender.shared_state.shared_state import SharedState
-    from tests.support.servers import RedisServer
+    from tests.support.state_servers import StateServer
 
 
 @asynccontextmanager
-async def replicas(server: RedisServer, number: int = 2, **options: Any) -> AsyncIterator[list[SharedState]]:
+async def replicas(server: StateServer, number: int = 2, **options: Any) -> AsyncIterator[list[SharedState]]:
     states = [await open_state(server.url, host="api", **options) for _ in range(number)]
     try:
         yield states
@@ -40,8 +39,8 @@ async def earlier(state: SharedState) -> list[str]:
     return [doubt.key async for doubt in state.ledger.doubts(earlier_runs_handed_over=True)]
 
 
-async def test_of_many_tasks_one_wins_each_key(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 8) as states:
+async def test_of_many_tasks_one_wins_each_key(state_server: StateServer) -> None:
+    async with replicas(state_server, 8) as states:
         keys = [f"k{n}" for n in range(50)]
 
         async def grab(state: SharedState) -> set[str]:
@@ -74,8 +73,8 @@ asyncio.run(main())
 """
 
 
-def test_of_many_processes_one_wins_each_key(redis_server: RedisServer) -> None:
-    command = [sys.executable, "-c", CLAIMER, redis_server.url]
+def test_of_many_processes_one_wins_each_key(state_server: StateServer) -> None:
+    command = [sys.executable, "-c", CLAIMER, state_server.url]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)]
     for process in processes:
         process.stdin.write(b"\n")  # type: ignore[union-attr]
@@ -92,8 +91,8 @@ def test_of_many_processes_one_wins_each_key(redis_server: RedisServer) -> None:
     assert sorted(won) == sorted(f"p{n}" for n in range(200))
 
 
-async def test_refusals_say_how_the_job_stands(redis_server: RedisServer) -> None:
-    async with replicas(redis_server) as (one, two):
+async def test_refusals_say_how_the_job_stands(state_server: StateServer) -> None:
+    async with replicas(state_server) as (one, two):
         await one.ledger.hand_over([handed("a"), handed("b")])
         await one.ledger.finish([final("b")])
         refused = await two.ledger.hand_over([handed("a"), handed("b"), handed("c")])
@@ -105,13 +104,13 @@ async def test_refusals_say_how_the_job_stands(redis_server: RedisServer) -> Non
         assert not (await one.ledger.find(["a"]))["a"].owned_elsewhere
         await two.ledger.release(["a"])
         assert await state_of(one.ledger, "a") == "handed_over", "only its owner takes a hand-over back"
-        bury(redis_server, one)
+        state_server.bury(one)
         assert not (await two.ledger.find(["a"]))["a"].owned_elsewhere
         assert "a" in await two.ledger.hand_over([handed("a")]), "a dead owner's job is in doubt, nobody's to send"
 
 
-async def test_a_doubt_is_taken_up_only_by_who_saw_it(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 3) as (one, two, three):
+async def test_a_doubt_is_taken_up_only_by_who_saw_it(state_server: StateServer) -> None:
+    async with replicas(state_server, 3) as (one, two, three):
         await two.ledger.find(["a"])
         await one.ledger.hand_over([handed("a")])
         await one.ledger.finish([final("a", "in_doubt", detail=b"{}")])
@@ -124,14 +123,14 @@ async def test_a_doubt_is_taken_up_only_by_who_saw_it(redis_server: RedisServer)
         assert "a" in await three.ledger.hand_over([handed("a")]), "it is another doubt than the one three saw"
 
 
-async def test_what_a_dead_owner_held_goes_to_exactly_one(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 4) as (dead, *living):
+async def test_what_a_dead_owner_held_goes_to_exactly_one(state_server: StateServer) -> None:
+    async with replicas(state_server, 4) as (dead, *living):
         keys = [f"k{n:04d}" for n in range(1200)]
         await dead.ledger.hand_over([handed(key) for key in keys])
         last = await dead.ledger.finish([final("z"), final("y")])
         assert last == 2
         assert [await earlier(state) for state in living] == [[], [], []], "it lives"
-        bury(redis_server, dead)
+        state_server.bury(dead)
         taken = await asyncio.gather(*map(earlier, living))
         assert sorted(key for part in taken for key in part) == keys
         assert await earlier(living[0]) == taken[0], "until they are settled they are told again"
@@ -144,10 +143,10 @@ async def test_what_a_dead_owner_held_goes_to_exactly_one(redis_server: RedisSer
         assert len(lines) == 1202
 
 
-async def test_who_was_taken_for_dead_may_not_go_on(redis_server: RedisServer) -> None:
-    async with replicas(redis_server) as (stalled, other):
+async def test_who_was_taken_for_dead_may_not_go_on(state_server: StateServer) -> None:
+    async with replicas(state_server) as (stalled, other):
         await stalled.ledger.hand_over([handed("a"), handed("b")])
-        bury(redis_server, stalled)
+        state_server.bury(stalled)
         assert await earlier(other) == ["a", "b"]
         with pytest.raises(StateLost, match="taken for dead"):
             await stalled.ledger.hand_over([handed("c")])
@@ -159,31 +158,38 @@ async def test_who_was_taken_for_dead_may_not_go_on(redis_server: RedisServer) -
         assert await stalled.ledger.hand_over([handed("c")]) == {}
 
 
-async def test_when_nobody_could_say_that_he_lives_nobody_is_dead(redis_server: RedisServer) -> None:
-    async with replicas(redis_server) as (one, two):
+async def test_when_nobody_could_say_that_he_lives_nobody_is_dead(state_server: StateServer) -> None:
+    async with replicas(state_server) as (one, two):
         await one.ledger.hand_over([handed("a")])
         long_ago = int(time.time() * 1e6) - 60_000_000
-        redis_server.do("HSET", PREFIX + "meta", "beat", long_ago)
-        for state in (one, two):
-            redis_server.do("HSET", PREFIX + "owners", state.ledger.run, long_ago + 30_000_000)
+        state_server.date_lives((one, two), beat=long_ago, deadline=long_ago + 30_000_000)
         assert (await two.ledger.find(["a"]))["a"].owned_elsewhere
         await two.ledger.beat()
         assert await earlier(two) == []
         await one.ledger.beat()
 
 
-async def test_a_clean_end_leaves_nothing_behind(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 1) as (state,):
+async def test_those_that_have_not_left_are_listed(state_server: StateServer) -> None:
+    async with replicas(state_server, 3) as (one, two, left):
+        await one.ledger.hand_over([handed("a"), handed("b")])
+        await left.close()
+        found = await two.ledger.replicas()
+        assert [(replica.number, replica.handed_over) for replica in found] == [(1, 2), (2, 0)]
+        assert max(replica.seen for replica in found) < 20
+
+
+async def test_a_clean_end_leaves_nothing_behind(state_server: StateServer) -> None:
+    async with replicas(state_server, 1) as (state,):
         await state.ledger.hand_over([handed("a")])
         await state.ledger.logged(await state.ledger.finish([final("a")]))
-    assert redis_server.do("EXISTS", PREFIX + "owners", PREFIX + "seq:1", PREFIX + "outbox:1") == 0
+    assert state_server.leftovers() == 0
 
 
-async def test_a_lost_state_is_noticed(redis_server: RedisServer) -> None:
-    async with replicas(redis_server) as (one, two):
+async def test_a_lost_state_is_noticed(state_server: StateServer) -> None:
+    async with replicas(state_server) as (one, two):
         await one.ledger.hand_over([handed("a")])
         born = one.ledger.born
-        redis_server.do("FLUSHALL")
+        state_server.lose_all()
         for call in (one.ledger.finish([final("a")]), one.ledger.find(["a"]), one.ledger.put_note("x", b"1")):
             with pytest.raises(StateLost):
                 await call
@@ -195,28 +201,28 @@ async def test_a_lost_state_is_noticed(redis_server: RedisServer) -> None:
 
 
 async def test_a_lost_state_is_told_by_the_heartbeat(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    state_server: StateServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sender.shared_state.heartbeat.BEAT", 0.05)
     told: asyncio.Future[StateLost] = asyncio.get_running_loop().create_future()
-    async with replicas(redis_server, 1, on_lost=told.set_result):
-        redis_server.do("FLUSHALL")
+    async with replicas(state_server, 1, on_lost=told.set_result):
+        state_server.lose_all()
         async with asyncio.timeout(10):
             assert "lost" in str(await told)
 
 
-async def test_calls_outlive_a_pause_and_a_killed_server(redis_server: RedisServer) -> None:
-    async with replicas(redis_server) as (one, two):
+async def test_calls_outlive_a_pause_and_a_killed_server(state_server: StateServer) -> None:
+    async with replicas(state_server) as (one, two):
         await one.ledger.hand_over([handed("a")])
-        redis_server.stall(0.5)
+        state_server.stall(0.5)
         await one.ledger.hand_over([handed("b")])
-        redis_server.kill()
+        state_server.kill()
         with capture_logs() as logs:
             waiting = asyncio.create_task(one.ledger.finish([final("a"), final("b")]))
             await asyncio.sleep(0.3)
             assert not one.reachable
             assert not waiting.done()
-            redis_server.start()
+            state_server.start()
             await waiting
         assert one.reachable
         assert {"the state answers again"} <= {log["event"] for log in logs}
@@ -224,14 +230,14 @@ async def test_calls_outlive_a_pause_and_a_killed_server(redis_server: RedisServ
         assert [found[key].state for key in ("a", "b")] == ["sent", "sent"]
 
 
-async def test_what_a_killed_server_forgot_is_said_again(redis_server: RedisServer) -> None:
-    async with replicas(redis_server) as (one, two):
+async def test_what_a_killed_server_forgot_is_said_again(state_server: StateServer) -> None:
+    async with replicas(state_server) as (one, two):
         await one.ledger.hand_over([handed("hand"), handed("end")])
         await one.ledger.finish([final("end")])
         # As after a power loss: the marker and the owners are there, the last second is not.
-        redis_server.do("DEL", PREFIX + "j:hand", PREFIX + "j:end", PREFIX + "handed:1")
-        redis_server.kill()
-        redis_server.start()
+        state_server.lose("hand", "end")
+        state_server.kill()
+        state_server.start()
         await one.ledger.beat(patient=True)
         async with asyncio.timeout(10):
             while len(found := await two.ledger.find(["hand", "end"])) < 2:
@@ -241,22 +247,19 @@ async def test_what_a_killed_server_forgot_is_said_again(redis_server: RedisServ
         assert found["end"].state == "sent"
 
 
-async def test_every_replica_says_again_what_it_knows(redis_server: RedisServer) -> None:
+async def test_every_replica_says_again_what_it_knows(state_server: StateServer) -> None:
     """Only the first that met the new server did, and of the last three seconds."""
-    async with replicas(redis_server) as states:
+    async with replicas(state_server) as states:
         keys = [[f"r{number}-{n}" for n in range(3)] for number in range(2)]
         for state, mine in zip(states, keys, strict=True):
             await state.ledger.hand_over([handed(key) for key in mine])
             await state.ledger.finish([final(mine[0], "sent")])
         await asyncio.sleep(3.5)
         for mine in keys:
-            redis_server.do("DEL", *(PREFIX + f"j:{key}" for key in mine))
-        redis_server.do("HSET", PREFIX + "meta", "server", "another")
+            state_server.lose(*mine)
         with capture_logs() as logs:
+            await state_server.replace(states)
             for state in states:
-                state._connection._server = "another"
-                await state._connection._redis.connection_pool.disconnect()
-                assert await state.ledger.find([]) == {}
                 await state.ledger.count()
                 assert not state.ledger.settled
             async with asyncio.timeout(10):
@@ -270,23 +273,23 @@ async def test_every_replica_says_again_what_it_knows(redis_server: RedisServer)
         assert any("has forgotten its last moments" in line["event"] for line in logs)
 
 
-async def test_finished_identities_expire_and_doubts_never(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 1, keep=1.0) as (state,):
+async def test_finished_identities_expire_and_doubts_never(state_server: StateServer) -> None:
+    async with replicas(state_server, 1, keep=30.0) as (state,):
         ledger = state.ledger
         await ledger.hand_over([handed("held")])
         await ledger.finish([final("sent"), final("doubt", "in_doubt", detail=b"{}"), final("failed", "failed")])
-        assert 0 < redis_server.do("PTTL", PREFIX + "j:sent") <= 1000
-        assert [redis_server.do("PTTL", PREFIX + f"j:{key}") for key in ("doubt", "held")] == [-1, -1]
+        assert 0 < state_server.expires("sent") <= 30
+        assert [state_server.expires(key) for key in ("doubt", "held")] == [None, None]
         await ledger.hand_over([handed("failed")])
-        assert redis_server.do("PTTL", PREFIX + "j:failed") == -1
+        assert state_server.expires("failed") is None
         await ledger.release(["failed"])
-        assert redis_server.do("PTTL", PREFIX + "j:failed") > 0
+        assert state_server.expires("failed") > 0
         await ledger.finish([final("doubt", "sent")])
-        assert redis_server.do("PTTL", PREFIX + "j:doubt") > 0
+        assert state_server.expires("doubt") > 0
 
 
-async def test_workspaces_do_not_meet_and_an_api_is_one(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 1, workspace="{a} b") as (a,), replicas(redis_server, 1, workspace="b") as (b,):
+async def test_workspaces_do_not_meet_and_an_api_is_one(state_server: StateServer) -> None:
+    async with replicas(state_server, 1, workspace="{a} b") as (a,), replicas(state_server, 1, workspace="b") as (b,):
         await a.ledger.finish([final("k")])
         assert await b.ledger.find(["k"]) == {}
         await a.ledger.bind_workspace("7")
@@ -294,12 +297,11 @@ async def test_workspaces_do_not_meet_and_an_api_is_one(redis_server: RedisServe
         with pytest.raises(UsageError, match="belongs to the workspace 7, this key to 8"):
             await a.ledger.bind_workspace("8")
     with pytest.raises(UsageError, match="belongs to the API at api, this run goes to other"):
-        await open_state(redis_server.url, workspace="b", host="other")
+        await open_state(state_server.url, workspace="b", host="other")
 
 
-async def test_what_waiting_does_not_mend_is_told(redis_server: RedisServer) -> None:
-    async with replicas(redis_server, 1) as (state,):
-        redis_server.do("DEL", PREFIX + "counts")
-        redis_server.do("SET", PREFIX + "counts", "text")
-        with pytest.raises(OutputError, match=r"cannot be written: .*WRONGTYPE"):
+async def test_what_waiting_does_not_mend_is_told(state_server: StateServer) -> None:
+    async with replicas(state_server, 1) as (state,):
+        said = state_server.spoil_counts()
+        with pytest.raises(OutputError, match=f"cannot be written: .*{said}"):
             await state.ledger.count()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sender.errors import UsageError
+from sender.shared_state.redis.server_settings import examine
 from sender.shared_state.server_clock import ServerClock
-from sender.shared_state.server_settings import examine
 from sender.shared_state.state_url import check_state_url, open_state
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def test_waiting_for_the_disk_needs_a_server_that_can(redis_server: RedisS
 
 
 async def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sender.shared_state.shared_state", None)
+    monkeypatch.setitem(sys.modules, "sender.shared_state.redis.server", None)
     with pytest.raises(UsageError, match=r"pip install 'sender\[redis\]'"):
         await open_state("redis://h/0", host="api")
 

@@ -11,11 +11,10 @@ import pytest
 from sender.errors import StateLost
 from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed
-from tests.support.replica import PREFIX, bury
 
 if TYPE_CHECKING:
     from sender.shared_state.shared_state import SharedState
-    from tests.support.servers import RedisServer
+    from tests.support.state_servers import StateServer
 
 KEYS = [f"k{n}" for n in range(30)]
 
@@ -23,7 +22,7 @@ KEYS = [f"k{n}" for n in range(30)]
 class Replicas:
     """Three of them, and what each believes to hold."""
 
-    def __init__(self, server: RedisServer, states: list[SharedState], chance: random.Random) -> None:
+    def __init__(self, server: StateServer, states: list[SharedState], chance: random.Random) -> None:
         self.server = server
         self.states = states
         self.chance = chance
@@ -57,7 +56,7 @@ class Replicas:
 
     async def die(self, number: int) -> None:
         """It stands still for so long that it is taken for dead, and then comes back as another."""
-        bury(self.server, self.states[number])
+        self.server.bury(self.states[number])
         with pytest.raises(StateLost):
             await self.states[number].ledger.hand_over([handed("anything")])
         self.hands[number].clear()
@@ -77,18 +76,18 @@ class Replicas:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_no_job_is_in_two_hands(redis_server: RedisServer, seed: int) -> None:
-    states = [await open_state(redis_server.url, host="api") for _ in range(3)]
-    replicas = Replicas(redis_server, states, random.Random(seed))
+async def test_no_job_is_in_two_hands(state_server: StateServer, seed: int) -> None:
+    states = [await open_state(state_server.url, host="api") for _ in range(3)]
+    replicas = Replicas(state_server, states, random.Random(seed))
     for _ in range(60):
         await asyncio.gather(*map(replicas.act, range(3)))
         replicas.check()
-    await same_books(redis_server, states[0], replicas)
+    await same_books(state_server, states[0], replicas)
     for state in states:
         await state.close()
 
 
-async def same_books(server: RedisServer, state: SharedState, replicas: Replicas) -> None:
+async def same_books(server: StateServer, state: SharedState, replicas: Replicas) -> None:
     found = await state.ledger.find(KEYS)
     states = [record.state for record in found.values()]
     assert await state.ledger.count() == {name: states.count(name) for name in set(states)}
@@ -98,4 +97,4 @@ async def same_books(server: RedisServer, state: SharedState, replicas: Replicas
     held = {key for hand in replicas.hands for key in hand}
     left = {doubt.key async for doubt in state.ledger.doubts(earlier_runs_handed_over=True)}
     assert held | left == {key for key in found if found[key].state == "handed_over"}
-    assert all(server.do("TTL", f"{PREFIX}j:{key}") == -1 for key in doubts | held | left)
+    assert {server.expires(key) for key in doubts | held | left} <= {None}

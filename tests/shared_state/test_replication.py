@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sender.shared_state.replication import Replication
+from sender.shared_state.redis.replication import Replication
 
 NONE = "0" * 40
 MASTER = Replication("a", 1000, NONE, -1)

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
-    from tests.support.servers import RedisServer
-
-LANE = "sender:{default}:lane:"
+    from tests.support.state_servers import RedisState, StateServer
 
 
 def merged(figures: list[dict[str, Any]]) -> list[float]:
@@ -35,16 +33,16 @@ def rate_of(stamps: list[float]) -> float:
 
 
 @pytest.fixture
-async def state(redis_server: RedisServer) -> AsyncIterator[SharedState]:
-    opened = await open_state(redis_server.url, host="api")
+async def state(state_server: StateServer) -> AsyncIterator[SharedState]:
+    opened = await open_state(state_server.url, host="api")
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def used(state: SharedState, redis_server: RedisServer) -> SharedState:
+async def used(state: SharedState, state_server: StateServer) -> SharedState:
     """A state whose lane was in use long enough; a new one makes every lane wait for a window."""
-    await declare(redis_server, "send", 100)
+    await declare(state_server, "send", 100)
     return state
 
 
@@ -57,11 +55,11 @@ async def write(pacer: SharedPacer, stamps: list[float], count: int) -> None:
 
 async def set_rate(state: SharedState, lane: str, rate: int) -> None:
     """As another replica does on an operator's word."""
-    await state._connection.call("lane", lane, "rate", rate, 1_000_000)
+    await state._server.lanes.ask(lane, "rate", rate, 1_000_000)
 
 
-def test_four_processes_hold_one_limit_and_share_it(redis_server: RedisServer) -> None:
-    figures = results(start_replicas(redis_server, *[{"seconds": 3}] * 4))
+def test_four_processes_hold_one_limit_and_share_it(state_server: StateServer) -> None:
+    figures = results(start_replicas(state_server, *[{"seconds": 3}] * 4))
     stamps = merged(figures)
     assert most_in_any(1.0, stamps) <= 100
     assert rate_of(stamps) > 40, "not a part each, whatever the machine has to do beside"
@@ -69,34 +67,34 @@ def test_four_processes_hold_one_limit_and_share_it(redis_server: RedisServer) -
     assert sum(one["calls"] for one in figures) / len(stamps) < 1
 
 
-def test_writes_that_come_late_do_not_break_the_ceiling(redis_server: RedisServer) -> None:
+def test_writes_that_come_late_do_not_break_the_ceiling(redis_server: RedisState) -> None:
     figures = results(start_replicas(redis_server, *[{"seconds": 3, "slow": 0.1}] * 3))
     assert most_in_any(1.0, merged(figures)) <= 100
 
 
-def test_ceiling_through_a_pause_of_the_server(redis_server: RedisServer) -> None:
-    processes = start_replicas(redis_server, *[{"seconds": 4}] * 3)
+def test_ceiling_through_a_pause_of_the_server(state_server: StateServer) -> None:
+    processes = start_replicas(state_server, *[{"seconds": 4}] * 3)
     time.sleep(1)
-    redis_server.stall(1.2)
+    state_server.stall(1.2)
     stamps = merged(results(processes))
     assert most_in_any(1.0, stamps) <= 100
     assert max(later - earlier for earlier, later in pairwise(stamps)) > 0.5, "it was paused"
     assert stamps[-1] - stamps[0] > 3, "they came back"
 
 
-def test_ceiling_through_a_kill_and_restart_of_the_server(redis_server: RedisServer) -> None:
-    processes = start_replicas(redis_server, *[{"seconds": 5}] * 3)
+def test_ceiling_through_a_kill_and_restart_of_the_server(state_server: StateServer) -> None:
+    processes = start_replicas(state_server, *[{"seconds": 5}] * 3)
     time.sleep(1)
-    redis_server.kill()
+    state_server.kill()
     time.sleep(0.2)
-    redis_server.start()
+    state_server.start()
     stamps = merged(results(processes))
     assert most_in_any(1.0, stamps) <= 100
     assert max(later - earlier for earlier, later in pairwise(stamps)) > 1.0, "one window"
     assert stamps[-1] - stamps[0] > 3, "they came back"
 
 
-def test_a_slow_lane_is_shared_and_its_permits_go_round(redis_server: RedisServer) -> None:
+def test_a_slow_lane_is_shared_and_its_permits_go_round(redis_server: RedisState) -> None:
     figures = results(start_replicas(redis_server, *[{"rate": 0.8, "lane": "trigger", "seconds": 6}] * 2))
     stamps = merged(figures)
     assert most_in_any(1.25, stamps) == 1
@@ -104,7 +102,7 @@ def test_a_slow_lane_is_shared_and_its_permits_go_round(redis_server: RedisServe
     assert min(len(one["stamps"]) for one in figures) >= 1
 
 
-def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server: RedisServer) -> None:
+def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server: RedisState) -> None:
     processes = start_replicas(
         redis_server,
         *[{"seconds": 3, "rank": 2}] * 2,
@@ -116,7 +114,7 @@ def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server
     assert len(low["stamps"]) + len(also_low["stamps"]) > 80
 
 
-def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisServer) -> None:
+def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisState) -> None:
     processes = start_replicas(
         redis_server,
         *[{"seconds": 12, "rank": 0}] * 2,
@@ -136,7 +134,7 @@ async def test_a_new_state_waits_one_window(state: SharedState) -> None:
     assert loop.time() - begin > 1.5
 
 
-async def test_few_jobs_cost_few_slots(used: SharedState, redis_server: RedisServer) -> None:
+async def test_few_jobs_cost_few_slots(used: SharedState, state_server: StateServer) -> None:
     waiting = 3
     pacer = used.pacer("send", 100, demand=lambda: (0, waiting, 0))
     stamps: list[float] = []
@@ -168,9 +166,9 @@ async def test_a_cancelled_wait_takes_nothing_and_leaves_the_gate_open(state: Sh
     assert pacer.requests == 0
 
 
-async def test_a_pause_holds_for_all_replicas(used: SharedState, redis_server: RedisServer) -> None:
+async def test_a_pause_holds_for_all_replicas(used: SharedState, state_server: StateServer) -> None:
     loop = asyncio.get_running_loop()
-    other_state = await open_state(redis_server.url, host="api")
+    other_state = await open_state(state_server.url, host="api")
     try:
         one, other = used.pacer("send", 100), other_state.pacer("send", 100)
         await asyncio.gather(one.acquire(), other.acquire())
@@ -207,7 +205,7 @@ async def test_operators_pause_resume_and_change_the_rate(used: SharedState) -> 
 
 
 async def test_a_replica_configured_otherwise_changes_the_rate_and_a_restart_keeps_it(
-    used: SharedState, redis_server: RedisServer
+    used: SharedState, state_server: StateServer
 ) -> None:
     await used.pacer("send", 100).acquire()
     await set_rate(used, "send", 50)
@@ -220,12 +218,12 @@ async def test_a_replica_configured_otherwise_changes_the_rate_and_a_restart_kee
 
 
 async def test_a_lost_state_stops_the_lane_until_it_is_joined_anew(
-    used: SharedState, redis_server: RedisServer
+    used: SharedState, state_server: StateServer
 ) -> None:
     loop = asyncio.get_running_loop()
     pacer = used.pacer("send", 100)
     await pacer.acquire()
-    redis_server.do("FLUSHALL")
+    state_server.lose_all()
     lost = loop.time()
     await asyncio.sleep(0.7)
     with pytest.raises(TimeoutError):
@@ -252,17 +250,17 @@ async def test_a_server_clock_that_jumps_makes_the_lane_wait(used: SharedState) 
     assert "a clock has jumped: the lane waits a window" in [log["event"] for log in logs]
 
 
-async def test_a_server_clock_that_was_set_back_holds_nobody_up(used: SharedState, redis_server: RedisServer) -> None:
+async def test_a_server_clock_that_was_set_back_holds_nobody_up(used: SharedState, state_server: StateServer) -> None:
     pacer = used.pacer("send", 100)
     await pacer.acquire()
-    redis_server.do("HSET", LANE + "send", "last", int((time.time() + 3600) * 1e6))
+    state_server.set_last_slot("send", time.time() + 3600)
     stamps: list[float] = []
     async with asyncio.timeout(20):
         await write(pacer, stamps, 60)
     assert most_in_any(1.0, stamps) <= 100
 
 
-async def test_the_most_careful_guard_counts_for_all(used: SharedState, redis_server: RedisServer) -> None:
+async def test_the_most_careful_guard_counts_for_all(used: SharedState, state_server: StateServer) -> None:
     guard = Guard()
     guard.share = 0.5
     careful, other = used.pacer("send", 100, guard=guard), used.pacer("send", 100)
@@ -274,11 +272,11 @@ async def test_the_most_careful_guard_counts_for_all(used: SharedState, redis_se
     assert rate_of(stamps) < 75
 
 
-async def test_without_a_server_next_at_is_later(used: SharedState, redis_server: RedisServer) -> None:
+async def test_without_a_server_next_at_is_later(used: SharedState, state_server: StateServer) -> None:
     loop = asyncio.get_running_loop()
     pacer = used.pacer("send", 100)
     await pacer.acquire()
-    redis_server.kill()
+    state_server.kill()
     try:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2):
@@ -288,18 +286,18 @@ async def test_without_a_server_next_at_is_later(used: SharedState, redis_server
         now = loop.time()
         assert pacer.next_at(now) > now + 0.05, "no job is handed over for a permit that cannot come"
     finally:
-        redis_server.start()
+        state_server.start()
     async with asyncio.timeout(20):
         await pacer.acquire()
     assert used.reachable
 
 
 async def test_an_urgent_permit_passes_a_pause_and_keeps_the_ceiling(
-    state: SharedState, redis_server: RedisServer
+    state: SharedState, state_server: StateServer
 ) -> None:
     """The probe of a lane that stood waited behind the Retry-After that another replica's app lane was told."""
-    await declare(redis_server, "app", 10)
-    other = await open_state(redis_server.url, host="api")
+    await declare(state_server, "app", 10)
+    other = await open_state(state_server.url, host="api")
     pacers, stamps = [one.pacer("app", 10) for one in (state, other)], []
 
     async def urgent(pacer: SharedPacer) -> None:

@@ -11,15 +11,15 @@ import pytest
 
 from sender.engine.pacing.pace import window_of
 from sender.shared_state.server_clock import DRIFT, ServerClock
-from sender.shared_state.shared_lane import Grant
 from sender.shared_state.shared_pacer import SharedPacer
+from sender.shared_state.state_server import Grant
 from tests.support.replica import results, start_replicas
 from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.servers import RedisServer
+    from tests.support.state_servers import RedisState
 
 
 class SlewedServer:
@@ -181,7 +181,7 @@ def test_what_the_clock_says_is_as_good_as_it_says(slew: float) -> None:
 
 
 @pytest.mark.parametrize("slew", [500, -500])
-def test_four_processes_on_a_real_server_whose_clock_runs_otherwise(redis_server: RedisServer, slew: float) -> None:
+def test_four_processes_on_a_real_server_whose_clock_runs_otherwise(redis_server: RedisState, slew: float) -> None:
     """Only how the two clocks differ counts: here that of the processes is slewed, and their stamps are by it."""
     figures = results(start_replicas(redis_server, *[{"seconds": 6, "slew": slew}] * 4))
     stamps = sorted(stamp for one in figures for stamp in one["stamps"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -57,8 +58,13 @@ class Database(Server):
     def prepare(self) -> None:
         """Make the data folder."""
 
+    def restart(self) -> None:
+        """It comes back with its data."""
+        self._end(signal.SIGINT)
+        self.start()
+
     def stop(self) -> None:
-        super().stop()
+        self._end(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -71,6 +77,8 @@ class PostgresServer(Database):
         super().__init__()
 
     def prepare(self) -> None:
+        if (self.folder / "data").exists():
+            return
         subprocess.run(
             [find("initdb", "postgresql"), "-D", str(self.folder / "data"), "-U", "tester", "-A", "trust", "-E", "UTF8",
              "--locale=C"], check=True, capture_output=True, user=self.user, cwd=self.folder,

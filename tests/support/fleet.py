@@ -115,7 +115,7 @@ class Fleet:
             state = await open_state(self.state_url, host=urlsplit(self.sandbox.url).netloc)
             for lane, limit in (("send", rate), ("trigger", 0.1), ("app", 10.0)):
                 count, window = window_of(limit)
-                await state._connection.call("lane", lane, "declare", limit, count, int(window * 1e6))
+                await state._server.lanes.ask(lane, "declare", limit, count, int(window * 1e6))
                 await state._connection.command("HSET", f"sender:{{default}}:lane:{lane}", "floor", 0)
             await state.close()
 

@@ -18,12 +18,7 @@ from sender.shared_state.state_url import open_state
 
 if TYPE_CHECKING:
     from sender.engine.pacing.permit import Permit
-    from sender.shared_state.shared_state import SharedState
-    from tests.support.servers import RedisServer
-
-
-PREFIX = "sender:{default}:"
-"""Of every key that the state of an unnamed workspace has."""
+    from tests.support.state_servers import StateServer
 
 
 class SlewedLoop(asyncio.SelectorEventLoop):
@@ -91,7 +86,7 @@ async def replicate(
     return figures
 
 
-def start_replicas(server: RedisServer, *each: dict[str, Any]) -> list[subprocess.Popen[bytes]]:
+def start_replicas(server: StateServer, *each: dict[str, Any]) -> list[subprocess.Popen[bytes]]:
     """Start them on lanes that are in use, and let them begin together."""
     for lane, rate in {(one.get("lane", "send"), one.get("rate", 100)) for one in each}:
         asyncio.run(declare(server, lane, rate))
@@ -109,19 +104,13 @@ def start_replicas(server: RedisServer, *each: dict[str, Any]) -> list[subproces
     return processes
 
 
-async def declare(server: RedisServer, lane: Any, rate: float) -> None:
+async def declare(server: StateServer, lane: Any, rate: float) -> None:
     """As if the lane had been in use: a new state makes every lane wait for a window."""
     state = await open_state(server.url, host="api")
     limit, window = window_of(rate)
-    await state._connection.call("lane", lane, "declare", rate, limit, int(window * 1e6))
+    await state._server.lanes.ask(lane, "declare", rate, limit, int(window * 1e6))
     await state.close()
-    server.do("HSET", f"{PREFIX}lane:{lane}", "floor", 0)
-
-
-def bury(server: RedisServer, state: SharedState) -> None:
-    """As if its heartbeat had stopped more than 30 s ago."""
-    assert server.do("HEXISTS", PREFIX + "owners", state.ledger.run)
-    server.do("HSET", PREFIX + "owners", state.ledger.run, 1)
+    server.open_lane(lane)
 
 
 def results(processes: list[subprocess.Popen[bytes]], timeout: float = 40) -> list[dict[str, Any]]:

@@ -57,6 +57,9 @@ class Gauges(Collector):
         yield from self._flags()
         yield from self._messages()
         yield from self._dead_letters()
+        deliveries = {} if self._watching.deliveries is None else self._watching.deliveries()
+        yield _gauge("deliveries", "Deliveries that are followed, by their fate.", ("fate",),
+                     {(fate,): number for fate, number in deliveries.items()})
         yield from self._surroundings()
 
     def _jobs(self) -> Iterable[Metric]:

@@ -22,8 +22,8 @@ class Observer(Protocol):
     def observe_turn(self, lane: str, seconds: float) -> None:
         """A job that was ready waited so long for its turn at the pacer."""
 
-    def observe_outcome(self, status: str) -> None:
-        """A job ended so, or has changed its fate to this."""
+    def observe_outcome(self, status: str, code: str | None = None) -> None:
+        """A job ended so, or has changed its fate to this; `code` is that of what went wrong."""
 
     def observe_unidentified(self) -> None:
         """A message that has no id came; it is known by its content."""
@@ -41,7 +41,7 @@ class NoMetrics:
     def observe_turn(self, lane: str, seconds: float) -> None:
         """See `Observer`."""
 
-    def observe_outcome(self, status: str) -> None:
+    def observe_outcome(self, status: str, code: str | None = None) -> None:
         """See `Observer`."""
 
     def observe_unidentified(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,5 +31,7 @@ class Watching:
     """Messages in hand that wait for a full lane or the dead letter, and the bytes that all in hand take."""
     in_hand: Callable[[], int] | None = None
     """Messages taken from queues and neither acknowledged nor given back."""
+    deliveries: Callable[[], Mapping[str, int]] | None = None
+    """Followed deliveries by their fate."""
     oldest: Callable[[], float | None] | None = None
     """Seconds since the oldest of them was read; None while there is none."""

@@ -62,8 +62,9 @@ class WorkspaceMetrics:
         if lane in self._turns:
             _observe(self._turns[lane], seconds)
 
-    def observe_outcome(self, status: str) -> None:
-        """See `Observer`."""
+    def observe_outcome(self, status: str, code: str | None = None) -> None:
+        """See `Observer`; codes are in the outcomes."""
+        del code
         self._outcomes(status if status in STATUSES else OTHER).inc()
 
     def observe_unidentified(self) -> None:

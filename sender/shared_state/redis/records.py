@@ -25,9 +25,9 @@ def final_fields(record: FinalRecord) -> tuple[Any, ...]:
     )
 
 
-def seen_as(record: JobRecord) -> str:
+def seen_as(record: JobRecord | None) -> str:
     """A record as `hand_over.lua` compares it."""
-    return f"{LETTERS[record.state]} {record.run}"
+    return "" if record is None else f"{LETTERS[record.state]} {record.run}"
 
 
 def job_records(flat: Sequence[bytes]) -> dict[str, JobRecord]:

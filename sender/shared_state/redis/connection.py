@@ -7,67 +7,41 @@ may have forgotten its last moments, no slot is granted before all that may have
 
 from __future__ import annotations
 
-import asyncio
-import random
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-import structlog
 from redis import exceptions as redis_errors
 
-from sender.errors import OutputError, StateAway, StateLost, UsageError
+from sender.errors import OutputError, StateAway, UsageError
 from sender.jobs.masking import mask_credentials
 from sender.queues.redis_server import RedisServer, answers_of
-from sender.shared_state.replication import Replication
+from sender.shared_state.redis.replication import Replication
+from sender.shared_state.state_connection import TIMEOUT, StateConnection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCRIPTS: Final = Path(__file__).parent / "scripts"
-TIMEOUT: Final = 2.0
-"""Seconds for one answer; then the connection is given up and the call made anew."""
-FIRST_PAUSE: Final = 0.02
-MOST_PAUSE: Final = 0.5
 PASSING: Final = (
     "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "BUSY", "UNBLOCKED", "NOREPLICAS",
 )
 """Answers of a server that cannot write just now: as good as being away."""
 
-log = structlog.get_logger()
 
-
-class Away(Exception):  # noqa: N818 - it says what is
-    """The server did not answer, and the caller did not want to wait."""
-
-
-class RedisConnection:
+class RedisConnection(StateConnection):
     """Calls the scripts of one workspace; open it with `await RedisConnection.open(...)`."""
 
     def __init__(self, url: str, workspace_tag: str, host: str) -> None:
         plain, _, query = url.partition("?")
-        self.shown = mask_credentials(plain)
-        """The URL without its credentials."""
-        self.token = ""
-        """The epoch that this replica knows."""
-        self.born = 0.0
-        """Server's unix seconds at which the epoch began."""
-        self.calls = 0
-        """Round trips made."""
-        self.away_since: float | None = None
-        """Loop time since when the server does not answer; None while it does."""
-        self.restarted = asyncio.Event()
-        """Set when another server was found behind the URL, or the same one anew."""
+        super().__init__(mask_credentials(plain))
         self._meta = f"sender:{{{workspace_tag}}}:meta"
         self._host = host
-        self._loop = asyncio.get_running_loop()
         self._wait: tuple[Any, ...] = ()
         """The command that waits until what was written lasts."""
         self._server = ""
         """Run id of the server that was met last."""
-        self.replication: Replication | None = None
-        """How the server's history stood when it was last asked."""
         self._sources = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._digests: dict[str, str] = {}
         limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
@@ -97,36 +71,23 @@ class RedisConnection:
 
     async def rejoin(self) -> None:
         """Take the epoch as it is now, after StateLost; waits while the server is away."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                await self._enter()
-            except (redis_errors.RedisError, OSError) as error:
-                self._missed(error)
-                pause = await self._rest(pause)
-            else:
-                self._answered()
-                return
+        await self.until_answered(self._enter)
+
+    async def now(self) -> float:
+        """The server's unix seconds; StateAway when it does not answer."""
+        try:
+            seconds, microseconds = await self.command("TIME")
+        except (redis_errors.RedisError, OSError) as error:
+            raise StateAway(f"--state {self.shown} cannot be used: {self.told(error)}") from None
+        return int(seconds) + int(microseconds) / 1e6
 
     async def call(self, script: str, *arguments: Any, patient: bool = True, lasting: bool = False) -> Any:
         """Run a script; with patience until the server answers. `lasting` waits for the disk where that was asked for.
 
         Raises StateLost, Away (without patience only), and OutputError for what waiting does not mend.
         """
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                answer = await self._run(script, arguments, lasting=lasting and bool(self._wait))
-            except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
-                self._missed(error)
-            except redis_errors.ResponseError as error:
-                self._judge(error)
-            else:
-                self._answered()
-                return answer
-            if not patient:
-                raise Away
-            pause = await self._rest(pause)
+        lasts = lasting and bool(self._wait)
+        return await self.until_answered(lambda: self._run(script, arguments, lasting=lasts), patient=patient)
 
     async def command(self, *arguments: Any) -> Any:
         """A plain command, once."""
@@ -141,16 +102,17 @@ class RedisConnection:
     async def look_at_history(self) -> Replication | None:
         """Ask how the server's history stands, and keep it; None where it does not tell."""
         try:
-            self.replication = Replication.of(await self.command("INFO", "replication"))
+            history = Replication.of(await self.command("INFO", "replication"))
         except (redis_errors.RedisError, OSError, KeyError, ValueError):
             return None
-        return self.replication
+        self.history = history
+        return history
 
     async def close(self) -> None:
         """Let go of the connections."""
         await self._redis.aclose()
 
-    def told(self, error: Exception) -> str:
+    def told(self, error: BaseException) -> str:
         """An error's text without credentials, on one line."""
         return mask_credentials(" ".join(str(error).split()))[:300]
 
@@ -176,8 +138,7 @@ class RedisConnection:
         other = other or self._server not in ("", server)  # the first of the replicas to come is told by the state
         self._server = server
         if other:
-            self.restarted.set()
-            log.warning("the state is on another server, or it was restarted: all lanes wait", state=self.shown)
+            self.found_another()
 
     async def _run(self, script: str, arguments: Sequence[Any], *, lasting: bool) -> Any:
         self.calls += 1
@@ -205,33 +166,18 @@ class RedisConnection:
         digest = self._digests[script] = str(await self._redis.script_load(source))
         return digest
 
-    def _judge(self, error: redis_errors.ResponseError) -> None:
+    def judge(self, error: Exception) -> None:
         """Return for what passes, raise for what does not."""
+        if isinstance(error, redis_errors.ConnectionError | redis_errors.TimeoutError | OSError):
+            return
+        if not isinstance(error, redis_errors.ResponseError):
+            raise error
         text = self.told(error)
         if text.startswith("STATELOST"):
-            raise StateLost(
-                f"the shared state at {self.shown} was lost, or this replica was taken for dead ({text[10:]}): "
-                "what was handed over and not answered is in doubt"
-            ) from None
+            raise self.lost(text[10:]) from None
         lasts = type(error) is redis_errors.ResponseError and not text.startswith(PASSING)
         if lasts or isinstance(error, redis_errors.NoPermissionError):
             raise OutputError(f"the shared state at {self.shown} cannot be written: {text}") from None
-        self._missed(error)
-
-    def _missed(self, error: Exception) -> None:
-        if self.away_since is None:
-            self.away_since = self._loop.time()
-            log.warning("the state does not answer: lanes wait", state=self.shown, error=self.told(error))
-
-    def _answered(self) -> None:
-        if self.away_since is not None:
-            away = self._loop.time() - self.away_since
-            self.away_since = None
-            log.info("the state answers again", state=self.shown, away_s=round(away, 3))
-
-    async def _rest(self, pause: float) -> float:
-        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that replicas do not come back as one
-        return min(MOST_PAUSE, pause * 2)
 
 
 def _is_away(error: Exception, text: str) -> bool:

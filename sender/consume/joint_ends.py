@@ -1,0 +1,47 @@
+"""Where queue and state are one database, the message goes in the transaction that makes the end of its job durable."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sender.queues import DatabaseQueue, Ending, TransactionPart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sender.consume.in_flight import InFlight
+    from sender.ledger import FinalRecord
+    from sender.queues import Message
+
+    Messages = Mapping[DatabaseQueue, Sequence[Message]]
+
+
+class JointEnds:
+    """Of one workspace, and the database of its state. Jobs that were sent: any other has a dead letter before."""
+
+    def __init__(self, in_flight: InFlight, database: str) -> None:
+        self._in_flight = in_flight
+        self._database = database
+
+    def of(self, records: Sequence[FinalRecord]) -> TransactionPart | None:
+        """What goes with these ends; None when no message of theirs is in the database."""
+        found: dict[DatabaseQueue, list[Message]] = {}
+        for record in records:
+            one = self._in_flight.only_message(record.key) if record.state == "sent" else None
+            if one is None or not isinstance(one.queue, DatabaseQueue) or one.queue.database != self._database:
+                continue
+            one.message.ending = Ending(record.state, record.result, None, record.key)
+            found.setdefault(one.queue, []).append(one.message)
+        return TransactionPart(partial(_end, found), partial(_mark, found)) if found else None
+
+
+async def _end(found: Messages, connection: Any) -> None:
+    for queue, messages in found.items():
+        await queue.end_within(connection, messages)
+
+
+def _mark(found: Messages) -> None:
+    for messages in found.values():
+        for message in messages:
+            message.gone = True

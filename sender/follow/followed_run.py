@@ -1,0 +1,176 @@
+"""A FollowedRun is what a run of `send` or `consume` left behind: its outcome log, or its ledger where the log is gone.
+
+The log may still grow: it is read on from where it ended.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
+
+from sender.errors import HaltError, UsageError
+from sender.follow.delivery import Delivery
+from sender.follow.delivery_log import beside
+from sender.jobs.kinds import SEND_KINDS
+from sender.jobs.status import STATUSES
+from sender.outcomes.outcome_log import is_in_use
+from sender.session.memories import open_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LEDGER: Final = ".ledger"
+REHEARSAL: Final = ".rehearsal.jsonl"
+BATCH: Final = 2000
+MOST_LINE: Final = 1 << 20
+"""Bytes of a line; longer ones no run writes."""
+_TRIGGER: Final = re.compile(r"[0-9]+/[0-9]+")
+"""What a ledger keeps of a broadcast in the place of a delivery."""
+
+
+class FollowedRun(Protocol):
+    """Where deliveries are learned from."""
+
+    deliveries: Path
+    """Where what becomes of them is written."""
+
+    @property
+    def unnamed(self) -> int:
+        """Jobs that stand as sent and whose delivery nobody can name."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether the run still works."""
+
+    def read(self) -> list[Delivery]:
+        """The next deliveries; none where there are no further ones now."""
+
+
+class OutcomeRun:
+    """A run by its outcome log."""
+
+    def __init__(self, path: Path) -> None:
+        self.deliveries = beside(path)
+        self._path = path
+        self._offset = 0
+        self._unnamed: set[Any] = set()
+        _check_log(path)
+
+    @property
+    def unnamed(self) -> int:
+        """See `FollowedRun.unnamed`."""
+        return len(self._unnamed)
+
+    @property
+    def grows(self) -> bool:
+        """See `FollowedRun.grows`."""
+        return is_in_use(self._path)
+
+    def read(self) -> list[Delivery]:
+        """See `FollowedRun.read`; HaltError when the log is not the one that it was."""
+        found: list[Delivery] = []
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    raise HaltError(f"the outcome log {self._path} became shorter: it is another one by now")
+                file.seek(self._offset)
+                while len(found) < BATCH and (line := file.readline(MOST_LINE)).endswith(b"\n"):
+                    self._offset += len(line)
+                    delivery = self._delivery(line)
+                    if delivery is not None:
+                        found.append(delivery)
+        except OSError as error:
+            raise HaltError(f"the outcome log {self._path} cannot be read: {error.strerror}") from None
+        return found
+
+    def _delivery(self, line: bytes) -> Delivery | None:
+        try:
+            outcome = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(outcome, dict) or outcome.get("status") != "sent":
+            return None
+        job, kind, delivery_id = outcome.get("id"), outcome.get("kind"), outcome.get("delivery_id")
+        if isinstance(delivery_id, str) and kind in SEND_KINDS:
+            self._unnamed.discard(job)
+            return Delivery(delivery_id, job, kind, _accepted_at(outcome))
+        self._unnamed.add(job)
+        return None
+
+
+class LedgerRun:
+    """A run by its ledger alone: it knows deliveries, and neither when they were accepted nor of which kind."""
+
+    def __init__(self, path: Path, host: str) -> None:
+        self.deliveries = beside(path)
+        self.unnamed = 0
+        self._memory = open_memory(path, host)
+        self._jobs: Iterator[Delivery] = self._read()
+
+    grows = False
+
+    def read(self) -> list[Delivery]:
+        """See `FollowedRun.read`."""
+        return list(islice(self._jobs, BATCH))
+
+    def _read(self) -> Iterator[Delivery]:
+        for job in self._memory.jobs():
+            if job.state != "sent":
+                continue
+            if job.result is None or _TRIGGER.fullmatch(job.result):
+                self.unnamed += 1
+            else:
+                yield Delivery(job.result, None, None, None)
+        self._memory.close()
+
+
+def open_run(path: Path, host: str) -> FollowedRun:
+    """The run behind an outcome log or a ledger; UsageError when it is neither, or one of another API."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: name the outcome log of a run, or its ledger")
+    with path.open("rb") as file:
+        is_ledger = file.read(6) == b"SQLite"
+    named = path.with_name(f"{path.name}.outcomes.jsonl")
+    if not is_ledger and named.is_file():  # the input was named
+        return open_run(named, host)
+    log = path.with_name(path.name.removesuffix(LEDGER)) if is_ledger else path
+    ledger = path if is_ledger else path.with_name(path.name + LEDGER)
+    if log.name.endswith(REHEARSAL):
+        host = f"{host} (rehearsal)"
+    if ledger.is_file():
+        open_memory(ledger, host).close()  # says whether it belongs to another API
+    if is_ledger and (log == path or not log.is_file()):
+        return LedgerRun(path, host)
+    return OutcomeRun(log)
+
+
+def _check_log(path: Path) -> None:
+    """UsageError when its first line is none of an outcome log."""
+    with path.open("rb") as file:
+        line = file.readline(MOST_LINE)
+    try:
+        outcome = orjson.loads(line) if line.endswith(b"\n") else {"status": STATUSES[0]}
+    except orjson.JSONDecodeError:
+        outcome = None
+    if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
+        raise UsageError(f"{path} is no outcome log: its first line is none of an outcome")
+
+
+def _accepted_at(outcome: dict[str, Any]) -> float | None:
+    """By the API's clock where it told; a job that was adopted later by ours."""
+    queued = outcome.get("queued_at")
+    if isinstance(queued, int) and not isinstance(queued, bool) and queued > 0:
+        return float(queued)
+    for name in ("written_at", "finished_at"):
+        text = outcome.get(name)
+        if isinstance(text, str):
+            try:
+                return datetime.fromisoformat(text).timestamp()
+            except ValueError:
+                continue
+    return None

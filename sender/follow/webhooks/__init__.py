@@ -1,0 +1,1 @@
+"""Reporting webhooks: received, checked, made durable, and only then acknowledged (docs/following.md, "Webhooks")."""

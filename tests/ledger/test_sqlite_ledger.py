@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.errors import OutputError, UsageError
+from sender.jobs.sent_block import SentBlock
 from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord, recent_jobs
 from sender.ledger.ledger_view import LedgerView, StoredJob
 from sender.ledger.sqlite_ledger import PAGE, SqliteLedger
@@ -239,3 +240,25 @@ async def test_ends_are_folded_when_they_are_many_or_old(tmp_path: Path, monkeyp
 
 async def rows_of(ledger: SqliteLedger, table: str) -> int:
     return int(await ledger._commits.read(lambda db: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]))
+
+
+async def test_blocks_are_those_of_earlier_runs_until_a_job_is_sent_no_longer(tmp_path: Path) -> None:
+    first = await SqliteLedger.open(tmp_path / "l", API)
+    await finish(first, final("a"), final("b", "failed"))
+    some, whole = SentBlock(b"d", 0b101, 1), SentBlock(b"d", 0b111, 0)
+    await first.put_sent_blocks([some])
+    assert await first.sent_block(b"d") is None, "what this run sent is a duplicate of this run"
+    await first.close()
+    second = await SqliteLedger.open(tmp_path / "l", API)
+    assert await second.sent_block(b"d") == some
+    assert await second.sent_block(b"e") is None
+    await second.put_sent_blocks([whole])
+    await second.put_sent_blocks([some])
+    await finish(second, final("b"))
+    await second.close()
+    third = await SqliteLedger.open(tmp_path / "l", API)
+    assert await third.sent_block(b"d") == whole, "the fuller note stands"
+    await finish(third, final("a", "failed"))
+    await third.count()
+    assert await third.sent_block(b"d") is None
+    await third.close()

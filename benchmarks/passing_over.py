@@ -96,7 +96,7 @@ def main() -> None:
     ]
     head = ("how", "seconds", "CPU, s", "jobs a second of CPU", "peak memory, MB", "target")
     notes = f"{count:,} emails that stand as sent, one core, medians of {rounds} rounds for the latter."
-    results.tell("passing-over", "Passing over what was sent", notes, results.table(head, rows))
+    results.tell("finished", "Passing over what was sent", notes, results.table(head, rows))
 
 
 if __name__ == "__main__":

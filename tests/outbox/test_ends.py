@@ -62,6 +62,29 @@ async def test_each_end_stands_beside_its_job_and_a_doubt_that_is_settled_later_
     assert sorted(row[0] for row in letters) == ["bad", "job-12", "job-2", "refused"]
 
 
+async def test_a_consumer_waits_for_its_table_and_says_what_is_missing(outbox: Outbox, tmp_path: Path) -> None:
+    table = outbox.table.part("late")
+    with running_sandbox("--rate-send", "1000") as sandbox:
+        consumer = Consumer(
+            tmp_path, "consumer", f"{outbox.server.url}?table={table}", "--ledger", "ledger", "--outcomes", "-",
+            "--base-url", sandbox.url,
+        )
+        try:
+            until_true = time.monotonic() + 30
+            while b"sender outbox create" not in (told := consumer.get("/readyz")[1]):
+                assert time.monotonic() < until_true, (told, consumer.told)
+                await asyncio.sleep(0.1)
+            await outbox.client.execute(create(table, 0))
+            await enqueue(outbox.client, email(1), table=str(table))
+            while await outbox.client.fetchval(f"SELECT count(*) FROM {table}"):
+                assert time.monotonic() < until_true, consumer.told
+                await asyncio.sleep(0.1)
+            assert sandbox.numbers() == [1], "and where no days are kept the row is gone"
+            assert await asyncio.to_thread(consumer.end) == 0
+        finally:
+            consumer.kill()
+
+
 async def until(outbox: Outbox, rows: list[int], consumer: Consumer, *expected: str) -> list[Any]:
     ends = time.monotonic() + 30
     while True:

@@ -82,6 +82,16 @@ async def test_a_line_without_an_id_is_known_by_its_content_in_the_queue_too(bro
     assert broker.name in named.identity
 
 
+async def test_rows_become_jobs_by_a_mapping_and_those_that_do_not_are_left(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("no,total\n1,1.5\n2,much\n3,2.5\n")
+    (tmp_path / "map.json").write_text(json.dumps({"id": "{{no}}", "payload": {"message_data": "{{total:float}}"}}))
+    found = await copy(str(tmp_path / "orders.csv"), str(tmp_path / "jobs.jsonl"), str(tmp_path / "map.json"))
+    assert str(found) == "2 copied, 1 left"
+    assert [json.loads(line) for line in lines_of(tmp_path / "jobs.jsonl")] == [
+        {"id": number, "payload": {"message_data": total}} for number, total in (("1", 1.5), ("3", 2.5))
+    ]
+
+
 class Cut(Exception):  # noqa: N818 - said as it is meant
     """As by kill -9."""
 

@@ -125,9 +125,10 @@ class OutboxFleet:
         command = [find("psql", "postgresql"), self.server.url, "-qAt", "-c", sql]
         return subprocess.run(command, capture_output=True, check=False).stdout.decode().strip()
 
-    def write_orders(self, first: int, end: int, seed: int = 1) -> None:
-        """Orders with their receipts, by several writers at once; a third of the transactions roll back."""
-        asyncio.run(_write_orders(self.server.url, range(first, end), seed))
+    def write_orders(self, first: int, end: int, seed: int = 1, pause: float = 0.0) -> None:
+        """Orders with their receipts, by several writers at once, each with a pause after each transaction; a third of
+        the transactions roll back."""
+        asyncio.run(_write_orders(self.server.url, range(first, end), seed, pause))
 
     def stamps(self) -> list[float]:
         rows = self.sandbox.get("stats?arrivals=1")["arrivals"]
@@ -149,12 +150,12 @@ class OutboxFleet:
         return [one.end() for one in self.consumers if one.process.poll() is None]
 
 
-async def _write_orders(url: str, orders: range, seed: int) -> None:
+async def _write_orders(url: str, orders: range, seed: int, pause: float) -> None:
     numbers = iter(orders)
-    await asyncio.gather(*(_write(url, numbers, random.Random(f"{seed} {one}")) for one in range(WRITERS)))
+    await asyncio.gather(*(_write(url, numbers, random.Random(f"{seed} {one}"), pause) for one in range(WRITERS)))
 
 
-async def _write(url: str, numbers: Any, chance: random.Random) -> None:
+async def _write(url: str, numbers: Any, chance: random.Random, pause: float) -> None:
     """One writer; a transaction that broke is not written again, whether it was committed or not."""
     connection: Any = None
     while found := [number for _, number in zip(range(chance.randint(1, MOST_IN_ONE)), numbers, strict=False)]:
@@ -162,6 +163,7 @@ async def _write(url: str, numbers: Any, chance: random.Random) -> None:
             if connection is None or connection.is_closed():
                 connection = await asyncpg.connect(url)
             await _transaction(connection, found, rolls_back=chance.random() < ROLLED_BACK)
+            await asyncio.sleep(pause)
             continue
         await asyncio.sleep(0.05)
     if connection is not None:

@@ -31,7 +31,7 @@ class CopyResult:
     known: int = 0
     """In the target already, since an earlier run was killed before it could say so."""
     left: int = 0
-    """In the source: no job lines, or too large ones, or in the hands of other readers."""
+    """In the source: what makes no job line, or too large a one, or is in the hands of other readers."""
 
     def __str__(self) -> str:
         parts = [f"{self.copied:,} copied"]
@@ -40,12 +40,12 @@ class CopyResult:
         return ", ".join(parts)
 
 
-async def copy(source_name: str, target_name: str) -> CopyResult:
+async def copy(source_name: str, target_name: str, mapping: str = "") -> CopyResult:
     """Copy all that is there; QueueError when a broker refuses, and what was copied stays so: the same call goes on.
 
-    UsageError when one of the names is wrong.
+    `mapping` is the path of the file that says how a row of a table becomes a job. UsageError when a name is wrong.
     """
-    source, target = _ends(source_name, target_name)
+    source, target = _ends(source_name, target_name, mapping)
     try:
         await target.open()
         await source.open()
@@ -55,11 +55,13 @@ async def copy(source_name: str, target_name: str) -> CopyResult:
         await target.aclose()
 
 
-def _ends(source: str, target: str) -> tuple[CopySource, CopyTarget]:
+def _ends(source: str, target: str, mapping: str) -> tuple[CopySource, CopyTarget]:
     if source == target:
         raise UsageError(f"{shown(source) if is_queue(source) else source} cannot be copied to itself")
     to = shown(target) if is_queue(target) else target
-    found = queue_source(source) if is_queue(source) else FileSource(source, to)
+    if mapping and is_queue(source):
+        raise UsageError("--map is for a table; a queue holds jobs")
+    found = queue_source(source) if is_queue(source) else FileSource(source, to, mapping)
     if is_queue(target):
         return found, QueueTarget(target)
     return found, StdoutTarget() if target == STDOUT else FileTarget(target)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sender.consume.copying.copies import Copy
 from sender.consume.copying.copy_note import CopyNote, sync_folder
 from sender.errors import OutputError, UsageError
+from sender.inputs.input_options import InputOptions
 from sender.inputs.inputs import open_inputs
 from sender.queues.message_identity import CONTENT
 from sender.validation.parser import Parser
@@ -32,14 +33,15 @@ STDOUT: Final = "-"
 
 
 class FileSource:
-    """The job lines of a file, plain or compressed, which stays as it is; of stdin, without a note."""
+    """The job lines of a file, or the rows of a table by a mapping; it stays as it is. Of stdin, without a note."""
 
-    def __init__(self, name: str, target: str) -> None:
+    def __init__(self, name: str, target: str, mapping: str = "") -> None:
         self.left = 0
         self._name = name
         digest = hashlib.sha256(target.encode()).hexdigest()[:8]
         self._note = None if name == STDOUT else CopyNote(Path(f"{name}.copied-{digest}.json"))
         self._target = target
+        self._options = InputOptions(map=mapping)
         self._inputs: Inputs | None = None
         self._lines: Iterator[Line] = iter(())
         self._next: Line | None = None
@@ -48,7 +50,7 @@ class FileSource:
     async def open(self) -> None:
         """See `CopySource.open`."""
         copied = int(self._note.read().get("line", 0)) if self._note is not None else 0
-        self._inputs = await asyncio.to_thread(open_inputs, [self._name])
+        self._inputs = await asyncio.to_thread(open_inputs, [self._name], self._options)
         self._lines = (line for one in self._inputs.files for line in one.lines() if line.number > copied)
 
     async def read(self) -> Sequence[Copy]:
@@ -59,7 +61,7 @@ class FileSource:
         found: list[Copy] = []
         size = 0
         for line in self._lines:
-            if line.fault is not None:
+            if line.fault is not None or (line.row is not None and (line.row.problems or line.row.files)):
                 self.left += 1
                 continue
             # A line that names no id is known by what it asks for, in a queue as in the file.

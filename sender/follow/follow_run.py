@@ -18,10 +18,12 @@ from sender.engine.workspace import Workspace
 from sender.errors import HaltError, UsageError
 from sender.follow.books import books_text
 from sender.follow.fate_lists import FateLists
+from sender.follow.follow_view import FollowView
 from sender.follow.followed_run import open_run
 from sender.follow.following import Following
 from sender.follow.health import open_health
 from sender.follow.webhooks.listening import follow_webhooks, listen
+from sender.runtime.live.live_view import open_live
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import Supervisor
@@ -53,17 +55,24 @@ async def follow(plan: FollowPlan) -> int:
             runs = [open_run(path, host_of(plan.base_url)) for path in plan.runs]
             following = await Following.open(runs, waits=plan.listen is not None)
             stack.push_async_callback(following.aclose)
+            view = await stack.enter_async_context(open_live("follow", plan.settings))
+            if view is not None:
+                view.show(FollowView(lambda: following.books, lambda: stop.asked))
             supervisor = await stack.enter_async_context(Supervisor())
             supervisor.on_failure(lambda _: stop.ask())
             work = await _work(plan, following, supervisor, stack)
-            progress = Progress(partial(snapshot, following, stop), shown=plan.settings.progress)
+            shown = plan.settings.progress and not plan.settings.watch
+            progress = Progress(partial(snapshot, following, stop), shown=shown)
             supervisor.start(progress.run(), "progress", ends=True)
             begin = asyncio.get_running_loop().time()
             holds = await stop.unless_asked(work)
             if supervisor.failure is not None:
                 raise supervisor.failure
+            status = exit_status(plan, holds)
+            if view is not None:
+                view.end(f"exit {status}")
             tell(plan, following, asyncio.get_running_loop().time() - begin)
-            return exit_status(plan, holds)
+            return status
 
 
 async def _work(

@@ -62,6 +62,7 @@ STEPS: Final = (
     Step("proof", 2.6, 1.3, lambda share: ["--seconds", some(share, 20, 8), "--save"]),
     Step("memory", 4.0, 4.0, lambda _: ["--save"]),
     Step("replicas", 2.5, 2.5, lambda _: ["--save"]),
+    Step("state_cost", 1.5, 1.0, lambda share: [some(share, 20, 10), "--save"]),
     Step("hostile", 1.0, 0.5, lambda share: ["--rounds", some(share, 9, 3), "--save"]),
     Step("ledger", 2.5, 0.9, lambda share: [some(share, 20_000, 8_000), some(share, 3, 1), "--save"]),
     Step("pacing", 9.5, 5.5, lambda share: ["--seconds", some(share, 15, 8), "--save"]),

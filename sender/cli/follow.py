@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sender.cli.arguments import add_settings
 from sender.config.api_key import ApiKey
-from sender.config.load import load
+from sender.config.load import load, state_of
 from sender.errors import UsageError
 from sender.follow.follow_plan import FollowPlan
 from sender.follow.until import Until
@@ -24,6 +24,7 @@ The same command goes on where it stopped, also beside a run that still sends. E
 default), 1 when the time is up before."""
 SETTINGS: Final = (
     "region", "base_url", "allow_http", "api_key_file", "proxy", "timeout", "keep_alive", "rate_app", "rate",
+    "state", "state_file", "keep", "deliveries",
     "reconcile_lag", "until", "follow_for", "listen", "webhook_key_file", "replay_window", "tls_cert", "tls_key",
     "health_port", "health_host", "progress", "json", "log_format", "log_level",
 )
@@ -56,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
 def make_plan(args: argparse.Namespace) -> FollowPlan:
     """Resolve everything that can be known before; UsageError tells what is wrong."""
     settings = load(vars(args))
-    if not args.runs:
-        raise UsageError("name a RUN: the outcome log of what was sent, like receipts.jsonl.outcomes.jsonl")
+    state = state_of(settings)
+    if bool(args.runs) == bool(state):
+        raise UsageError(
+            "name a RUN, the outcome log of what was sent (receipts.jsonl.outcomes.jsonl), or the --state of replicas"
+        )
     base_url = check_base_url(settings.base_url or REGIONS[settings.region], allow_http=settings.allow_http)
     where = _listen(settings.listen)
     seconds = 0.0 if args.once else settings.follow_for or math.inf
@@ -66,6 +70,7 @@ def make_plan(args: argparse.Namespace) -> FollowPlan:
     return FollowPlan(
         settings, base_url, None if where else ApiKey.load(settings.api_key_file), tuple(map(Path, args.runs)), until,
         seconds, where, _signing_key(settings.webhook_key_file) if where else b"",
+        state, Path(settings.deliveries),
     )
 
 

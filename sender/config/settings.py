@@ -157,6 +157,9 @@ class Settings:
     listen: str = _setting(
         "", "follow", "text", "take reporting webhooks there instead of reading lists", metavar="[HOST:]PORT"
     )
+    deliveries: str = _setting(
+        "sender.deliveries.jsonl", "follow", "path", "what becomes of the sends of a --state is written there"
+    )
     webhook_key_file: str = _setting("", "follow", "path", "file that holds the webhook's signing key")
     replay_window: float = _setting(
         300.0, "follow", "seconds", "how far the time of a webhook may be from ours"

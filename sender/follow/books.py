@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 class FateBooks:
     """Counts of deliveries."""
 
-    sent: int = 0
+    heard: int = 0
+    """Deliveries that are known."""
     fates: Counter[str] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
     bounces: Counter[str] = field(default_factory=Counter)
     """Bounces that are `hard` or `soft`; of others nobody told."""
+    made: int = 0
+    """Sends of a run that does not name its deliveries; those of which nothing was told yet are open."""
     unnamed: int = 0
     """Jobs that stand as sent and whose delivery nobody can name: settled by hand, or no sends."""
 
     def enter(self, before: Delivery | None, after: Delivery) -> None:
         """A delivery is known, or more is known of it."""
         if before is None:
-            self.sent += 1
+            self.heard += 1
         else:
             self._count(before, -1)
         self._count(after, 1)
@@ -43,19 +46,26 @@ class FateBooks:
         if bounce is not None:
             self.bounces[bounce] += by
 
+    @property
+    def sent(self) -> int:
+        """All that was sent."""
+        return max(self.heard, self.made)
+
     def number(self, name: str) -> int:
         """How many stand under a heading, or have a mark."""
+        if name == "open":
+            return self.fates[name] + self.sent - self.heard
         return self.fates[name] if name in FATES else self.marks[name]
 
     def check(self) -> bool:
         """Whether they add up."""
-        return self.sent == sum(self.fates.values()) and min((0, *self.fates.values())) >= 0
+        return self.heard == sum(self.fates.values()) and min((0, *self.fates.values())) >= 0
 
     def summary(self) -> dict[str, Any]:
         """The books as `--json` prints them."""
         return {
             "sent": self.sent,
-            **{fate: self.fates[fate] for fate in FATES},
+            **{fate: self.number(fate) for fate in FATES},
             "bounces": {"hard": self.bounces["hard"], "soft": self.bounces["soft"],
                         "unknown": self.fates["bounced"] - self.bounces["hard"] - self.bounces["soft"]},
             **{mark: self.marks[mark] for mark in MARKS},

@@ -41,7 +41,7 @@ class Deliveries:
         self.books = FateBooks()
 
     def __len__(self) -> int:
-        return self.books.sent
+        return self.books.heard
 
     def add(self, run: int, deliveries: Iterable[Delivery]) -> int:
         """Take up those that are not known yet; returns their number."""

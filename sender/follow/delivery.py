@@ -64,6 +64,15 @@ class Delivery(NamedTuple):
         )
 
 
+def delivery_of(line: Mapping[str, Any]) -> Delivery:
+    """The delivery of a line, of which nothing is known yet."""
+    try:
+        accepted_at = datetime.fromisoformat(line["accepted_at"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        accepted_at = None
+    return Delivery(str(line.get("delivery_id")), line.get("id"), line.get("kind"), accepted_at)
+
+
 def read_line(line: Mapping[str, Any]) -> News | None:
     """What a line of an earlier run told; None for what is no such line."""
     delivery_id, metrics = line.get("delivery_id"), line.get("metrics")

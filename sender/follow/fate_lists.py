@@ -28,6 +28,8 @@ AT_ONCE: Final = 4
 SINGLES_AT_ONCE: Final = 8
 MOST_SINGLES: Final = 300
 """Deliveries that are asked for one by one in one reading: a minute's worth."""
+AGAIN: Final = 60.0
+"""Seconds that a look reaches back behind the last one and the lists' lag."""
 MONTHS: Final = 180 * 86400
 """Seconds over which a list may reach (docs/api.md, "Reading the API")."""
 
@@ -35,13 +37,17 @@ MONTHS: Final = 180 * 86400
 class FateLists:
     """Asks about the deliveries of all runs; `take` gets what it hears, and returns which of them are open still."""
 
-    def __init__(self, reader: ApiReader, deliveries: Deliveries, take: Take, lag: float) -> None:
+    def __init__(
+        self, reader: ApiReader, deliveries: Deliveries, take: Take, lag: float, since: float | None = None
+    ) -> None:
         self._reader = reader
         self._deliveries = deliveries
         self._take = take
         self._lag = lag
         self._pages: dict[tuple[int, int], int] = {}
         """How many pages a window's list had when it was last read."""
+        self._since = since
+        """Unix seconds from which on deliveries are looked for that nobody has named; None where all are named."""
         self._went_back = False
         self._shown: set[str] = set()
         """Deliveries that this reading has shown to be open: they need not be asked for once more."""
@@ -57,6 +63,8 @@ class FateLists:
         self._shown.clear()
         listed = [window for window in self._windows() if whole or self._many(window)]
         await _together(AT_ONCE, [self._read_window(window) for window in listed])
+        if self._since is not None:
+            await self._look_for_more(self._since)
         if self._deliveries.undated(1) and not self._went_back:
             await self._read_back()
         rest = self._deliveries.undated(MOST_SINGLES) if self._went_back else []
@@ -87,6 +95,18 @@ class FateLists:
             self.failure = str(error)
         else:
             self._pages[window.span] = pages
+
+    async def _look_for_more(self, since: float) -> None:
+        """Everything that the API has sent since the last look: `take` knows what of it is ours."""
+        end = int(self._reader.clock.now()) + 1
+        start = max(0, int(since), end - MONTHS)
+        try:
+            async for entries in self._reader.pages(LISTS, "messages", start_ts=start, end_ts=end):
+                await self._tell(entries)
+        except ReadingFailedError as error:
+            self.failure = str(error)
+        else:
+            self._since = end - self._lag - AGAIN
 
     async def _read_back(self) -> None:
         """From now back, the newest first, until every delivery has been shown of which nobody told the time."""

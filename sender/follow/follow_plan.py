@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sender.config.api_key import ApiKey
     from sender.config.settings import Settings
     from sender.follow.until import Until
@@ -29,3 +28,7 @@ class FollowPlan:
     listen: tuple[str, int] | None = None
     """Where webhooks are taken, instead of reading lists."""
     signing_key: bytes = b""
+    state: str = ""
+    """URL of the shared state whose sends are followed; empty where there is none."""
+    deliveries: Path = Path("sender.deliveries.jsonl")
+    """Where what becomes of the state's sends is written."""

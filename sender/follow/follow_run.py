@@ -21,18 +21,21 @@ from sender.follow.fate_lists import FateLists
 from sender.follow.followed_run import open_run
 from sender.follow.following import Following
 from sender.follow.health import open_health
+from sender.follow.state_run import StateRun
 from sender.follow.webhooks.listening import follow_webhooks, listen
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import Supervisor
-from sender.session.stores import host_of
+from sender.session.stores import host_of, open_shared
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from sender.engine.api_reader import ApiReader
     from sender.follow.follow_plan import FollowPlan
+    from sender.follow.followed_run import FollowedRun
     from sender.follow.until import Until
+    from sender.shared_state.shared_state import SharedState
 
 FIRST_WAIT: Final = 5.0
 """Seconds between two readings, doubled each time nothing was new."""
@@ -50,12 +53,16 @@ async def follow(plan: FollowPlan) -> int:
     stop = StopRequest()
     with StopSignals(stop):
         async with AsyncExitStack() as stack:
-            runs = [open_run(path, host_of(plan.base_url)) for path in plan.runs]
+            supervisor = Supervisor()
+            supervisor.on_failure(lambda _: stop.ask())
+            state = await _open_state(plan, supervisor, stack)
+            runs: list[FollowedRun] = [open_run(path, host_of(plan.base_url)) for path in plan.runs]
+            if state is not None:
+                runs.append(StateRun(state, plan.deliveries))
             following = await Following.open(runs, waits=plan.listen is not None)
             stack.push_async_callback(following.aclose)
-            supervisor = await stack.enter_async_context(Supervisor())
-            supervisor.on_failure(lambda _: stop.ask())
-            work = await _work(plan, following, supervisor, stack)
+            await stack.enter_async_context(supervisor)
+            work = await _work(plan, following, supervisor, state, stack)
             progress = Progress(partial(snapshot, following, stop), shown=plan.settings.progress)
             supervisor.start(progress.run(), "progress", ends=True)
             begin = asyncio.get_running_loop().time()
@@ -66,8 +73,14 @@ async def follow(plan: FollowPlan) -> int:
             return exit_status(plan, holds)
 
 
+async def _open_state(plan: FollowPlan, supervisor: Supervisor, stack: AsyncExitStack) -> SharedState | None:
+    if not plan.state:
+        return None
+    return await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)
+
+
 async def _work(
-    plan: FollowPlan, following: Following, supervisor: Supervisor, stack: AsyncExitStack
+    plan: FollowPlan, following: Following, supervisor: Supervisor, state: SharedState | None, stack: AsyncExitStack
 ) -> Coroutine[None, None, bool]:
     """What learns of fates, opened and ready."""
     await open_health(plan.settings, following, stack)
@@ -76,7 +89,7 @@ async def _work(
         return follow_webhooks(following, plan.until, plan.seconds)
     if plan.api_key is None:
         raise ValueError("lists are not read without a key")
-    workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time)
+    workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, pacers=state, joins=True)
     stack.push_async_callback(workspace.transport.aclose)
     reader = await readable(workspace, plan.base_url)
     return follow_lists(following, reader, plan.until, plan.seconds, plan.settings.reconcile_lag)
@@ -110,7 +123,8 @@ async def follow_lists(
     loop = asyncio.get_running_loop()
     whole_at = loop.time()
     end = whole_at + seconds
-    lists = FateLists(reader, following.deliveries, partial(following.take, by="list"), lag)
+    take = partial(following.take, by="list")
+    lists = FateLists(reader, following.deliveries, take, lag, following.since)
     wait = FIRST_WAIT / 2
     while True:
         now = loop.time()
@@ -141,8 +155,8 @@ def snapshot(following: Following, stop: StopRequest) -> Snapshot:
     """Where it stands: a delivery that is not open any more is done."""
     books = following.books
     return Snapshot(
-        total=books.sent, done=books.sent - books.fates["open"], sent=books.fates["delivered"],
-        failed=books.sent - books.fates["open"] - books.fates["delivered"], stopping=stop.asked,
+        total=books.sent, done=books.sent - books.number("open"), sent=books.fates["delivered"],
+        failed=books.sent - books.number("open") - books.fates["delivered"], stopping=stop.asked,
     )
 
 

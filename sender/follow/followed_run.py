@@ -21,7 +21,7 @@ from sender.outcomes.outcome_log import is_in_use
 from sender.session.memories import open_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LEDGER: Final = ".ledger"
@@ -47,11 +47,36 @@ class FollowedRun(Protocol):
     def grows(self) -> bool:
         """Whether the run still works."""
 
+    @property
+    def since(self) -> float | None:
+        """Unix seconds from which on its deliveries have to be looked for; None where it names them all."""
+
     def read(self) -> list[Delivery]:
         """The next deliveries; none where there are no further ones now."""
 
+    async def known(self, ids: Iterable[str]) -> set[str]:
+        """Which of these are deliveries of its own, though it has not named them."""
 
-class OutcomeRun:
+    async def count(self) -> int:
+        """How many sends it has made, where it does not name them all; else 0."""
+
+
+class _Named:
+    """A run that names all of its deliveries."""
+
+    since = None
+
+    async def known(self, ids: Iterable[str]) -> set[str]:
+        """See `FollowedRun.known`."""
+        del ids
+        return set()
+
+    async def count(self) -> int:
+        """See `FollowedRun.count`."""
+        return 0
+
+
+class OutcomeRun(_Named):
     """A run by its outcome log."""
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +128,7 @@ class OutcomeRun:
         return None
 
 
-class LedgerRun:
+class LedgerRun(_Named):
     """A run by its ledger alone: it knows deliveries, and neither when they were accepted nor of which kind."""
 
     def __init__(self, path: Path, host: str) -> None:

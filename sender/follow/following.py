@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sender.errors import UsageError
 from sender.follow.deliveries import Deliveries
-from sender.follow.delivery import read_line
+from sender.follow.delivery import Delivery, delivery_of, read_line
 from sender.follow.delivery_log import DeliveryLog, read_deliveries
 from sender.follow.waiting_news import WaitingNews
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sender.follow.books import FateBooks
-    from sender.follow.delivery import Delivery
     from sender.follow.followed_run import FollowedRun
     from sender.follow.news import News
 
+LATELY: Final = 60.0
+"""Seconds for which it is asked again and again whether a delivery is ours after all."""
 RESTORED: Final = 2000
 """Lines of an earlier run that are taken up in one go."""
 
@@ -34,8 +35,8 @@ class Following:
         self._logs: list[DeliveryLog] = []
         self._writing = asyncio.Lock()
         self._waiting: WaitingNews | None = None
-        self._kept: set[str] = set()
-        """Deliveries of which news was kept since the runs were last read on."""
+        self._kept: dict[str, float] = {}
+        """Deliveries of which news was kept lately, with the loop time of it."""
         self._keeping_news = asyncio.Lock()
         self._keeping: set[asyncio.Task[list[str]]] = set()
 
@@ -75,6 +76,12 @@ class Following:
         return books
 
     @property
+    def since(self) -> float | None:
+        """Unix seconds from which on deliveries have to be looked for; None where the runs name them all."""
+        found = [run.since for run in self._runs if run.since is not None]
+        return min(found) if found else None
+
+    @property
     def paths(self) -> list[Path]:
         """The deliveries files."""
         return [log.path for log in self._logs]
@@ -86,15 +93,18 @@ class Following:
 
     async def read_on(self) -> int:
         """Take up the deliveries that the runs have made since; returns their number."""
-        new, seen = 0, self._kept
-        self._kept = set()
+        new = 0
+        lately = asyncio.get_running_loop().time() - LATELY
+        self._kept = {name: at for name, at in self._kept.items() if at > lately}
         for number, run in enumerate(self._runs):
             while found := await asyncio.to_thread(run.read):
                 new += self._deliveries.add(number, found)
                 if self._waiting is not None:
                     await self._take_waiting(self._waiting, [one.id for one in found])
+        self._deliveries.books.made = sum([await run.count() for run in self._runs])
         if self._waiting is not None:
-            await self._take_waiting(self._waiting, seen)
+            await self._learn((name, None, None) for name in self._kept)
+            await self._take_waiting(self._waiting, self._kept)
         return new
 
     async def take(self, news: Iterable[News], by: str) -> list[str]:
@@ -110,16 +120,33 @@ class Following:
 
     async def take_or_keep(self, news: Sequence[News], by: str = "webhook") -> None:
         """The same for news that nobody asked for: those of deliveries that are not known yet are kept, durably."""
+        learned = await self._learn((one.delivery_id, one.kind, one.created) for one in news)
+        if learned and self._waiting is not None:
+            await self._take_waiting(self._waiting, learned)
         known = self._deliveries.find({one.delivery_id for one in news})
         unknown = [one for one in news if one.delivery_id not in known]
         if unknown and self._waiting is not None:
             async with self._keeping_news:
                 await asyncio.to_thread(self._waiting.keep, unknown, time.time())
-            self._kept.update(one.delivery_id for one in unknown)
+            self._kept.update(dict.fromkeys((one.delivery_id for one in unknown), asyncio.get_running_loop().time()))
         await self.take([one for one in news if one.delivery_id in known], by)
 
+    async def _learn(self, told: Iterable[tuple[str, str | None, float | None]]) -> list[str]:
+        """Of deliveries that are not known, by id, kind and time, take up those that a run says are its own."""
+        if self.since is None:
+            return []
+        named = {name: Delivery(name, None, kind, at) for name, kind, at in told}
+        known = self._deliveries.find(named)
+        unknown = [name for name in named if name not in known]
+        for number, run in enumerate(self._runs):
+            own = await run.known(unknown)
+            self._deliveries.add(number, [named[name] for name in unknown if name in own])
+        return list(self._deliveries.find(unknown))
+
     async def _take(self, news: Iterable[News], by: str) -> list[str]:
+        news = list(news)
         async with self._writing:
+            await self._learn((one.delivery_id, one.kind, one.created) for one in news)
             changed, still_open = self._changes(news)
             for number, log in enumerate(self._logs):
                 lines = [after.to_line(time.time(), by) for run, _, after in changed if run == number]
@@ -166,6 +193,8 @@ class Following:
         for line in read_deliveries(path):
             news = read_line(line)
             if news is not None:
+                if self.since is not None:  # what is written was known once
+                    self._deliveries.add(0, [delivery_of(line)])
                 batch.append(news)
             if len(batch) >= RESTORED:
                 self._count(batch)

@@ -24,6 +24,6 @@ async def open_health(settings: Settings, following: Following, stack: AsyncExit
     conditions = Conditions()
     metrics = ReplicaMetrics()
     metrics.conditions = conditions.met
-    metrics.deliveries = lambda: {fate: following.books.fates[fate] for fate in FATES}
+    metrics.deliveries = lambda: {fate: following.books.number(fate) for fate in FATES}
     server = await HealthServer.open(conditions, settings.health_port, settings.health_host, metrics=metrics)
     stack.push_async_callback(server.aclose)

@@ -52,5 +52,5 @@ async def arrived(plan: SendPlan, reader: ApiReader, stop: StopRequest) -> bool:
 
 
 def _told(books: FateBooks, until: Until, *, holds: bool) -> str:
-    stands = ", ".join(f"{books.fates[fate]:,} {fate}" for fate in FATES if books.fates[fate] or fate == "delivered")
+    stands = ", ".join(f"{books.number(fate):,} {fate}" for fate in FATES if books.number(fate) or fate == "delivered")
     return f"canary: of {books.sent:,} deliveries {stands}: {until.text} {'holds' if holds else 'does not hold'}\n"

@@ -193,7 +193,7 @@ def test_few_open_ones_are_asked_for_one_by_one() -> None:
 
 
 def books(**numbers: int) -> FateBooks:
-    made = FateBooks(sent=sum(number for name, number in numbers.items() if name in FATES))
+    made = FateBooks(heard=sum(number for name, number in numbers.items() if name in FATES))
     made.fates.update({name: number for name, number in numbers.items() if name in FATES})
     made.marks.update({name: number for name, number in numbers.items() if name in MARKS})
     return made

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 WARM = 1.0
 START = 30.0
 """Seconds that a contender may take to its first request."""
-JOBS_A_SECOND = 14_000
+JOBS_A_SECOND = 24_000
 """More than sender sends, so that its file does not run out."""
 BARE = "aiohttp, bare loop"
 LOOPS = ("uvloop", "asyncio")

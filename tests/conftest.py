@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.processes import running_sandbox, sender, start_sender
-from tests.support.servers import install_missing, pytest_terminal_summary
+from tests.support.servers import begin_notes, install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ settings.load_profile("sender")
 
 
 SERVER_FIXTURES = {
-    "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "broker", "fleet", "new_fleet",
-    "postgres", "maria", "s3_server", "postgres_server", "shared_postgres", "state_server",
+    "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "kafka_server", "mock_kafka",
+    "broker", "fleet", "new_fleet", "postgres", "maria", "s3_server", "postgres_server", "shared_postgres",
+    "state_server",
 }
 SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py", "test_deployment.py"}
 """Tests that start a broker, a browser or a foreign shell without a fixture."""
@@ -36,6 +37,12 @@ STARTERS = {id(one) for one in (subprocess, sender, start_sender, running_sandbo
 SLOW_FOLDERS = {"benchmarks"}
 SLOW_FILES = {"test_schedule.py", "test_histories.py", "test_unsent_and_doubts.py", "test_figures.py"}
 """Long histories on virtual time, and pages of large logs."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before there are workers."""
+    if not hasattr(config, "workerinput"):
+        begin_notes()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

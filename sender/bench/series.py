@@ -51,7 +51,11 @@ class Series:
 
     def at(self, offset: float) -> Step:
         """The step of a request planned `offset` seconds after the start."""
-        return self.steps.setdefault(int(offset // self.width), Step())
+        number = int(offset // self.width)
+        step = self.steps.get(number)
+        if step is None:
+            step = self.steps[number] = Step()
+        return step
 
     def merge(self, other: Series) -> None:
         """Count what the other one counted."""

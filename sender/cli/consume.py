@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from sender.config.settings import Settings
 
 HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=senders, amqp://HOST/VHOST?queue=jobs,
-nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE, postgres://HOST/DB?table=sender_outbox; each with its own
-?priority=high|normal|low. A message is acknowledged when its outcome is durable. SIGTERM drains and exits 0; SIGHUP
-reads the rates of --config again, SIGUSR1 pauses, SIGUSR2 resumes."""
+nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE, kafka://BROKERS/TOPIC?group=senders,
+postgres://HOST/DB?table=sender_outbox; each with its own ?priority=high|normal|low. A message is acknowledged when its
+outcome is durable. SIGTERM drains and exits 0; SIGHUP reads the rates of --config again, SIGUSR1 pauses, SIGUSR2
+resumes."""
 NOT_FOR_QUEUES: Final = ("limit", "dry_run", "progress", "json", "broadcast_wait", "max_outage", "manifest")
 RETRIED: Final = {"rejected", "failed"}
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sender.engine.job_execution import JobExecution
     from sender.jobs.job import Job
@@ -133,6 +133,10 @@ class InFlight:
     def keys(self) -> list[str]:
         """Identities with messages that wait for an end, and messages that are no job."""
         return [key for key, record in self._jobs.items() if record.messages]
+
+    def keys_of(self, messages: Collection[Message]) -> list[str]:
+        """Identities for which one of these waits."""
+        return [key for key, record in self._jobs.items() if any(one.message in messages for one in record.messages)]
 
     def unstarted(self) -> list[str]:
         """Identities of the jobs of which surely nothing was sent, the latest first."""

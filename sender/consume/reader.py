@@ -25,13 +25,13 @@ from sender.runtime.long_step import run_step
 from sender.runtime.tasks import unless
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sender.consume.message_parser import MessageParser
     from sender.consume.workspace_task import WorkspaceTask
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
-    from sender.queues import Queue
+    from sender.queues import Message, Queue
     from sender.runtime.conditions import Conditions
 
 FIRST_WAIT: Final = 0.2
@@ -78,6 +78,7 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         conditions.miss(self._condition, "not yet read")
+        queue.on_revoked = self.withdraw
 
     def stop(self) -> None:
         """Read nothing more."""
@@ -117,6 +118,17 @@ class Reader:
             now = self._loop.time()
             for consumer in self._consumers.values():
                 consumer.requeue(consumer.in_flight.overdue(now))
+
+    async def withdraw(self, messages: Collection[Message]) -> None:
+        """Another reader's soon: start none of these any more; returns when the jobs that are under way have ended."""
+        gone = set(messages)
+        self.beside = [one for one in self.beside if one.message not in gone]
+        for consumer in self._consumers.values():
+            waiting = set(consumer.in_flight.unstarted())
+            consumer.requeue([key for key in consumer.in_flight.keys_of(gone) if key in waiting])
+        in_flight = [consumer.in_flight for consumer in self._consumers.values()]
+        while any(one.message in gone for some in in_flight for one in some):  # noqa: ASYNC110 - messages tell nobody
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def watch_lag(self) -> None:
         """Ask the broker how many messages wait, until cancelled."""

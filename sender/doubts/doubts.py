@@ -119,9 +119,10 @@ class Doubts:
 
     def _note_known(self, execution: JobExecution, outcome: Outcome) -> None:
         """Keep it as a proof, if the API's clock is known to agree with the time that we would tell."""
-        facts, ahead = dict(outcome.result), self._clock.ahead_since(execution.clock_steps)
+        ahead = self._clock.ahead_since(execution.clock_steps)
         if ahead is None or execution.tried_at is None or execution.doubted_since is not None:
             return
+        facts = dict(outcome.result)
         begun, queued = execution.tried_at + ahead, facts.get("queued_at")
         took = (outcome.finished_at or execution.tried_at) - execution.tried_at
         if isinstance(queued, int | float) and not begun - SKEW <= queued <= begun + took + SKEW:

@@ -71,7 +71,8 @@ class ApiClock:
 
     def ahead_since(self, steps: int | None) -> float | None:
         """The same as `ahead`, and None when our clock was set since `steps` was asked for."""
-        return self.ahead if self.steps == steps else None
+        self._note_step()
+        return self._theirs - self._ours if self._measured and self._steps == steps else None
 
     def marks(self) -> ClockMarks:
         """What a reading of our clock is worth, to be kept beside it."""

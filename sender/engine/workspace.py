@@ -111,7 +111,7 @@ class Workspace:
         self._schedule.open(ledger)
         context = LaneContext(
             self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall,
-            clock=self.clock, schedule=self._schedule,
+            clock=self.clock, schedule=self._schedule if self._schedule.limits else None,
         )
         self.triggers = TriggerFollower(
             self.reader, ledger, listener.record, limit=settings.trigger_queue, lag=settings.reconcile_lag,

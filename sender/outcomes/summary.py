@@ -53,7 +53,8 @@ class Books:
         """A line ended and its outcome is on disk."""
         self.statuses[outcome.status] += 1
         self.attempts += outcome.attempts
-        self.warnings.update(warning.code for warning in outcome.warnings)
+        if outcome.warnings:
+            self.warnings.update(warning.code for warning in outcome.warnings)
 
     def move(self, before: Status, after: Status, lines: int = 1) -> None:
         """Lines that were counted so have changed their fate."""

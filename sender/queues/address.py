@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -18,28 +19,33 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = {
     "redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp", "nats": "nats", "tls": "nats", "sqs": "sqs",
-    "postgres": "postgres", "postgresql": "postgres",
+    "kafka": "kafka", "postgres": "postgres", "postgresql": "postgres",
 }
 _READ: Final = {
-    "redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": (), "postgres": (),
+    "redis": ("stream", "group"), "amqp": ("queue",), "nats": ("stream", "consumer"), "sqs": (), "kafka": ("group",),
+    "postgres": (),
 }
-_WRITE: Final = {"redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": (), "postgres": ()}
+_WRITE: Final = {
+    "redis": ("stream",), "amqp": ("queue",), "nats": ("stream",), "sqs": (), "kafka": (), "postgres": (),
+}
 POSTGRES_WAYS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "host")
 """Named as for every PostgreSQL client."""
 _TLS: Final = ("ca", "cert", "key")
 _MORE: Final = {
     "redis": ("sentinel", "sentinel_password_file", "cluster", *_TLS), "amqp": _TLS, "nats": ("creds", "nkey", *_TLS),
-    "sqs": ("endpoint",), "postgres": ("table", *POSTGRES_WAYS),
+    "sqs": ("endpoint",), "kafka": ("properties",), "postgres": ("table", *POSTGRES_WAYS),
 }
-_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": (), "postgres": ()}
-_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": (), "postgres": ()}
+_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": (), "kafka": ("order",), "postgres": ()}
+_MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": (), "kafka": (), "postgres": ()}
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
     "amqp": "amqp://USER@HOST/VHOST?queue=jobs",
     "nats": "nats://HOST?stream=JOBS&consumer=senders",
     "sqs": "sqs://REGION/QUEUE",
+    "kafka": "kafka://BROKERS/TOPIC?group=senders",
     "postgres": "postgres://HOST/DB?table=sender_outbox",
 }
+_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 PRIORITIES: Final = ("high", "normal", "low")
 
 
@@ -106,7 +112,7 @@ def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str
     name = f"{parts.scheme}://{parts.hostname}"
     if problem := (None if "host" in parameters else wrong_hosts(hosts)) or wrong_ways(parts.scheme, parameters):
         raise UsageError(f"{name}: {problem}")
-    several = broker in ("amqp", "nats", "postgres") or "sentinel" in parameters or "cluster" in parameters
+    several = broker in ("amqp", "nats", "kafka", "postgres") or "sentinel" in parameters or "cluster" in parameters
     if len(hosts) > 1 and not several:
         raise UsageError(f"{name}: several hosts are for {SEVERAL}")
 
@@ -163,8 +169,22 @@ def _check(parts: SplitResult, parameters: dict[str, str], broker: str) -> None:
         raise UsageError(f"nats://{parts.hostname}: there is no path in {_LOOKS['nats']}")
     if broker == "sqs":
         _check_sqs(parts, parameters)
+    if broker == "kafka":
+        _check_kafka(parts, parameters)
     if broker == "postgres":
         _check_postgres(parts, parameters)
+
+
+def _check_kafka(parts: SplitResult, parameters: dict[str, str]) -> None:
+    if "@" in parts.netloc:
+        raise UsageError(
+            "kafka:// must not hold a user or password; they stand in a file: sasl.username and sasl.password in "
+            "?properties=FILE"
+        )
+    if not _TOPIC.fullmatch(unquote(parts.path.strip("/"))):
+        raise UsageError(f"kafka://{parts.hostname} lacks a topic, or it is none: it must look like {_LOOKS['kafka']}")
+    if parameters.get("order", "key") != "key":
+        raise UsageError(f"kafka://{parts.hostname}: order is key, or left out")
 
 
 def _check_postgres(parts: SplitResult, parameters: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from sender.queues.origin_claim import OriginClaim
 from sender.queues.queue import QueueError, QueueLost
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 
     from sender.queues.address import Address
     from sender.queues.broker_connection import BrokerConnection
@@ -48,6 +48,7 @@ class BrokerQueue(ABC, Generic[C]):
     ) -> None:
         self.address = address
         self.source = address.shown
+        self.on_revoked: Callable[[Collection[Message]], Awaitable[None]] | None = None
         self.return_after = return_after
         self.returned_at: float | None = None
         self.redeliveries = 0

@@ -3,6 +3,7 @@ identity"). Pure; held by golden examples in the tests, since memories live long
 
     redis/DATABASE/STREAM/ENTRY        nats/STREAM/CREATED/SEQUENCE
     amqp/VHOST/QUEUE/MESSAGE_ID        sqs/REGION/ACCOUNT/QUEUE/MESSAGE_ID
+    kafka/TOPIC/TOPIC_ID/PARTITION/OFFSET
     postgres/DATABASE/TABLE/MICROSECONDS-ROW
 
 Parts are percent-encoded. With `?name=eu` in the queue's URL the first word is `redis@eu`.
@@ -26,8 +27,8 @@ CONTENT: Final = "content"
 """In the header of a copy: its message had no id, and is known by what its job asks for."""
 MOST: Final = 2048
 """Characters; a longer header is none of ours."""
-_PARTS: Final = {"redis": 2, "amqp": 2, "nats": 1, "sqs": 3, "postgres": 2}
-"""How many parts name the queue."""
+_PARTS: Final = {"redis": 2, "amqp": 2, "nats": 1, "sqs": 3, "kafka": 3, "postgres": 2}
+"""After how many parts a message's own begin, which people are shown."""
 
 
 def queue_name(address: Address, account: str = "") -> str:
@@ -46,6 +47,8 @@ def _parts(address: Address, account: str) -> tuple[str, ...]:
             return address.path or "/", parameters["queue"]
         case "nats":
             return (parameters["stream"],)
+        case "kafka":
+            return (address.path,)
         case "postgres":
             table = OutboxTable.named(parameters.get("table", DEFAULT))
             return address.path, table.name if table.is_default_schema else str(table)
@@ -78,7 +81,13 @@ def shown_id(identity: str) -> str:
     many = _PARTS.get(first.partition("@")[0])
     if many is None or len(parts) <= many:
         return identity[:256]
-    kept = parts if first.startswith("nats") else parts[many:]
+    match first.partition("@")[0]:
+        case "nats":
+            kept = parts
+        case "kafka":  # the topic's id says nothing to people
+            kept = [parts[0], *parts[2:]]
+        case _:
+            kept = parts[many:]
     return unquote("/".join(kept))
 
 

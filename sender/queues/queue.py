@@ -23,6 +23,7 @@ message is read again.
 | RabbitMQ, classic | header `x-sender-deliveries`, written anew when a message comes redelivered | the same |
 | JetStream | its number of deliveries - requeues | a key-value bucket beside the stream |
 | SQS | ApproximateReceiveCount - requeues | the `RequeueCounts` handed in |
+| Kafka | the metadata of the group's offset | the same |
 | PostgreSQL | the row's `deliveries` | setting it back |
 """
 
@@ -35,7 +36,7 @@ from sender.errors import SenderError
 from sender.jobs.masking import mask_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from sender.jobs.job import Priority
 
@@ -118,7 +119,11 @@ class Queue(Protocol):
     ack_timeout: float | None
     """Seconds after which a message in hand has to be put back, whatever is done with it; None without a limit."""
     counts_returns: bool
-    """Whether the broker itself counts a message that is put back, and may drop it for that."""
+    """Whether it costs a message to be put back: the broker counts it, and may drop it for that; or only this reader
+    gets it again."""
+    on_revoked: Callable[[Collection[Message]], Awaitable[None]] | None
+    """Awaited before messages in hand become another reader's (Kafka): none of them starts any more, and those whose
+    jobs are under way end. Set by whoever reads."""
     read_bytes: int
     """Bytes after which a read takes no further message; the reader sets it as memory allows."""
     redeliveries: int

@@ -17,10 +17,10 @@ IN_HAND: Final = 100
 RETURN_AFTER: Final = 30.0
 _BROKERS: Final = {
     "redis": ("redis_streams", "RedisStreams"), "amqp": ("rabbitmq", "RabbitMq"), "nats": ("jetstream", "JetStream"),
-    "sqs": ("sqs", "Sqs"), "postgres": ("postgres", "Postgres"),
+    "sqs": ("sqs", "Sqs"), "kafka": ("kafka", "Kafka"), "postgres": ("postgres", "Postgres"),
 }
 """Module and first part of its classes' names."""
-_LIBRARIES: Final = ("redis", "aio_pika", "aiormq", "nats", "aiobotocore", "botocore", "asyncpg")
+_LIBRARIES: Final = ("redis", "aio_pika", "aiormq", "nats", "aiobotocore", "botocore", "confluent_kafka", "asyncpg")
 
 
 def is_queue(text: str) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SEVERAL: Final = "amqp://, nats://, postgres://, and redis:// with sentinel=MASTER or cluster=yes"
+SEVERAL: Final = "amqp://, nats://, kafka://, postgres://, and redis:// with sentinel=MASTER or cluster=yes"
 ENCRYPTED: Final = ("rediss", "amqps", "tls")
 
 

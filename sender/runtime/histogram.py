@@ -44,14 +44,16 @@ class Histogram:
 
     def add(self, value: float, count: int = 1) -> None:
         """Count a value; one below 0 (no clock is perfect) counts as 0, one that is no number not at all."""
-        if not math.isfinite(value):
-            return
-        value = max(0.0, value)
+        if not 0.0 <= value < math.inf:
+            if not math.isfinite(value):
+                return
+            value = 0.0
         place = bisect_left(self._bounds, value)
         self._counts[self._bounds[place] if place < len(self._bounds) else math.inf] += count
         self.count += count
         self.total += value * count
-        self.most = max(self.most, value)
+        if value > self.most:
+            self.most = value
 
     def merge(self, other: Histogram) -> None:
         """Count all that another one with the same bounds counted."""

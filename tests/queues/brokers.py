@@ -1,7 +1,8 @@
-"""The brokers as the tests use them: make a queue, put messages in, look at a dead letter, cut the line."""
+"""All brokers as the tests use them: make a queue, put messages in, look at a dead letter, cut the line."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from abc import ABC, abstractmethod
@@ -13,12 +14,14 @@ import asyncpg
 import nats
 import redis.asyncio
 from aiobotocore.session import get_session
+from confluent_kafka import Consumer, Producer, TopicPartition
 from nats.js.api import StreamConfig
 
 from sender.outbox.job_row import JobRow
 from sender.outbox.outbox_table import OutboxTable
 from sender.outbox.schema import create
 from sender.queues.queue_url import open_publisher, open_queue
+from tests.support.kafka_server import KafkaServer
 from tests.support.servers import Proxy, SqsServer
 
 if TYPE_CHECKING:
@@ -67,6 +70,9 @@ class Broker(ABC):
     async def restart(self) -> None:
         """The broker goes and comes back with what it had."""
         self.server.restart()
+
+    async def make_way(self, reader: Queue) -> None:  # noqa: B027 - most brokers give any message to any reader
+        """Where a reader has messages to itself as long as it is there, the others leave for this one."""
 
     def queue(self, **options: Any) -> Queue:
         queue = open_queue(self.url(), **({"return_after": self.return_after} | options))
@@ -271,6 +277,67 @@ class SqsFifo(Sqs):
     ordered = True
 
 
+class Kafka(Broker):
+    """Readers share partitions, not messages; one partition for all but what says otherwise."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        assert isinstance(server, KafkaServer)
+        self.kafka = server
+        self.proxy = Proxy(server.proxied_port)
+        self.proxy.port = server.proxy_port
+
+    def url(self, *, port: int | None = None, credentials: str = "", more: str = "") -> str:
+        return f"kafka://{credentials}127.0.0.1:{port or self.proxy.port}/{self.name}?group=senders-{self.name}{more}"
+
+    def sink_url(self, *, name: str = "") -> str:
+        return f"kafka://127.0.0.1:{self.proxy.port}/{name or self.name + '-dead'}"
+
+    async def make(self) -> None:
+        large = {"max_message_bytes": str(40 << 20)}
+        await asyncio.to_thread(self.kafka.make, self.name, f"{self.name}-dead", **large)
+
+    def queue(self, **options: Any) -> Queue:
+        queue = super().queue(**options)
+        queue.session = 20.0  # type: ignore[attr-defined]  # a restart is no death
+        return queue
+
+    async def make_way(self, reader: Queue) -> None:
+        for one in self._open:
+            if one is not reader:
+                await one.aclose()
+
+    async def put(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        await asyncio.to_thread(self._put, [(None, body) for body in bodies], headers)
+
+    async def put_keyed(self, *keyed: tuple[bytes | None, bytes | None]) -> None:
+        await asyncio.to_thread(self._put, list(keyed), None)
+
+    def _put(self, keyed: list[tuple[bytes | None, bytes | None]], headers: dict[str, str] | None) -> None:
+        producer = Producer({"bootstrap.servers": self.kafka.url, "message.max.bytes": 64 << 20, "log_level": 0})
+        for key, body in keyed:
+            producer.produce(self.name, body, key, headers=dict(headers or {}))
+        assert producer.flush(20) == 0
+
+    async def letters(self) -> list[tuple[bytes, Any]]:
+        return await asyncio.to_thread(self._letters)
+
+    def _letters(self) -> list[tuple[bytes, Any]]:
+        consumer = Consumer({"bootstrap.servers": self.kafka.url, "group.id": "look", "log_level": 0})
+        place = TopicPartition(f"{self.name}-dead", 0, 0)
+        _, end = consumer.get_watermark_offsets(place, timeout=10)
+        consumer.assign([place])
+        found = []
+        while len(found) < end:
+            message = consumer.poll(10)
+            assert message is not None
+            assert message.error() is None
+            reason: Any = dict(message.headers() or []).get("x-sender-reason", b"null")  # type: ignore[arg-type]
+            found.append((message.value() or b"", json.loads(reason)))
+        consumer.close()
+        return found
+
+
 class Postgres(Broker):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
@@ -316,4 +383,5 @@ KINDS = {
     "jetstream": (Nats, "nats_server"),
     "sqs": (Sqs, "sqs_server"),
     "sqs-fifo": (SqsFifo, "sqs_server"),
+    "kafka": (Kafka, "kafka_server"),
 }

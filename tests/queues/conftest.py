@@ -8,6 +8,7 @@ import pytest
 
 from tests.queues.brokers import KINDS
 from tests.support.databases import PostgresServer
+from tests.support.kafka_server import KafkaServer
 from tests.support.servers import NatsServer, RabbitServer, RedisServer, SqsServer, server_fixture
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ redis_server = server_fixture(RedisServer, "redis_server")
 nats_server = server_fixture(NatsServer, "nats_server")
 rabbit_server = server_fixture(RabbitServer, "rabbit_server")
 sqs_server = server_fixture(SqsServer, "sqs_server")
+kafka_server = server_fixture(KafkaServer, "kafka_server")
 postgres_server = server_fixture(lambda _: PostgresServer(), "postgres_server")
 
 @pytest.fixture(autouse=True)

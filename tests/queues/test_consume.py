@@ -20,7 +20,7 @@ AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG
 JOBS = 12
 
 
-@pytest.mark.parametrize("broker", ["rabbit-quorum", "jetstream", "sqs"], indirect=True)
+@pytest.mark.parametrize("broker", ["rabbit-quorum", "jetstream", "sqs", "kafka"], indirect=True)
 async def test_two_in_turn_send_all_and_what_the_first_gave_back_counts_as_undelivered(
     broker: Any, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from tests.support.processes import email, outcomes, running_sandbox, sender
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sender.queues import Queue
     from tests.support.processes import Sandbox
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null"}
@@ -53,6 +54,7 @@ class Queued:
 
     def __init__(self, broker: Any, folder: Path) -> None:
         self.broker, self.folder = broker, folder
+        self._queue: Queue | None = None
 
     async def send(self, lines: list[str], sandbox: Sandbox, *, jobs: int) -> None:
         await self.broker.put(*[line.encode() for line in lines])
@@ -71,7 +73,9 @@ class Queued:
 
     async def is_empty(self) -> bool:
         """Whether nothing waits to be read."""
-        return not await self.broker.queue().lag()
+        if self._queue is None:
+            self._queue = self.broker.queue()
+        return not await self._queue.lag()
 
 
 @pytest.fixture

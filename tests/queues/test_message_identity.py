@@ -44,6 +44,8 @@ GOLDEN = [
      "BhhQz7M28wKSY07jv_Vp2Q"),
     ("amqp://h/v?queue=jobs&name=a@b", "", "m", "amqp@a%40b/v/jobs/m",
      "Qf5uZP59ruXJaooYkS1LAw"),
+    ("kafka://a:1,b:2/jobs?group=g&order=key", "", "vBA5bVnWTr-9KMXbB3sTcw/3/17",
+     "kafka/jobs/vBA5bVnWTr-9KMXbB3sTcw/3/17", "b8zmy3FkMNBlURJagixnIQ"),
 ]
 
 
@@ -59,6 +61,7 @@ def test_golden(url: str, account: str, message_id: str, identity: str, key: str
      "rediss://u:p@other/0?group=three&stream=jobs"],
     ["amqp://guest:guest@localhost/%2F?queue=jobs", "amqps://127.0.0.1:5671?queue=jobs&priority=high"],
     ["nats://localhost?stream=JOBS&consumer=a", "tls://u:p@127.0.0.1:4222?stream=JOBS&consumer=b"],
+    ["kafka://localhost/jobs?group=a", "kafka://a:1,b:2/jobs?group=b&order=key&properties=/etc/kafka&priority=low"],
     ["sqs://eu-west-1/jobs", "sqs://eu-west-1/jobs?endpoint=http://127.0.0.1:1&priority=low"],
     ["postgres://localhost/shop", "postgresql://u:p@127.0.0.1:5433,b/shop?sslmode=require&table=public.sender_outbox"],
 ])
@@ -110,7 +113,7 @@ async def test_a_letter_and_what_is_made_of_it_keep_the_identity(broker: Broker)
     await sink.put(message.data, {"reason": "rejected"}, message.identity)
     await sink.put(b"{}", {"reason": "rejected"}, None)
     dead = broker.sink_url()
-    more = {"redis": "&group=again", "nats": "&consumer=again"}
+    more = {"redis": "&group=again", "nats": "&consumer=again", "kafka": "?group=again"}
     reader = open_queue(dead + more.get(dead.partition(":")[0], ""))
     broker._open.append(reader)
     found = {letter.data: letter.identity for letter in await drain(reader, 2)}

@@ -24,6 +24,7 @@ GOOD = [
     "postgres://user:p%40ss@host/shop?table=sender_outbox&priority=low&name=eu",
     "postgresql://a:5432,b:5433/shop?sslmode=verify-full&sslrootcert=ca.pem&passfile=p&table=mail.outbox",
     "postgres:///shop?host=/var/run/postgresql",
+    "kafka://a:9092,b,[::1]:9093/jobs.v1_x-y?group=senders&order=key&name=eu&priority=high",
 ]
 
 
@@ -56,7 +57,14 @@ def test_good(url: str) -> None:
         ("sqs://eu-west-1/jobs?endpont=http://host", "is endpoint meant?"),
         ("redis://host:99999/0?stream=j&group=g", "not a URL"),
         ("reddis://host/0?stream=j&group=g", "is redis:// meant?"),
-        ("kafka://host/topic", "no queue URL"),
+        ("pulsar://host/topic", "no queue URL"),
+        ("kafka://host/topic", "lacks group"),
+        ("kafka://host?group=g", "lacks a topic"),
+        ("kafka://host/a/b?group=g", "lacks a topic"),
+        ("kafka://host/..?group=g", "lacks a topic"),
+        ("kafka://user:secret@host/topic?group=g", "properties"),
+        ("kafka://host/topic?group=g&order=time", "order is key"),
+        ("kafka://b,host:a/topic?group=g", "a port is no number"),
         ("postgres://host", "lacks the database"),
         ("postgres:///shop", "must look like"),
         ("postgres://host/shop?tabel=x", "is table meant?"),
@@ -105,6 +113,7 @@ def test_a_publisher_needs_no_group() -> None:
 @pytest.mark.parametrize(("url", "library", "extra"), [
     (GOOD[0], "redis", "redis"), (GOOD[2], "aio_pika", "amqp"), (GOOD[4], "nats", "nats"),
     (GOOD[5], "aiobotocore", "sqs"), (GOOD[7], "asyncpg", "postgres"),
+    (GOOD[-1], "confluent_kafka", "kafka"),
 ])
 def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) -> None:
     code = (
@@ -118,6 +127,6 @@ def test_a_missing_client_names_its_extra(url: str, library: str, extra: str) ->
 
 
 def test_no_client_is_imported_before_its_url() -> None:
-    libraries = ("redis", "aio_pika", "nats", "aiobotocore", "asyncpg")
+    libraries = ("redis", "aio_pika", "nats", "aiobotocore", "asyncpg", "confluent_kafka")
     code = f"import sys, sender.queues.queue_url; print([name for name in {libraries} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -177,6 +177,17 @@ async def test_a_role_with_the_documented_rights_is_enough(postgres_server: Post
         assert "s3cret" not in str(logs)
 
 
+async def test_who_owns_the_schema_makes_the_rest(postgres_server: PostgresState) -> None:
+    postgres_server.script("DROP SCHEMA IF EXISTS owned CASCADE; DROP ROLE IF EXISTS owner; CREATE ROLE owner LOGIN; "
+                           "CREATE SCHEMA owned AUTHORIZATION owner;")
+    async with opened(postgres_server.url.replace("//tester", "//owner") + "?schema=owned") as state:
+        await state.ledger.hand_over([handed("a")])
+        connection: Any = state._connection
+        bound = (await connection.fetch("SHOW statement_timeout"))[0][0]
+        assert bound == "1800ms", "nothing is carried out long after it was given up"
+    postgres_server.script("DROP SCHEMA owned CASCADE; DROP ROLE owner;")
+
+
 async def test_a_commit_waits_for_the_disk_whatever_the_role_says(postgres_server: PostgresState) -> None:
     async with opened(postgres_server.url) as state:
         connection: Any = state._connection

@@ -29,12 +29,18 @@ if TYPE_CHECKING:
 
 PACKAGES = {
     "redis-server": "redis-server", "rabbitmq-server": "rabbitmq-server", "nats-server": "nats-server", "zsh": "zsh",
-    "fish": "fish", "promtool": "prometheus", "kubectl": "kubectl",
+    "fish": "fish", "promtool": "prometheus", "kubectl": "kubectl", "java": "default-jre-headless", "mvn": "maven",
 }
 """Programs, and the Debian packages that hold them."""
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: the one on the PATH changes the user when it is root."""
+SHOWN = {"redis-server": "Redis", "rabbitmq-server": "RabbitMQ", "nats-server": "NATS"}
+MOTO = "moto for Amazon SQS"
+MOCK_KAFKA = "librdkafka's mock cluster for Kafka"
+STAND_INS = {MOTO, MOCK_KAFKA}
+STARTED = "SENDER_TESTS_STARTED"
+"""The variable that names the file in which all processes of a run note the servers that they started."""
 UNAVAILABLE = "is neither installed nor installable here"
 
 
@@ -89,15 +95,43 @@ def require(name: str) -> list[str]:
     pytest.skip(text)
 
 
+def note_started(what: str) -> None:
+    """A real server, with its version where that is known, for the last lines of the run."""
+    if notes := os.environ.get(STARTED):
+        with Path(notes).open("a") as file:
+            file.write(f"{what}\n")
+
+
+def begin_notes() -> None:
+    """In the process that sums up: where it and its workers note what was started."""
+    handle, os.environ[STARTED] = tempfile.mkstemp(prefix="sender-tests-servers-")
+    os.close(handle)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was not proven, where nobody can overlook it."""
+    """Say what was not proven, where nobody can overlook it; and which servers were real."""
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    _tell_real(terminalreporter, reasons)
     missing = {name for name in PACKAGES for reason in reasons if f"{name} {UNAVAILABLE}" in reason}
     if missing:
         terminalreporter.section("NOT RUN", sep="!", red=True, bold=True)
         names, packages = " ".join(sorted(missing)), " ".join(sorted({PACKAGES[name] for name in missing}))
         terminalreporter.write_line(f"The suites that need {names} were not run. Install: apt-get install {packages}")
         terminalreporter.write_line("or start docker or podman, and run the tests again. CI=1 makes this a failure.")
+
+
+def _tell_real(terminalreporter: Any, reasons: list[str]) -> None:
+    notes = Path(os.environ.get(STARTED, "/nonexistent"))
+    started = set(notes.read_text().splitlines()) if notes.exists() else set()
+    notes.unlink(missing_ok=True)
+    real = sorted(started - STAND_INS)
+    if real:
+        terminalreporter.write_line(f"Real servers in this run: {', '.join(real)}.")
+    if started & STAND_INS:
+        terminalreporter.write_line(f"Stand-ins: {', '.join(sorted(started & STAND_INS))}.")
+    if missing := next((one for one in reasons if "Apache Kafka" in one and "cannot be had here" in one), None):
+        terminalreporter.section("KAFKA WAS NOT REAL", sep="!", red=True, bold=True)
+        terminalreporter.write_line(f"{missing}: only the mock cluster of its client stood in for it.")
 
 
 class Server:
@@ -122,7 +156,13 @@ class Server:
                 env=self.environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             )
         self._wait_until_ready()
+        note_started(self.shown)
         return self
+
+    @property
+    def shown(self) -> str:
+        """Its name and version, as it tells them."""
+        return SHOWN.get(self.name, self.name)
 
     def arguments(self) -> list[str]:
         return []
@@ -299,6 +339,7 @@ class SqsServer(Server):
             command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self._wait_until_ready()
+        note_started(MOTO)
         return self
 
     @property

@@ -49,6 +49,11 @@ class Schedule:
         """Keep the cap in this memory."""
         self._cap = DailyCap(self._most, self._calendar, ledger) if self._most else None
 
+    @property
+    def limits(self) -> bool:
+        """Whether there is anything to keep: hours, days, a cap or a ramp."""
+        return not self._calendar.always or self._most > 0 or self._ramp is not None
+
     def opens_at(self, lane: LaneName, ahead: float = 0.0) -> float:
         """When the lane may start a job: in the past, or an instant at which to ask again.
 

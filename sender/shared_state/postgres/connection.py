@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 MOST: Final = 4
 """Connections at once."""
+BOUND: Final = """
+SELECT set_config('statement_timeout', '1800', false) FROM pg_settings
+WHERE name = 'statement_timeout' AND setting::integer NOT BETWEEN 1 AND 1800
+"""
+"""Milliseconds, within `TIMEOUT`, unless the role has fewer."""
 LOST: Final = "SND01"
 RESTARTED: Final = "SND02"
 POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
@@ -51,6 +56,8 @@ class PostgresConnection(StateConnection):
         self._idle: list[Any] = []
         self._places = asyncio.Semaphore(MOST)
         self._closed = False
+        self._pooled = False
+        """Whether a pooler is between, which gives its connections to others, too."""
 
     @classmethod
     async def open(cls, server: PostgresServer, workspace: str, host: str) -> PostgresConnection:
@@ -58,7 +65,7 @@ class PostgresConnection(StateConnection):
         connection = cls(server, workspace, host)
         try:
             async with asyncio.timeout(10 * TIMEOUT):
-                await refuse_pooler(server)
+                connection._pooled = await is_pooled(server)
             await connection._enter()
         except FAILURES as error:
             await connection.close()
@@ -105,7 +112,7 @@ class PostgresConnection(StateConnection):
             connection = None
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    connection = self._take() or await self._server.connect(TIMEOUT)
+                    connection = self._take() or await self._connect()
                     rows = await _rows(connection, sql, arguments, also)
             except BaseException as error:
                 if connection is not None and getattr(error, "sqlstate", None) in (LOST, RESTARTED):
@@ -131,6 +138,8 @@ class PostgresConnection(StateConnection):
         try:
             (row,) = await self.fetch(f"SELECT * FROM {quoted(self.schema)}.tell_history($1)", self._space)  # noqa: S608
         except FAILURES:
+            return None
+        if row[0] is None:  # the state was lost
             return None
         self.history = history = Timeline(*row)
         return history
@@ -168,6 +177,17 @@ class PostgresConnection(StateConnection):
             if not connection.is_closed():
                 return connection
         return None
+
+    async def _connect(self) -> Any:
+        """A statement that we no longer wait for is not to be carried out much later."""
+        connection = await self._server.connect(TIMEOUT)
+        if not self._pooled:
+            try:
+                await connection.execute(BOUND)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
 
     async def _enter(self) -> None:
         try:
@@ -231,12 +251,12 @@ async def _rows(
     return list(rows)
 
 
-async def refuse_pooler(server: PostgresServer) -> None:
-    """One of `POOLED` when prepared statements get lost on the way."""
+async def is_pooled(server: PostgresServer) -> bool:
+    """Whether a pooler is between; one of `POOLED` when prepared statements get lost in it."""
     one = await server.connect(TIMEOUT)
     try:
         if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
-            return  # nobody is between
+            return False
         other = await server.connect(TIMEOUT)
         try:
             mine, its = one.transaction(), other.transaction()
@@ -253,3 +273,4 @@ async def refuse_pooler(server: PostgresServer) -> None:
             other.terminate()
     finally:
         one.terminate()
+    return True

@@ -19,6 +19,7 @@ NAME: Final = "sender"
 VERSION: Final = 1
 MISSING: Final = (errors.UndefinedTableError, errors.UndefinedFunctionError, errors.InvalidSchemaNameError)
 """What a server says that has none of it."""
+_IS_THERE: Final = "SELECT count(*) > 0 FROM pg_namespace WHERE nspname = $1"
 _FILE: Final = Path(__file__).parent / "schema.sql"
 
 
@@ -27,9 +28,12 @@ def quoted(schema: str) -> str:
     return '"' + schema.replace('"', '""') + '"'
 
 
-def sql_of(schema: str = NAME) -> str:
-    """The whole of it: schema, tables, functions."""
-    return re.sub(r"\bsender\b", lambda _: quoted(schema), _FILE.read_text())
+def sql_of(schema: str = NAME, *, is_there: bool = False) -> str:
+    """The whole of it: schema, unless that is there, tables, functions."""
+    text = _FILE.read_text()
+    if is_there:  # to say it again needs a right that its owner may not have
+        text = text.replace("CREATE SCHEMA IF NOT EXISTS sender;", "")
+    return re.sub(r"\bsender\b", lambda _: quoted(schema), text)
 
 
 async def make_schema(connection: Any, schema: str, shown: str) -> None:
@@ -38,7 +42,7 @@ async def make_schema(connection: Any, schema: str, shown: str) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"sender state {schema}")
         try:
             if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{quoted(schema)}.schema_version"):
-                await connection.execute(sql_of(schema))
+                await connection.execute(sql_of(schema, is_there=await connection.fetchval(_IS_THERE, schema)))
         except errors.InsufficientPrivilegeError as error:
             raise UsageError(
                 f"--state {shown} has no schema {schema} that this role may use ({first_sentence(error)}): have the "

@@ -79,7 +79,7 @@ class AnswerReader:
     def reply(self, written_at: float, answered_at: float) -> Reply:
         """The complete answer; AnswerFault if its encoding is broken, or it is too large without it."""
         found = self._headers
-        body = b"".join(self._body)
+        body, self._body = b"".join(self._body), []  # a connection that idles holds no answer
         encoding = found.get(b"content-encoding")
         if encoding is not None:
             body = self._decoded(body, encoding)

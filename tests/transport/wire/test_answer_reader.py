@@ -246,3 +246,12 @@ def test_no_bytes_are_more_than_an_answer_or_a_fault(data: bytes, cut: int, at: 
 def meaning(found: Read) -> Read | tuple[object, ...]:
     """Whether the connection may be used again is left out: what comes later tells."""
     return found if isinstance(found, str) else found[:-1]
+
+
+def test_a_reader_that_waits_holds_no_answer() -> None:
+    """A thousand idle connections would keep as many answers of a megabyte."""
+    reader = AnswerReader()
+    reader.expect(MOST)
+    reader.feed(answer(b"x" * MOST))
+    assert len(reader.reply(0, 0).body) == MOST
+    assert not reader._body

@@ -1,0 +1,207 @@
+"""What a group's readers promise beyond what every queue does: gaps, rebalances, keys, and messages that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from structlog.testing import capture_logs
+
+from sender.queues import QueueError, QueueLost
+from sender.queues.kafka import client as kafka_client
+from sender.queues.queue_url import open_publisher
+from tests.support.kafka_server import PASSWORD, USER
+from tests.support.messages import die, read
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from sender.queues import Message, Queue
+    from tests.queues.kafka.conftest import Cluster
+
+# The mock cluster gives no partition to the second reader of a group.
+real = pytest.mark.parametrize("cluster", ["real"], indirect=True)
+mock = pytest.mark.parametrize("cluster", ["mock"], indirect=True)
+
+
+def bodies(number: int, start: int = 0) -> list[bytes]:
+    return [b'{"id": "job-%d"}' % one for one in range(start, start + number)]
+
+
+def numbers(messages: Collection[Message]) -> list[int]:
+    return sorted(int(one.data[12:-2]) for one in messages)
+
+
+@real
+async def test_gaps_survive_a_change_of_readers(cluster: Cluster) -> None:
+    topic = cluster.make()
+    cluster.put(topic, *bodies(10))
+    first = cluster.queue(topic)
+    held = {numbers([one])[0]: one for one in await read(first, 10)}
+    assert sorted(held) == list(range(10))
+    await first.ack([held[3], held[5], held[7]])
+    await first.requeue([held[1]])
+    await die(first)
+    second = cluster.queue(topic)
+    again = {numbers([one])[0]: one for one in await read(second, 7)}
+    assert sorted(again) == [0, 1, 2, 4, 6, 8, 9]
+    assert [again[number].deliveries for number in (0, 1, 9)] == [2, 1, 2]
+    assert {number: one.id for number, one in again.items()} == {number: held[number].id for number in again}
+    await second.ack(again.values())
+    assert await second.lag() == 0
+    assert list(await second.read(5)) == []
+
+
+@real
+async def test_jobs_of_a_partition_end_before_it_is_another_readers(cluster: Cluster) -> None:
+    """What ends during the revoke was acknowledged, and what goes back is uncounted, when the other reads it."""
+    topic = cluster.make(partitions=2)
+    cluster.put(topic, *bodies(6), partition=0)
+    cluster.put(topic, *bodies(6, 6), partition=1)
+    first, second = cluster.queue(topic), cluster.queue(topic)
+    mine = {one.id: one for one in await read(first, 12)}
+    leaving: list[Message] = []
+    ended: list[Message] = []
+
+    async def leave(messages: Collection[Message]) -> None:
+        leaving.extend(messages)
+        chosen = sorted(messages, key=lambda one: one.id)
+        await first.requeue(chosen[3:])
+        await asyncio.sleep(0.3)
+        await first.ack(chosen[:3])
+        ended.extend(chosen[:3])
+
+    first.on_revoked = leave
+    reading = asyncio.create_task(keep_reading(first))
+    theirs = await read(second, 3, within=25)
+    reading.cancel()
+    assert len(leaving) == 6
+    assert len({one.id.split("/")[1] for one in leaving}) == 1, "one partition moved"
+    assert {one.id for one in theirs} == {one.id for one in leaving} - {one.id for one in ended}
+    assert {one.deliveries for one in theirs} == {1}
+    await second.ack(theirs)
+    await first.ack([one for one in mine.values() if one not in leaving])
+    assert await second.lag() == 0
+
+
+async def keep_reading(queue: Queue) -> None:
+    """As a consumer does, whose lanes have room."""
+    while True:
+        try:
+            await queue.read(1)
+        except QueueLost:
+            await asyncio.sleep(0.1)
+
+
+async def test_a_key_keeps_its_order_where_it_is_asked_for(cluster: Cluster) -> None:
+    topic = cluster.make()
+    cluster.put(topic, *bodies(3), key=b"ada")
+    cluster.put(topic, *bodies(2, 3), key=b"bob")
+    cluster.put(topic, *bodies(2, 5))
+    queue = cluster.queue(topic, "&order=key")
+    first = await read(queue, 4)
+    assert numbers(first) == [0, 3, 5, 6]
+    assert list(await queue.read(5)) == []
+    ada = next(one for one in first if numbers([one]) == [0])
+    await queue.requeue([ada])
+    (ada,) = await read(queue, 1)
+    assert numbers([ada]) == [0]
+    await queue.ack([ada])
+    (second,) = await read(queue, 1)
+    assert numbers([second]) == [1]
+    await queue.ack([*first, second])
+    assert numbers(await read(queue, 2)) == [2, 4]
+
+
+async def test_null_values_are_empty_job_lines(cluster: Cluster) -> None:
+    topic = cluster.make()
+    cluster.put(topic, None, b"", key=b"deleted")
+    queue = cluster.queue(topic)
+    found = await read(queue, 2)
+    assert [(one.data, one.unread) for one in found] == [(b"", 0)] * 2
+    await queue.ack(found)
+    assert await queue.lag() == 0
+
+
+@mock
+async def test_a_reader_stays_in_its_group_while_nothing_is_read(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pacer may wait for longer than the group does for a poll."""
+    of = kafka_client.KafkaSettings.of
+    short = {"max.poll.interval.ms": 6500, "session.timeout.ms": 6000}
+    monkeypatch.setattr(
+        kafka_client.KafkaSettings, "of", lambda self, kind, **more: of(self, kind, **more) | (
+            short if "heartbeat_interval_ms" in more else {}
+        ),
+    )
+    topic = cluster.make()
+    cluster.put(topic, *bodies(2))
+    queue = cluster.queue(topic)
+    held = await read(queue, 1)
+    with capture_logs() as logs:
+        ends = time.monotonic() + 9
+        while time.monotonic() < ends:
+            await asyncio.sleep(0.5)
+        rest = await read(queue, 1)
+    assert numbers([*held, *rest]) == [0, 1]
+    assert (rest[0].deliveries, logs) == (1, [])
+
+
+@real
+async def test_messages_that_retention_deleted_are_told(cluster: Cluster) -> None:
+    """Nobody else says that they were never sent."""
+    topic = cluster.make()
+    cluster.put(topic, *bodies(4))
+    queue = cluster.queue(topic)
+    await queue.ack(await read(queue, 1))
+    await queue.aclose()
+    with AdminClient({"bootstrap.servers": cluster.brokers}) as admin:
+        for future in admin.delete_records([TopicPartition(topic, 0, 3)]).values():
+            future.result(20)
+    with capture_logs() as logs:
+        assert numbers(await read(queue, 1)) == [3]
+    assert [(one["stood_at"], one["begins_at"]) for one in logs] == [(1, 3)]
+
+
+@real
+async def test_a_topic_that_is_not_there(cluster: Cluster) -> None:
+    for opened in (cluster.queue("nothing"), open_publisher(f"kafka://{cluster.brokers}/nothing")):
+        with pytest.raises(QueueError, match="there is no topic nothing; make it first"):
+            await opened.open()
+        await opened.aclose()
+
+
+@mock
+async def test_a_reader_of_the_lag_takes_no_partition(cluster: Cluster) -> None:
+    topic = cluster.make()
+    cluster.put(topic, *bodies(3))
+    watcher, reader = cluster.queue(topic), cluster.queue(topic)
+    assert await watcher.lag() == 3
+    assert not await watcher.left_since(0.0)
+    assert numbers(await read(reader, 3)) == [0, 1, 2]
+    await asyncio.sleep(0.2)
+    assert await watcher.left_since(0.1)
+    assert not await watcher.left_since(3600.0)
+
+
+@real
+async def test_users_and_passwords_stand_in_the_properties(cluster: Cluster, tmp_path: Path) -> None:
+    topic = cluster.make()
+    cluster.put(topic, *bodies(1))
+    properties = tmp_path / "kafka.properties"
+    text = f"# ours\nsecurity.protocol = SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username={USER}\nsasl.password="
+    cluster.brokers = f"127.0.0.1:{cluster.server.sasl_port}"
+    properties.write_text(text + PASSWORD)
+    assert numbers(await read(cluster.queue(topic, f"&properties={properties}"), 1)) == [0]
+    properties.write_text(text + "wrong-horse")
+    with pytest.raises(QueueError) as caught:
+        await cluster.queue(topic, f"&properties={properties}").open()
+    assert not isinstance(caught.value, QueueLost), "waiting does not help"
+    assert "uthentication failed" in str(caught.value)
+    assert "wrong-horse" not in str(caught.value)

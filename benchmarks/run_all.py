@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HERE: Final = ROOT / "benchmarks"
 LAST: Final = 1.0
 """Minutes that the targets and the pages take at the end."""
-LATE: Final = 2.0
+LATE: Final = 2.5
 """Times as long as it is expected to take, after which one is ended, and a minute more."""
 
 
@@ -55,6 +55,7 @@ def some(share: float, whole: int, least: int) -> str:
 STEPS: Final = (
     Step("engine", 5.5, 1.2, lambda share: [some(share, 20_000, 8_000), some(share, 5, 2), "--save"]),
     Step("generators", 5.0, 2.5, lambda share: ["--rounds", some(share, 3, 1), "--save"]),
+    Step("flame", 0.3, 0.3, lambda _: ["--save"]),
     Step("validation", 0.7, 0.7, lambda _: ["--save"]),
     Step("startup", 0.7, 0.4, lambda share: [some(share, 9, 5), "--save"]),
     Step("shared_limit", 5.5, 2.8, lambda share: ["--seconds", some(share, 15, 6), "--save"]),
@@ -65,6 +66,7 @@ STEPS: Final = (
     Step("state_cost", 1.5, 1.0, lambda share: [some(share, 20, 10), "--save"]),
     Step("hostile", 1.0, 0.5, lambda share: ["--rounds", some(share, 9, 3), "--save"]),
     Step("ledger", 2.5, 0.9, lambda share: [some(share, 20_000, 8_000), some(share, 3, 1), "--save"]),
+    Step("passing_over", 2.0, 0.5, lambda share: [some(share, 1_000_000, 100_000), "3", "--save"]),
     Step("pacing", 9.5, 5.5, lambda share: ["--seconds", some(share, 15, 8), "--save"]),
     Step("pictures", 2.0, 2.0, lambda _: []),
 )

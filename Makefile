@@ -57,6 +57,9 @@ fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on eac
 outbox: $(READY)  ## Four replicas on one PostgreSQL as queue and state, killed and restarted, 10,000 receipts (JOBS, STATE)
 	@$(BIN)/python -m tests.campaigns.outbox --jobs $(or $(JOBS),10000) --state $(or $(STATE),postgres)
 
+kafka: $(READY)  ## Four replicas on a Kafka topic, 10,000 jobs, rebalances all the time, kill -9, restarts; and the verdict
+	@$(BIN)/python -m tests.campaigns.kafka
+
 partitions: $(READY)  ## Cut replicas on hosts of their own off from Redis and the API, and compare the books (root)
 	@$(BIN)/python benchmarks/partitions.py --save
 

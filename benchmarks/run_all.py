@@ -66,6 +66,7 @@ STEPS: Final = (
     Step("state_cost", 1.5, 1.0, lambda share: [some(share, 20, 10), "--save"]),
     Step("hostile", 1.0, 0.5, lambda share: ["--rounds", some(share, 9, 3), "--save"]),
     Step("ledger", 2.5, 0.9, lambda share: [some(share, 20_000, 8_000), some(share, 3, 1), "--save"]),
+    Step("passing_over", 2.0, 0.5, lambda share: [some(share, 1_000_000, 100_000), "3", "--save"]),
     Step("pacing", 9.5, 5.5, lambda share: ["--seconds", some(share, 15, 8), "--save"]),
     Step("pictures", 2.0, 2.0, lambda _: []),
 )

@@ -26,7 +26,7 @@ SETTINGS: Final = (
     "region", "base_url", "allow_http", "api_key_file", "proxy", "timeout", "keep_alive", "rate_app", "rate",
     "state", "state_file", "keep", "deliveries",
     "reconcile_lag", "until", "follow_for", "listen", "webhook_key_file", "replay_window", "tls_cert", "tls_key",
-    "health_port", "health_host", "progress", "json", "log_format", "log_level",
+    "health_port", "health_host", "progress", "watch", "live", "live_token_file", "json", "log_format", "log_level",
 )
 DEFAULT_UNTIL: Final = "open<1%"
 ALL: Final = "0.0.0.0"  # noqa: S104 - the vendor comes from outside

@@ -18,11 +18,13 @@ from sender.engine.workspace import Workspace
 from sender.errors import HaltError, UsageError
 from sender.follow.books import books_text
 from sender.follow.fate_lists import FateLists
+from sender.follow.follow_view import FollowView
 from sender.follow.followed_run import open_run
 from sender.follow.following import Following
 from sender.follow.health import open_health
 from sender.follow.state_run import StateRun
 from sender.follow.webhooks.listening import follow_webhooks, listen
+from sender.runtime.live.live_view import open_live
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import Supervisor
@@ -61,16 +63,23 @@ async def follow(plan: FollowPlan) -> int:
                 runs.append(StateRun(state, plan.deliveries))
             following = await Following.open(runs, waits=plan.listen is not None)
             stack.push_async_callback(following.aclose)
+            view = await stack.enter_async_context(open_live("follow", plan.settings))
+            if view is not None:
+                view.show(FollowView(lambda: following.books, lambda: stop.asked))
             await stack.enter_async_context(supervisor)
             work = await _work(plan, following, supervisor, state, stack)
-            progress = Progress(partial(snapshot, following, stop), shown=plan.settings.progress)
+            shown = plan.settings.progress and not plan.settings.watch
+            progress = Progress(partial(snapshot, following, stop), shown=shown)
             supervisor.start(progress.run(), "progress", ends=True)
             begin = asyncio.get_running_loop().time()
             holds = await stop.unless_asked(work)
             if supervisor.failure is not None:
                 raise supervisor.failure
+            status = exit_status(plan, holds)
+            if view is not None:
+                view.end(f"exit {status}")
             tell(plan, following, asyncio.get_running_loop().time() - begin)
-            return exit_status(plan, holds)
+            return status
 
 
 async def _open_state(plan: FollowPlan, supervisor: Supervisor, stack: AsyncExitStack) -> SharedState | None:

@@ -7,9 +7,11 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sender.inputs.blocks import BlockReader
 from sender.inputs.chunks import Place, Plain
 from sender.inputs.compression import decompressed
 from sender.inputs.lines import LineCutter
+from sender.inputs.sent_lines import NOTHING
 from sender.inputs.spool import spool
 from sender.jobs.job import MOST_LINE
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sender.inputs import LaneOf
+    from sender.inputs.blocks import Block
     from sender.inputs.chunks import ChunkReader
+    from sender.inputs.sent_lines import SentLines
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
 
@@ -78,9 +82,13 @@ class InputFile:
 class FileFeed:
     """The lines of one lane in one file."""
 
-    def __init__(self, file: InputFile, lane: LaneName, lane_of: LaneOf) -> None:
-        self._reader = file.chunks()
+    def __init__(self, file: InputFile, lane: LaneName, lane_of: LaneOf, sent: SentLines | None = None) -> None:
+        self._name = file.name
+        self._blocks = BlockReader(file.chunks())
         self._cutter = file.cutter(lambda data: lane_of(data) == lane)
+        self._sent = sent
+        self._notes = lane == "send"
+        """Whether what ends is noted: of the other lanes' lines nothing is."""
         self._ready: deque[Line] = deque()
         self._ended = False
         self._stopped = False
@@ -88,7 +96,7 @@ class FileFeed:
     async def read(self, most: int, most_bytes: int) -> Sequence[Line]:
         """See `Feed.read`."""
         while not self._ready and not self._ended and not self._stopped:
-            found = await asyncio.to_thread(self._scan)
+            found = await (asyncio.to_thread(self._scan) if self._sent is None else self._scan_unsent(self._sent))
             self._ready.extend(found)
             if not found:
                 await asyncio.sleep(PAUSE)
@@ -99,9 +107,29 @@ class FileFeed:
         self._stopped = True
 
     def _scan(self) -> list[Line]:
-        chunk = self._reader.read()
-        self._ended = not chunk
-        return self._cutter.cut(chunk) if chunk else self._cutter.finish()
+        block = self._blocks.read()
+        self._ended = not block.data
+        return self._cutter.cut(block.data) if block.data else self._cutter.finish()
+
+    async def _scan_unsent(self, sent: SentLines) -> list[Line]:
+        """The same without the lines that an earlier run is known to have sent."""
+        first = self._cutter.number + 1
+        block, digest = await asyncio.to_thread(self._read_block, sent, first)
+        self._ended = not block.data
+        if self._ended:
+            return self._cutter.finish()
+        known = await sent.find(digest) if block.whole else NOTHING
+        if known.left == 0:
+            found = self._cutter.skip(block.data, known.lines.bit_count())
+        else:
+            if block.whole and self._notes:
+                await sent.begin(self._name, first, block.data, known)
+            found = await asyncio.to_thread(self._cutter.cut, block.data, known.lines)
+        return found if self._notes else [line for line in found if not line.passed]
+
+    def _read_block(self, sent: SentLines, first: int) -> tuple[Block, bytes]:
+        block = self._blocks.read()
+        return block, sent.digest(block.data, first) if block.whole else b""
 
 
 def take(ready: deque[Line], most: int, most_bytes: int) -> list[Line]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sender.inputs import LaneOf
+    from sender.inputs.sent_lines import SentLines
     from sender.inputs.tables import Table
     from sender.jobs.job import Line
     from sender.jobs.kinds import LaneName
@@ -87,9 +88,9 @@ class Inputs:
         """Lines of streams that came in, and nobody has taken: they have to be given again."""
         return sum(one.unread for one in self._opened if isinstance(one, StreamInput))
 
-    def feed(self, lane: LaneName, lane_of: LaneOf) -> InputsFeed:
-        """See `Source.feed`."""
-        feed = InputsFeed(self._opened, lane, lane_of)
+    def feed(self, lane: LaneName, lane_of: LaneOf, sent: SentLines | None = None) -> InputsFeed:
+        """See `Source.feed`; lines that are known to be sent are passed over in files."""
+        feed = InputsFeed(self._opened, lane, lane_of, sent)
         if self._stopped:
             feed.stop()
         self._feeds.append(feed)
@@ -113,7 +114,10 @@ class Inputs:
 class InputsFeed:
     """One lane's lines over all inputs."""
 
-    def __init__(self, inputs: Sequence[Input], lane: LaneName, lane_of: LaneOf) -> None:
+    def __init__(
+        self, inputs: Sequence[Input], lane: LaneName, lane_of: LaneOf, sent: SentLines | None = None
+    ) -> None:
+        self._sent = sent
         self._lane = lane
         self._waiting = list(inputs)
         self._lane_of = lane_of
@@ -147,7 +151,7 @@ class InputsFeed:
             return False
         following = self._waiting.pop(0)
         if isinstance(following, InputFile):
-            self._current = FileFeed(following, self._lane, self._lane_of)
+            self._current = FileFeed(following, self._lane, self._lane_of, self._sent)
         elif isinstance(following, StreamInput):
             following.use(self._lane_of)
             self._current = following

@@ -24,29 +24,61 @@ class LineCutter:
         self._source = source
         self._most = most
         self._wanted = wanted
-        self._number = 0
+        self.number = 0
+        """Of the last line that is complete."""
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._too_long = False
 
-    def cut(self, chunk: bytes) -> list[Line]:
-        """The lines that this chunk completes."""
+    def cut(self, chunk: bytes, sent: int = 0) -> list[Line]:
+        """The lines that this chunk completes.
+
+        Those of `sent` (bit n for the nth line end in the chunk, counted from 0) are not read: one line stands for all
+        of them that follow one another. Such a chunk begins with a line.
+        """
         first, *others = chunk.split(b"\n")
-        if not others:
+        if not others and not sent:
             self._keep(first)
             return []
+        if sent:
+            return self._cut_unsent([first, *others], sent)
         lines: list[Line] = []
         self._keep(first)
         self._complete(lines)
         *whole, last = others
         for data in whole:
-            self._number += 1
-            if len(data) > self._most:
-                self._add_fault(lines)
-            else:
-                self._add(lines, data)
+            self._take(lines, data)
         self._keep(last)
         return lines
+
+    def skip(self, block: bytes, filled: int) -> list[Line]:
+        """What stands for the lines of a block of which so many are not blank, and all of them were sent."""
+        self.number += block.count(b"\n") + (not block.endswith(b"\n"))
+        return [Line(self._source, self.number, b"", passed=filled)] if filled else []
+
+    def _cut_unsent(self, block: list[bytes], sent: int) -> list[Line]:
+        *whole, last = block
+        lines: list[Line] = []
+        passed = 0
+        for place, data in enumerate([*whole, last] if last else whole):
+            if sent >> place & 1:
+                self.number += 1
+                passed += 1
+                continue
+            if passed:
+                lines.append(Line(self._source, self.number, b"", passed=passed))
+                passed = 0
+            self._take(lines, data)
+        if passed:
+            lines.append(Line(self._source, self.number, b"", passed=passed))
+        return lines
+
+    def _take(self, lines: list[Line], data: bytes) -> None:
+        self.number += 1
+        if len(data) > self._most:
+            self._add_fault(lines)
+        else:
+            self._add(lines, data)
 
     def finish(self) -> list[Line]:
         """The last line, if the input does not end with a line end."""
@@ -66,7 +98,7 @@ class LineCutter:
             self._rest.append(data)
 
     def _complete(self, lines: list[Line]) -> None:
-        self._number += 1
+        self.number += 1
         if self._too_long:
             self._add_fault(lines)
         else:
@@ -77,12 +109,12 @@ class LineCutter:
 
     def _add(self, lines: list[Line], data: bytes) -> None:
         data = data.removesuffix(b"\r")
-        if self._number == 1:
+        if self.number == 1:
             data = data.removeprefix(BOM)
         if data and not data.isspace() and (self._wanted is None or self._wanted(data)):
-            lines.append(Line(self._source, self._number, data))
+            lines.append(Line(self._source, self.number, data))
 
     def _add_fault(self, lines: list[Line]) -> None:
         if self._wanted is None or self._wanted(b""):
             fault = Problem("line_too_long", None, f"the line is longer than {self._most:,} bytes; it was not read")
-            lines.append(Line(self._source, self._number, b"", fault))
+            lines.append(Line(self._source, self.number, b"", fault))

@@ -20,6 +20,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MARKS: Final = bytes.maketrans(b"[,e", b"::.")
+_NO_MARKS: Final = bytes(set(range(256)) - set(b':[,.e "/tfn'))
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{16,}|[eE][+-]?[0-9]{3,}")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _GREAT: Final = 10**31
@@ -27,7 +29,10 @@ _GREAT: Final = 10**31
 
 def key_of_id(workspace: str | None, text: str) -> str:
     """Identity of a job with an id: over all kinds, within one workspace."""
-    return _hash(b"id", (workspace or "").encode(), text.encode())
+    data = text.encode()
+    if workspace is None:
+        return _digest(b"2:id0:%d:%b" % (len(data), data))
+    return _hash(b"id", workspace.encode(), data)
 
 
 def key_of_message(workspace: str | None, identity: str) -> str:
@@ -37,8 +42,9 @@ def key_of_message(workspace: str | None, identity: str) -> str:
 
 def content_of(kind: str, path_ids: Sequence[int], payload: bytes) -> str:
     """Hash of what a job asks for: kind, path ids and canonical payload."""
-    ids = ",".join(map(str, path_ids)).encode()
-    return _hash(b"content", kind.encode(), ids, payload)
+    ids = ",".join(map(str, path_ids)) if path_ids else ""
+    head = f"7:content{len(kind)}:{kind}{len(ids)}:{ids}{len(payload)}:"
+    return _digest(head.encode() + payload)
 
 
 def key_of_content(workspace: str | None, content: str) -> str:
@@ -48,14 +54,20 @@ def key_of_content(workspace: str | None, content: str) -> str:
 
 def canonical(payload: Any, body: bytes) -> bytes:
     """The payload with keys sorted at every level, no white space, and equal numbers written alike."""
-    if not _has_float(payload):  # integers that need more than 64 bits are floats here
-        return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    if not (_may_have_float(text) and _has_float(payload)):  # integers that need more than 64 bits are floats here
+        return text
     if _LONG_NUMBER.search(body):
         try:
             payload = json.loads(body, parse_float=Decimal)
         except (ArithmeticError, ValueError):  # numbers of thousands of digits: only the same writing is the same job
             return body
     return _write(payload).encode()
+
+
+def _may_have_float(text: bytes) -> bool:
+    """Cheap: without its digits a decimal in compact JSON is a point or an `e` behind a colon, comma or bracket."""
+    return b":." in text.translate(_MARKS, _NO_MARKS)
 
 
 def _has_float(value: Any) -> bool:
@@ -106,5 +118,8 @@ def _text(value: str) -> str:
 
 
 def _hash(*parts: bytes) -> str:
-    framed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return b2a_base64(blake2b(framed, digest_size=16).digest()).translate(_URL_SAFE)[:22].decode()
+    return _digest(b"".join([b"%d:%b" % (len(part), part) for part in parts]))
+
+
+def _digest(framed: bytes) -> str:
+    return b2a_base64(blake2b(framed, digest_size=16).digest(), newline=False)[:22].translate(_URL_SAFE).decode()

@@ -59,6 +59,8 @@ class Line(NamedTuple):
     """Where the line was made of a row; its number then counts the rows."""
     expires_at: float | None = None
     """Unix seconds, of a job that names none."""
+    passed: int = 0
+    """How many lines this one stands for, all of which an earlier run sent: they are only counted."""
 
 
 class Job(NamedTuple):

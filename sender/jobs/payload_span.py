@@ -27,14 +27,16 @@ def take_apart(data: bytes) -> tuple[dict[str, Any], bytes] | None:
     object, and as the last one it wins over others of its name.
     """
     found = _START.search(data)
-    end = data.rfind(b"}")
-    last = data.rfind(b"}", 0, end) + 1
-    if found is None or last <= found.end() or data[last:end].strip():
+    if found is None:
         return None
-    body = data[found.end() : last]
+    start, end = found.end(), data.rfind(b"}")
+    last = data.rfind(b"}", 0, end) + 1
+    if last <= start or (last != end and data[last:end].strip()):
+        return None
+    body = data[start:last]
     try:
         payload = orjson.loads(body)  # one value and not several: a key may stand twice
-        document = orjson.loads(b"%b0%b" % (data[: found.end()].removeprefix(BOM), data[last:]))
+        document = orjson.loads(data[:start].removeprefix(BOM) + b"0" + data[last:])
     except orjson.JSONDecodeError:
         return None
     if type(document) is not dict or document.get("payload") != 0:

@@ -38,6 +38,11 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
+    @property
+    def broken(self) -> bool:
+        """Whether a write has failed."""
+        return self._broken is not None
+
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function returns."""
         return await self._submit(function, writes=False)

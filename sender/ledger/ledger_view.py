@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from contextlib import closing, contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import orjson
 
 from sender.errors import UsageError
 from sender.ledger import sqlite_facts as facts
+from sender.ledger import sqlite_journal as journal
 from sender.ledger import sqlite_statements as statements
 from sender.ledger.ledger import Doubt, JobRecord
-from sender.ledger.sqlite_schema import VERSION
+from sender.ledger.sqlite_schema import BEFORE, VERSION, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +30,14 @@ UNION ALL SELECT key, content, 'handed_over', detail, 1 FROM held
 """
 _RESULTS: Final = "SELECT result FROM jobs WHERE result IN (SELECT value FROM json_each(?))"
 _HELD: Final = "SELECT key, content, detail FROM held ORDER BY key"
+_COPY_JOBS: Final = (
+    "SELECT * FROM jobs WHERE key IN (SELECT value FROM json_each(?))",
+    "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)",
+)
+_COPY_HELD: Final = (
+    "SELECT * FROM held WHERE key IN (SELECT value FROM json_each(?))",
+    "INSERT INTO held VALUES (?, ?, ?, ?)",
+)
 
 
 class StoredJob(NamedTuple):
@@ -41,10 +52,12 @@ class StoredJob(NamedTuple):
 
 
 class LedgerView:
-    """To be used by one thread at a time; knows nothing where there is no file."""
+    """Knows nothing where there is no file."""
 
-    def __init__(self, db: sqlite3.Connection | None) -> None:
+    def __init__(self, db: sqlite3.Connection | None, *, has_journal: bool = False) -> None:
         self._db = db
+        self._has_journal = has_journal
+        self._lock = Lock()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -52,14 +65,15 @@ class LedgerView:
         if not path.exists():
             return cls(None)
         try:
-            db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            uri = f"{path.resolve().as_uri()}?mode=ro"
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
             raise UsageError(f"the ledger {path} cannot be read: {error}") from None
-        if version != VERSION:
+        if version not in (BEFORE, VERSION):
             db.close()
             raise UsageError(f"the ledger {path} cannot be read: it is of another version of sender")
-        return cls(db)
+        return cls(db, has_journal=version == VERSION)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -74,12 +88,21 @@ class LedgerView:
         """What is known of these identities."""
         if self._db is None or not keys:
             return {}
-        rows = orjson.loads(statements.find(self._db, orjson.dumps(keys).decode()))
+        wanted = orjson.dumps(keys).decode()
+        with self._snapshot() as (db, recent, changed):
+            rows = [row for row in orjson.loads(statements.find(db, wanted)) if row[0] not in changed]
+            if recent is not None:
+                rows += orjson.loads(statements.find(recent, wanted))
         return {key: JobRecord(state, content, run, bool(again)) for key, state, content, run, again in rows}
 
     def doubts(self) -> Iterator[Doubt]:
         """Every job in doubt, and those that are handed over."""
-        rows = () if self._db is None else self._db.execute(_DOUBTS).fetchall()
+        if self._db is None:
+            return
+        with self._snapshot() as (db, recent, changed):
+            rows = [row for row in db.execute(_DOUBTS) if row[0] not in changed]
+            if recent is not None:
+                rows += recent.execute(_DOUBTS).fetchall()
         for key, content, state, detail, resendable in rows:
             yield Doubt(key, content, state, (detail or "{}").encode(), bool(resendable))
 
@@ -87,10 +110,25 @@ class LedgerView:
         """Which of these delivery ids belong to a job; scans the jobs once."""
         if self._db is None:
             return set()
-        return {result for (result,) in self._db.execute(_RESULTS, (orjson.dumps(results).decode(),))}
+        wanted = (orjson.dumps(results).decode(),)
+        with self._snapshot() as (db, recent, _):
+            return {result for one in (db, recent) if one is not None for (result,) in one.execute(_RESULTS, wanted)}
 
     def jobs(self) -> Iterator[StoredJob]:
         """Every job, those in hand of a run that may still work included."""
+        if self._db is None:
+            return
+        with self._snapshot() as (db, recent, changed):
+            held = [row for row in db.execute(_HELD) if row[0] not in changed]
+            late = [] if recent is None else recent.execute(_PAGE, ("", -1)).fetchall()
+            held += [] if recent is None else recent.execute(_HELD).fetchall()
+        yield from (one for one in self._settled() if one.key not in changed)
+        yield from (StoredJob(*row) for row in late)
+        for key, content, detail in held:
+            yield StoredJob(key, content, "handed_over", 1, None, detail)
+
+    def _settled(self) -> Iterator[StoredJob]:
+        """Every job in the table of those that have ended."""
         after = ""
         while self._db is not None:
             rows = self._db.execute(_PAGE, (after, PAGE)).fetchall()
@@ -98,6 +136,30 @@ class LedgerView:
             if len(rows) < PAGE:
                 break
             after = rows[-1][0]
-        if self._db is not None:
-            for key, content, detail in self._db.execute(_HELD):
-                yield StoredJob(key, content, "handed_over", 1, None, detail)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection | None, frozenset[str]]]:
+        """The tables, those of the jobs that the journal changes, and which jobs these are; all of one moment."""
+        db = self._db
+        assert db is not None  # noqa: S101 - asked by who has looked
+        with self._lock:
+            db.execute("BEGIN")
+            try:
+                rows = journal.rows(db) if self._has_journal else []
+                if rows:
+                    with closing(in_memory()) as recent:
+                        yield db, recent, _replay(db, recent, rows)
+                else:
+                    yield db, None, frozenset()
+            finally:
+                db.execute("COMMIT")
+
+
+def _replay(db: sqlite3.Connection, recent: sqlite3.Connection, rows: list[Any]) -> frozenset[str]:
+    """Have `recent` know all of the jobs that the journal changes; returns their keys."""
+    changed = {one if isinstance(one, str) else one[0] for _, _, jobs, _ in rows for one in orjson.loads(jobs)}
+    keys = (orjson.dumps(list(changed)).decode(),)
+    for select, insert in (_COPY_JOBS, _COPY_HELD):
+        recent.executemany(insert, db.execute(select, keys).fetchall())
+    journal.replay(recent, rows)
+    return frozenset(changed)

@@ -39,6 +39,13 @@ ON CONFLICT (key) DO UPDATE SET
     content = excluded.content, state = excluded.state, run = excluded.run, resendable = excluded.resendable,
     result = coalesce(excluded.result, result), detail = excluded.detail
 """
+_FORGET_BLOCKS: Final = """
+DELETE FROM blocks WHERE EXISTS (
+    SELECT 1 FROM json_each(?) AS each JOIN jobs ON jobs.key = each.value ->> 0
+    WHERE jobs.state = 'sent' AND each.value ->> 2 <> 'sent'
+)
+"""
+"""Which lines stand as sent is noted with no job's key: when one is sent no longer, none is."""
 _UNKNOWN: Final = """
 SELECT json_group_array(json(value)) FROM json_each(?) AS other
 WHERE NOT EXISTS (SELECT 1 FROM held WHERE key = other.value ->> 0)
@@ -88,16 +95,42 @@ def release(db: sqlite3.Connection, keys: str, run: int) -> None:
 
 
 def finish(db: sqlite3.Connection, jobs: str, states: str, lines: str, run: int) -> int:
-    """Rows of key, content, state, resendable, result, detail; how many each state; returns the last line's number."""
+    """Rows as for `end`; returns the last line's number."""
+    end(db, jobs, states, run)
+    let_go(db, jobs)
+    db.execute("INSERT INTO outbox (line) SELECT value FROM json_each(?)", (lines,))
+    return last_seq(db)
+
+
+def end(db: sqlite3.Connection, jobs: str, states: str, run: int) -> None:
+    """Rows of key, content, state, resendable, result, detail; how many each state."""
     try:
         db.execute(_FINISH_NEW, (jobs, run))
     except sqlite3.IntegrityError:  # some had ended before: nothing of the statement stands
+        db.execute(_FORGET_BLOCKS, (jobs,))
         db.execute(_COUNT_OUT, (jobs,))
         db.execute(_FINISH, (jobs, run))
     db.execute(_COUNT_IN, (states,))
+
+
+def let_go(db: sqlite3.Connection, jobs: str) -> None:
+    """The same rows: these are handed over no longer."""
     db.execute(_LET_GO, (jobs,))
-    db.execute("INSERT INTO outbox (line) SELECT value FROM json_each(?)", (lines,))
-    return last_seq(db)
+
+
+def any_held(db: sqlite3.Connection) -> bool:
+    """Whether any job is handed over."""
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM held)").fetchone()[0])
+
+
+def hold_nothing(db: sqlite3.Connection) -> None:
+    """Empty the table of those that are handed over."""
+    db.execute("DELETE FROM held")
+
+
+def put_lines(db: sqlite3.Connection, lines: list[tuple[int, str]]) -> None:
+    """Put lines with these numbers into the outbox."""
+    db.executemany("INSERT INTO outbox (seq, line) VALUES (?, ?)", lines)
 
 
 def adopt(db: sqlite3.Connection, jobs: str) -> int:
@@ -123,6 +156,12 @@ def unlogged(db: sqlite3.Connection) -> list[tuple[str]]:
 def last_seq(db: sqlite3.Connection) -> int:
     """Number of the newest line in the outbox; 0 when it is empty."""
     return int(db.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()[0])
+
+
+def last_given(db: sqlite3.Connection) -> int:
+    """The greatest number that a line in the outbox ever had."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return int(row[0]) if row else 0
 
 
 def in_doubt(db: sqlite3.Connection, after: str, run: int, most: int) -> list[Any]:

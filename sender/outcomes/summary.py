@@ -44,10 +44,10 @@ class Books:
     warnings: Counter[str] = field(default_factory=Counter)
     lanes: dict[str, LaneFigures] = field(default_factory=dict)
 
-    def count(self, status: Status) -> None:
-        """A line ended so in an earlier run."""
-        self.statuses[status] += 1
-        self.known[status] += 1
+    def count(self, status: Status, lines: int = 1) -> None:
+        """Lines ended so in an earlier run."""
+        self.statuses[status] += lines
+        self.known[status] += lines
 
     def enter(self, outcome: Outcome) -> None:
         """A line ended and its outcome is on disk."""

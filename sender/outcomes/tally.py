@@ -55,6 +55,12 @@ class Tally:
         if status == "in_doubt":
             self.doubts[key] = Counted(self.doubts.get(key, Counted()).lines + 1)
 
+    def passed_over(self, lines: int) -> None:
+        """Lines whose jobs an earlier run sent, counted as `known` counts each."""
+        self._books.read += lines
+        self._books.count("duplicate", lines)
+        self._books.sent_before += lines
+
     def ended(self, key: str | None, outcome: Outcome) -> None:
         """A line ended and its outcome is on disk; a doubt that was tried again has changed its fate."""
         before = self.doubts.get(key or "")

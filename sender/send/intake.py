@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sender.engine.lane import Lane
     from sender.engine.preflight import TemplateCheck
     from sender.inputs import Feed
+    from sender.inputs.sent_lines import SentLines
     from sender.jobs.job import Line
     from sender.jobs.status import Status
     from sender.ledger import JobRecord
@@ -44,7 +45,6 @@ class IntakeCounter(Protocol):
     def known(self, job: Job, record: JobRecord) -> None:
         """A job that an earlier run ended: nothing is requested."""
 
-
 class Intake:
     """Feeds one lane until the feed ends or the run has taken on as many jobs as it may."""
 
@@ -58,8 +58,10 @@ class Intake:
         *,
         retry: Container[str] = (),
         templates: TemplateCheck | None = None,
+        sent: SentLines | None = None,
     ) -> None:
         self.lane = lane
+        self._sent = sent
         self._feed = feed
         self._session = session
         self._check = check
@@ -97,21 +99,25 @@ class Intake:
         wall, identities = self._session.wall(), self._session.identities
         size = sum(len(line.data) for line in lines)
         checked = await run_step(size, self._check_lines, lines, wall)
-        jobs = [found for found, _ in checked if isinstance(found, Job)]
+        jobs = [one.found for one in checked if one is not None and isinstance(one.found, Job)]
         if self._templates is not None:
             await self._templates.refuse_unknown(jobs)
         with await identities.look_up([job.key for job in jobs]) as records:
-            for found, skip in checked:
+            for line, one in zip(lines, checked, strict=True):
                 if self._counter.full or self.lane.stopping:
                     return  # a lane that has stopped counts no further jobs as left
+                if one is None:
+                    self._pass_over(line.passed)
+                    continue
                 self._counter.read += 1
-                if isinstance(found, Invalid):
-                    self._refuse(found)
+                if isinstance(one.found, Invalid):
+                    self._refuse(one.found)
                 else:
-                    self._decide(found, skip, records.get(found.key), identities.held(found.key))
+                    self._decide(one.found, one.skip, records.get(one.found.key), identities.held(one.found.key))
 
-    def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Checked]:
-        return [self._check.check(line, wall) for line in lines]
+    def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Checked | None]:
+        """None for those that are passed over."""
+        return [None if line.passed else self._check.check(line, wall) for line in lines]
 
     def _decide(self, job: Job, skip: Problem | None, record: JobRecord | None, in_hand: str | None) -> None:
         if record is not None and in_hand is None and (record.owned_elsewhere or record.state == "handed_over"):
@@ -124,14 +130,26 @@ class Intake:
         elif admission == "start":
             self._counter.take_one()
             self._session.identities.hold(job.key, job.content)
+            if self._may_pass(job) and self._sent is not None:
+                self._sent.follow(job.source, job.line)
             self._session.submit(JobExecution(job))
         elif admission == "known" and record is not None:
+            if record.state == "sent" and self._may_pass(job) and self._sent is not None:
+                self._sent.known(job.source, job.line)
             self._counter.known(job, record)
         elif admission == "duplicate":
             self._end(job, "duplicate")
         else:
             conflict = Problem("id_conflict", "id", "this id stands for a job with other content; give it a new id")
             self._refuse(Invalid(job.id, job.kind.name, job.source, job.line, (conflict,), job.warnings, job.meta))
+
+    def _pass_over(self, lines: int) -> None:
+        if self._sent is not None:
+            self._sent.passed_over(lines)
+
+    def _may_pass(self, job: Job) -> bool:
+        """Whether the same line means the same at any time."""
+        return job.expires_at is None and job.files is None
 
     def _end(self, job: Job, status: Status, *problems: Problem) -> None:
         """It ends here, and nothing is remembered of it."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sender.engine.preflight import Preflight
     from sender.inputs import Feed
     from sender.inputs.inputs import Inputs
+    from sender.inputs.sent_lines import SentLines
     from sender.ledger import JobRecord
     from sender.outcomes.tally import Tally
     from sender.runtime.stop_signals import StopRequest
@@ -32,8 +33,10 @@ class Intakes:
     """Feed a session with all that is to be read."""
 
     def __init__(
-        self, inputs: Inputs, session: Session, check: JobCheck, tally: Tally, seen: Preflight, retry: frozenset[str]
+        self, inputs: Inputs, session: Session, check: JobCheck, tally: Tally, seen: Preflight, retry: frozenset[str],
+        sent: SentLines | None,
     ) -> None:
+        self._sent = sent
         self._inputs = inputs
         self._session = session
         self._check = check
@@ -49,14 +52,15 @@ class Intakes:
         """Feed every lane with its lines or a part of them, held against other memories, to their end."""
         session, feeding = self._session, []
         for name, lane in session.workspace.lanes.items():
-            feed: Feed = self._inputs.feed(name, self._check.parser.lane_of)
+            feed: Feed = self._inputs.feed(name, self._check.parser.lane_of, self._sent)
             if others is not None:
                 feed = others.guard(feed)
                 self._guards.append(feed)
             if part is not None:
                 feed = part(feed)
             intake = Intake(
-                feed, lane, session, self._check, self._tally, retry=self._retry, templates=self._templates
+                feed, lane, session, self._check, self._tally, retry=self._retry, templates=self._templates,
+                sent=self._sent if name == "send" else None,
             )
             self._intakes.append(intake)
             feeding.append(session.supervise(self._feed(intake), f"intake {name}", ends=True))

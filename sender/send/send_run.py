@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ import orjson
 import structlog
 from anyio import move_on_after
 
-from sender.errors import HaltError, UsageError
+from sender.errors import HaltError, OutputError, UsageError
 from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import EXITS, Books, exit_status, summary_text
@@ -35,6 +35,7 @@ from sender.send.job_check import JobCheck, parser_of
 from sender.send.look_through import look_through, tell_changed
 from sender.send.manifest import Manifest
 from sender.send.most_rejected import MostRejected
+from sender.send.passing_over import sent_lines
 from sender.send.redirect import Redirect
 from sender.send.run_end import RunEnd, close_books
 from sender.send.send_view import SendControls, SendView
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
     from sender.inputs.inputs import Inputs
+    from sender.inputs.sent_lines import SentLines
     from sender.ledger import JobRecord
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
@@ -95,6 +97,7 @@ class SendRun(Listener):
         self._loop = asyncio.get_running_loop()
         self._begin = self._loop.time()
         self._intakes: Intakes | None = None
+        self._sent: SentLines | None = None
         self._line_count = LineCount(inputs.files)
         self._books = Books()
         self._most_rejected = MostRejected.parse(plan.settings.max_rejected)
@@ -110,6 +113,7 @@ class SendRun(Listener):
         observer = None if self._view is None else self._view.observer()
         async with open_session(self._plan, self, self._stop, observer=observer) as (session, seen):
             self._session = session
+            self._sent = sent_lines(self._plan, self._check, session.ledger, self._tally)
             if self._view is not None:
                 self._view.show(
                     SendView(session, self._books, partial(self._snapshot, session)),
@@ -124,6 +128,9 @@ class SendRun(Listener):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the books are told
                 session.halt(halt_of(error))
+            if self._sent is not None and self._stop.count < 2:
+                with suppress(OutputError):
+                    await self._sent.close()
             if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
                 with move_on_after(COUNT_WITHIN):
                     await self._line_count.complete()
@@ -154,7 +161,8 @@ class SendRun(Listener):
             session.supervise(tell_pauses(session.workspace), "pauses")
         session.supervise(self._line_count.run(), "line count", ends=True)
         intakes = self._intakes = Intakes(
-            self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry)
+            self._inputs, session, check, self._tally, seen, frozenset(self._settings.retry),
+            self._sent,
         )
         sent = await self._send_canary(session, check, intakes) if self._settings.canary else None
         await intakes.run(others, None if sent is None else partial(PartFeed, places=sent, inside=False))
@@ -213,6 +221,8 @@ class SendRun(Listener):
                 self._tally.settled(key, ended.outcome)
             else:
                 self._tally.ended(key, ended.outcome)
+                if self._sent is not None and ended.outcome.status == "sent":
+                    self._sent.ended(ended.outcome.source, ended.outcome.line)
                 self._rules.see(ended.outcome)
             if ended.outcome.status not in ("sent", "duplicate") and self._settings.canary:
                 self._unsent = [*self._unsent[-MOST_SHOWN:], ended.outcome]

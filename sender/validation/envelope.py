@@ -113,10 +113,10 @@ class Opener:
             _check_path_ids(members, kind, report),
             payload,
             body,
-            _check_priority(members, report, line.priority),
-            _check_workspace(members, report, self._workspaces),
-            _check_expiry(members, report, line.expires_at),
-            _check_meta(members, report),
+            _check_priority(members, report) if "priority" in members else line.priority,
+            _check_workspace(members, report, self._workspaces) if "workspace" in members else None,
+            _check_expiry(members, report, line.expires_at) if "expires_at" in members else line.expires_at,
+            _check_meta(members, report) if "meta" in members else None,
         )
 
 
@@ -154,6 +154,8 @@ def _check_id(members: dict[str, Any], kind: Kind | None, report: Report, *, nee
 
 def _check_path_ids(members: dict[str, Any], kind: Kind | None, report: Report) -> tuple[int, ...]:
     wanted = kind.path_ids if kind is not None else ()
+    if not wanted and members.keys().isdisjoint(PATH_IDS):
+        return ()
     found: list[int] = []
     for name in wanted:
         value = members.get(name)
@@ -170,8 +172,8 @@ def _check_path_ids(members: dict[str, Any], kind: Kind | None, report: Report) 
     return tuple(found)
 
 
-def _check_priority(members: dict[str, Any], report: Report, default: Priority) -> Priority:
-    value = members.get("priority", default)
+def _check_priority(members: dict[str, Any], report: Report) -> Priority:
+    value = members["priority"]
     if value in ("high", "normal", "low"):
         return value  # type: ignore[no-any-return]
     report.problem("bad_priority", "priority", "priority must be high, normal or low")
@@ -201,8 +203,6 @@ def _check_expiry(members: dict[str, Any], report: Report, default: float | None
 
 
 def _check_meta(members: dict[str, Any], report: Report) -> bytes | None:
-    if "meta" not in members:
-        return None
     meta = orjson.dumps(members["meta"])
     if len(meta) > MOST_META:
         report.problem(

@@ -151,8 +151,7 @@ def _job(envelope: Envelope, document: Document, line: Line, report: Report) -> 
 
 def _check_keys(envelope: Envelope, members: dict[str, Any], canonical: bytes, data: bytes, report: Report) -> None:
     """Warn of keys that stand twice; the line is read anew only if its number of keys is not what was understood."""
-    around = orjson.dumps(members | {"payload": 0}) if "payload" in members else b""
-    if not may_repeat_keys(data, around, canonical):
+    if not may_repeat_keys(data, members, canonical):
         return
     repeated = repeated_keys(data.removeprefix(BOM))
     others = [name for name in repeated if not is_ours(name)]

@@ -20,6 +20,7 @@ from tests.campaigns.relay import Relay
 from tests.campaigns.state_pair import StatePair
 from tests.queues.brokers import KINDS
 from tests.support.databases import PostgresServer
+from tests.support.kafka_server import KafkaServer
 from tests.support.processes import KEY, SENDER, email, environment, outcomes, running_sandbox, sender
 from tests.support.servers import NatsServer, RabbitServer, RedisServer, SqsServer
 
@@ -47,7 +48,7 @@ AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG
        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
 SERVERS: dict[str, Callable[[Path], Server]] = {
     "redis_server": RedisServer, "rabbit_server": RabbitServer, "nats_server": NatsServer, "sqs_server": SqsServer,
-    "postgres_server": lambda _: PostgresServer(),
+    "postgres_server": lambda _: PostgresServer(), "kafka_server": KafkaServer,
 }
 
 

@@ -55,9 +55,19 @@ def overlay(tmp_path: Path) -> Iterator[Any]:
 
 def test_no_component_is_forgotten() -> None:
     names = {path.name for path in COMPONENTS.iterdir()}
-    assert names == {"kube-prometheus-stack", "nodelocal-dns", "openshift"}
+    assert names == {"kube-prometheus-stack", "nodelocal-dns", "openshift", "queue-kafka", "queue-postgres"}
     readme = (BASE.parent / "README.md").read_text()
     assert all(f"`{name}`" in readme for name in names)
+
+
+@pytest.mark.parametrize(("component", "scaler", "port"), [
+    ("queue-kafka", "apache-kafka", 9092), ("queue-postgres", "postgresql", 5432),
+])
+def test_a_queue_has_its_scaler_and_a_way_out(overlay: Any, component: str, scaler: str, port: int) -> None:
+    found = overlay(component)
+    assert [one["type"] for one in found["ScaledObject", "sender"]["spec"]["triggers"]] == [scaler]
+    ways = found["NetworkPolicy", "sender"]["spec"]["egress"]
+    assert port in {one["port"] for way in ways for one in way["ports"]}
 
 
 def test_kube_prometheus_stack_finds_both(overlay: Any) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sender.errors import OutputError, UsageError
+from sender.ledger.ledger_view import LedgerView
+from sender.ledger.recent_jobs import MOST
 from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed, state_of
@@ -354,6 +357,36 @@ class LedgerModel(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+class JournalModel(LedgerModel):
+    """The same, but what was changed stays in the journal for a while, or is folded with the next end."""
+
+    @rule(most=st.sampled_from([1, 2, 5, MOST]))
+    def fold_after(self, most: int) -> None:
+        self.ledger._recent._most = most
+
+    @rule()
+    def count(self) -> None:
+        super().same()
+
+    @invariant()
+    def same(self) -> None:
+        """The run itself and whoever looks into its file know the same."""
+        keys = ["a", "b", "c", *(x + y for x in "abc" for y in "abc")]
+        known = {key: state for key, (state, _) in self.model.items()}
+        found = self.run(self.ledger.find(keys))
+        assert {key: record.state for key, record in found.items()} == known
+        with closing(LedgerView.open(self.path)) as view:
+            assert view.find(keys) == found
+            assert {one.key: one.state for one in view.jobs() if one.state != "handed_over"}.items() >= {
+                (key, state) for key, state in known.items() if state != "handed_over"
+            }
+            open_ones = {key: state for key, state in known.items() if state in ("in_doubt", "handed_over")}
+            assert open_ones.items() <= {(one.key, one.state) for one in view.doubts()}
+        assert len(self.run(self.ledger.unlogged())) >= self.outbox
+
+
+JournalModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestJournalModel = JournalModel.TestCase
 LedgerModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestLedgerModel = LedgerModel.TestCase
 

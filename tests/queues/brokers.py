@@ -281,7 +281,9 @@ class SqsFifo(Sqs):
 
 
 class Kafka(Broker):
-    """Readers share partitions, not messages; one partition for all but what says otherwise."""
+    """Readers share partitions, not messages; one partition, where nobody says otherwise."""
+
+    partitions = 1
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
@@ -298,7 +300,8 @@ class Kafka(Broker):
 
     async def make(self) -> None:
         large = {"max_message_bytes": str(40 << 20)}
-        await asyncio.to_thread(self.kafka.make, self.name, f"{self.name}-dead", **large)
+        await asyncio.to_thread(self.kafka.make, self.name, partitions=self.partitions, **large)
+        await asyncio.to_thread(self.kafka.make, f"{self.name}-dead", **large)
 
     def queue(self, **options: Any) -> Queue:
         queue = super().queue(**options)

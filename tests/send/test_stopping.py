@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.ledger.ledger_view import LedgerView
 from tests.support.fork_server import popen
 from tests.support.processes import SENDER, email, environment, outcomes, running_sandbox, write_jobs
 
@@ -59,8 +60,8 @@ def until(what: Any, seconds: float = 30) -> None:
 
 def held(ledger: Path) -> int:
     """Jobs that stand as handed over."""
-    with sqlite3.connect(ledger) as db:
-        return int(db.execute("SELECT count(*) FROM held").fetchone()[0])
+    with closing(LedgerView.open(ledger)) as view:
+        return sum(doubt.state == "handed_over" for doubt in view.doubts())
 
 
 def test_a_stopped_process_reads_its_answers(tmp_path: Path) -> None:

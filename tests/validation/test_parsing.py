@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.jobs.codes import PROBLEMS, WARNINGS
+from sender.jobs.identity import _may_have_float
 from sender.jobs.job import Invalid, Job, Line
 from sender.jobs.kinds import KINDS, SEND_KINDS
 from sender.jobs.payload import mend, person_of, read_payload
@@ -299,6 +300,15 @@ def test_payload_bytes_are_exactly_the_last_payloads(
 )
 def test_what_is_not_plainly_a_last_payload_is_not_taken_apart(line: bytes) -> None:
     assert take_apart(line) is None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(-2**63, 2**63) | st.text(':,[]{}.eE0123456789- "\\\\'),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(".eE:0"), inner)))
+def test_a_decimal_is_seen_wherever_it_stands(value: Any) -> None:
+    """Decimals decide how a payload is written for its hash; the quick look must not pass over one."""
+    for number in (0.5, -2.0, 1e300, 5e-324, -1e16, float(2**64)):
+        for payload in ({"a": number, "b": value}, {"a": value, "b": [value, number]}, {"a": {"": [[number]]}}):
+            assert _may_have_float(orjson.dumps(payload, option=orjson.OPT_NON_STR_KEYS)), payload
 
 
 @given(OBJECTS)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 SHORTEST_SESSION: Final = 6.0
 """Seconds; brokers take no less unless told otherwise (`group.min.session.timeout.ms`)."""
+LONGEST_SESSION: Final = 10.0
+"""Seconds; a group that takes in another reader waits for a dead one that long, and the library's own thread says that
+we live."""
 LEFT_WITHIN: Final = 12.0
 """Seconds after which messages of a partition that was revoked are another's, whatever their jobs do."""
 
@@ -78,7 +81,7 @@ class KafkaQueue(BrokerQueue[GroupMember]):
         origins: QueueOrigins | None = None,
     ) -> None:
         super().__init__(address, in_hand, return_after, requeue_counts, origins)
-        self.session = max(SHORTEST_SESSION, return_after)
+        self.session = min(max(SHORTEST_SESSION, return_after), LONGEST_SESSION)
         """Seconds after which the group gives a dead reader's partitions to others."""
         self._topic = address.path
         assert isinstance(self._connection, KafkaConnection)  # noqa: S101

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -324,3 +325,16 @@ async def test_a_source_that_breaks_ends_no_run(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr()
     assert "the live view stands still" in told.out + told.err
     assert "someone@example.com" not in told.out + told.err
+
+
+async def test_a_second_of_looking_costs_less_than_a_hundredth_of_one() -> None:
+    """CPU time of a hundred looks and their events for a page, with the page's own reading; a second each, in a run."""
+    async with shown() as (server, view):
+        reader, writer = await follow(server.port)
+        await next_event(reader)
+        first, begin = view.number, time.process_time()
+        while view.number < first + 100:
+            await next_event(reader)
+        took = (time.process_time() - begin) / (view.number - first)
+        writer.close()
+    assert took < 0.01

@@ -84,7 +84,10 @@ function showFacts(now) {
   if (latency) facts.push(["median", `${decimal(latency.p50)} ms`, ""], ["99 % within", `${decimal(latency.p99)} ms`, ""]);
   if (now.counts.sent !== undefined) facts.push(["sent", count(now.counts.sent), "good"]);
   if (now.counts.ok !== undefined) facts.push(["answered well", count(now.counts.ok), "good"]);
-  facts.push(["in doubt", count(inDoubt), inDoubt ? "doubt" : ""]);
+  if (now.counts.delivered !== undefined) {
+    facts.push(["delivered", count(now.counts.delivered), "good"], ["bounced", count(now.counts.bounced), "bad"],
+      ["not known yet", count(now.counts.open), ""]);
+  } else facts.push(["in doubt", count(inDoubt), inDoubt ? "doubt" : ""]);
   if (lane) facts.push(["in hand", count(lane.in_hand), ""]);
   const list = document.createDocumentFragment();
   for (const [name, value, tone] of facts) {
@@ -171,6 +174,8 @@ function draw(id, curves, told, unit) {
 
 function showCharts(now) {
   const lane = mainLane(now);
+  byId("rate-card").hidden = !lane;
+  byId("latency-card").hidden = !lane;
   const rates = points.map((point) => point[1]);
   const limits = points.map((point) => point[2]);
   const rate = lane ? decimal(lane.rate) : "0";

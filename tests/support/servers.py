@@ -110,7 +110,12 @@ def begin_notes() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was not proven, where nobody can overlook it; and which servers were real."""
+    """Say what was not proven, where nobody can overlook it; and which servers were real.
+
+    A worker of xdist sums up, too, for nobody: it leaves the notes to the process that shows them.
+    """
+    if hasattr(terminalreporter.config, "workerinput"):
+        return
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
     _tell_real(terminalreporter, reasons)
     missing = {name for name in PACKAGES for reason in reasons if f"{name} {UNAVAILABLE}" in reason}

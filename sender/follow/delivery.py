@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sender.follow.fate import Standing, bounce_of, standing
-from sender.follow.news import News, Reason
+from sender.follow.news import News, Reason, known_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,11 +66,7 @@ class Delivery(NamedTuple):
 
 def delivery_of(line: Mapping[str, Any]) -> Delivery:
     """The delivery of a line, of which nothing is known yet."""
-    try:
-        accepted_at = datetime.fromisoformat(line["accepted_at"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        accepted_at = None
-    return Delivery(str(line.get("delivery_id")), line.get("id"), line.get("kind"), accepted_at)
+    return Delivery(str(line.get("delivery_id")), _text(line, "id"), _text(line, "kind"), _accepted_at(line))
 
 
 def read_line(line: Mapping[str, Any]) -> News | None:
@@ -78,9 +74,24 @@ def read_line(line: Mapping[str, Any]) -> News | None:
     delivery_id, metrics = line.get("delivery_id"), line.get("metrics")
     if not isinstance(delivery_id, str) or not isinstance(metrics, dict):
         return None
-    text = line.get("reason")
-    reasons = {line.get("metric") or "deferred": Reason(line.get("code"), text)} if isinstance(text, str) else {}
-    return News(delivery_id, metrics, reasons, line.get("domain"))
+    text = _text(line, "reason")
+    reasons = {} if text is None else {_text(line, "metric") or "deferred": Reason(_text(line, "code"), text)}
+    return News(
+        delivery_id, known_metrics(metrics.items()), reasons, _text(line, "domain"), _text(line, "kind"),
+        _accepted_at(line),
+    )
+
+
+def _text(line: Mapping[str, Any], key: str) -> str | None:
+    value = line.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _accepted_at(line: Mapping[str, Any]) -> float | None:
+    try:
+        return datetime.fromisoformat(line["accepted_at"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _timestamp(seconds: float | None) -> str | None:

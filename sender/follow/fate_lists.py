@@ -67,7 +67,7 @@ class FateLists:
             await self._look_for_more(self._since)
         if self._deliveries.undated(1) and not self._went_back:
             await self._read_back()
-        rest = self._deliveries.undated(MOST_SINGLES) if self._went_back else []
+        rest = self._deliveries.undated(MOST_SINGLES)
         due = self._reader.clock.now() - self._lag
         for window in self._windows():
             if window.open and not self._many(window):
@@ -118,7 +118,8 @@ class FateLists:
                     break
         except ReadingFailedError as error:
             self.failure = str(error)
-        self._went_back = True
+        else:
+            self._went_back = True
 
     async def _read_one(self, delivery_id: str) -> None:
         try:

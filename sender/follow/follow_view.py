@@ -28,13 +28,13 @@ class FollowView:
     def look(self) -> Figures:
         """See `Source.look`."""
         books = self._books()
-        is_open = books.fates["open"]
+        is_open = books.number("open")
         rate = self._rate.look(self._loop.time(), books.sent - is_open)
         marks = {mark: books.marks[mark] for mark in MARKS if books.marks[mark]}
         return Figures(
             "follow", "stopping" if self._stopping() else "running", total=books.sent, done=books.sent - is_open,
             left=is_open / rate if rate >= LEAST_RATE and is_open else None,
-            counts={**{fate: books.fates[fate] for fate in FATES}, **marks, "not_followed": books.unnamed},
+            counts={**{fate: books.number(fate) for fate in FATES}, **marks, "not_followed": books.unnamed},
         )
 
     async def refresh(self) -> None:

@@ -5,16 +5,18 @@ The log may still grow: it is read on from where it ended.
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 import orjson
 
 from sender.errors import HaltError, UsageError
 from sender.follow.delivery import Delivery
 from sender.follow.delivery_log import beside
+from sender.follow.news import is_time
 from sender.jobs.kinds import SEND_KINDS
 from sender.jobs.status import STATUSES
 from sender.outcomes.outcome_log import is_in_use
@@ -83,6 +85,8 @@ class OutcomeRun(_Named):
         self.deliveries = beside(path)
         self._path = path
         self._offset = 0
+        self._file: tuple[int, int] | None = None
+        """Device and inode of what was read so far."""
         self._unnamed: set[Any] = set()
         _check_log(path)
 
@@ -101,17 +105,26 @@ class OutcomeRun(_Named):
         found: list[Delivery] = []
         try:
             with self._path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:
-                    raise HaltError(f"the outcome log {self._path} became shorter: it is another one by now")
+                self._check_is_the_same(file.fileno())
                 file.seek(self._offset)
-                while len(found) < BATCH and (line := file.readline(MOST_LINE)).endswith(b"\n"):
-                    self._offset += len(line)
+                while len(found) < BATCH and (line := _next_line(file)):
+                    self._offset = file.tell()
                     delivery = self._delivery(line)
                     if delivery is not None:
                         found.append(delivery)
         except OSError as error:
             raise HaltError(f"the outcome log {self._path} cannot be read: {error.strerror}") from None
         return found
+
+    def _check_is_the_same(self, handle: int) -> None:
+        seen = os.fstat(handle)
+        file = seen.st_dev, seen.st_ino
+        if seen.st_size < self._offset or self._file not in (None, file):
+            raise HaltError(
+                f"the outcome log {self._path} is another one by now: run the same command again, it goes on with "
+                "what is there"
+            )
+        self._file = file
 
     def _delivery(self, line: bytes) -> Delivery | None:
         try:
@@ -174,6 +187,16 @@ def open_run(path: Path, host: str) -> FollowedRun:
     return OutcomeRun(log)
 
 
+def _next_line(file: BinaryIO) -> bytes:
+    """The next whole line; empty where there is none yet. Of one that is too long its end alone, which says nothing."""
+    while line := file.readline(MOST_LINE):
+        if line.endswith(b"\n"):
+            return line
+        if len(line) < MOST_LINE:
+            break
+    return b""
+
+
 def _check_log(path: Path) -> None:
     """UsageError when its first line is none of an outcome log."""
     with path.open("rb") as file:
@@ -189,8 +212,8 @@ def _check_log(path: Path) -> None:
 def _accepted_at(outcome: dict[str, Any]) -> float | None:
     """By the API's clock where it told; a job that was adopted later by ours."""
     queued = outcome.get("queued_at")
-    if isinstance(queued, int) and not isinstance(queued, bool) and queued > 0:
-        return float(queued)
+    if is_time(queued):
+        return float(queued)  # type: ignore[arg-type]
     for name in ("written_at", "finished_at"):
         text = outcome.get(name)
         if isinstance(text, str):

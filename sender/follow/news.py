@@ -22,7 +22,8 @@ OTHERS: Final = ("campaign_id", "newsletter_id", "broadcast_id")
 MOST_METRICS: Final = 40
 MOST_REASON: Final = 200
 MOST_ID: Final = 256
-END_OF_TIME: Final = 1 << 40
+END_OF_TIME: Final = 253_402_300_800
+"""Unix seconds at which the year 10000 begins, which no calendar of ours has."""
 _METRIC: Final = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
 _DOMAIN: Final = re.compile(r"[a-z0-9.-]{1,253}", re.ASCII)
 KINDS: Final = {**{kind: name for name, kind in LIST_TYPES.items()}, "sms": "sms", "inbox": "inbox_message"}
@@ -49,7 +50,7 @@ class News(NamedTuple):
     domain: str | None = None
     """Of an email's recipient."""
     kind: str | None = None
-    created: int | None = None
+    created: float | None = None
     """Unix seconds."""
 
 
@@ -60,14 +61,14 @@ def read_entry(entry: object) -> News | None:
     delivery_id, metrics = _id(entry.get("id")), entry.get("metrics")
     if delivery_id is None or not isinstance(metrics, dict | None):
         return None
-    known = _metrics((metrics or {}).items())
+    known = known_metrics((metrics or {}).items())
     reason = _reason(entry, entry.get("failure_message"))
     told = [metric for metric in known if metric in LOST or metric == "deferred"]
     reasons = {max(told, key=lambda metric: known[metric]): reason} if reason is not None and told else {}
     created = entry.get("created")
     return News(
         delivery_id, known, reasons, _domain(entry.get("type"), entry.get("recipient")),
-        KINDS.get(str(entry.get("type"))), int(created) if _is_time(created) else None,  # type: ignore[arg-type]
+        KINDS.get(str(entry.get("type"))), int(created) if is_time(created) else None,  # type: ignore[arg-type]
     )
 
 
@@ -77,7 +78,7 @@ def read_event(event: object) -> News | None:
     if not isinstance(event, dict) or not isinstance(data, dict) or any(data.get(name) for name in OTHERS):
         return None
     delivery_id = _id(data.get("delivery_id"))
-    known = _metrics([(event.get("metric"), event.get("timestamp"))])
+    known = known_metrics([(event.get("metric"), event.get("timestamp"))])
     if delivery_id is None or not known:
         return None
     reason = _reason(data, data.get("failure_message") or data.get("reason"))
@@ -90,17 +91,19 @@ def _id(value: object) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MOST_ID and value.isprintable() else None
 
 
-def _metrics(pairs: Iterable[tuple[object, object]]) -> dict[str, int]:
+def known_metrics(pairs: Iterable[tuple[object, object]]) -> dict[str, int]:
+    """Words and their times, without what is none."""
     found: dict[str, int] = {}
     for name, at in pairs:
-        if isinstance(name, str) and _METRIC.fullmatch(name) and name not in NOT_METRICS and _is_time(at):
+        if isinstance(name, str) and _METRIC.fullmatch(name) and name not in NOT_METRICS and is_time(at):
             found[name] = int(at)  # type: ignore[call-overload]
         if len(found) >= MOST_METRICS:
             break
     return found
 
 
-def _is_time(value: object) -> bool:
+def is_time(value: object) -> bool:
+    """Whether these are unix seconds of a year that there is."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < END_OF_TIME
 
 

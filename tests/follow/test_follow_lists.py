@@ -243,6 +243,33 @@ def test_a_full_disk_counts_nothing(virtual: VirtualLoop, tmp_path: Path, monkey
     assert books["delivered"] == 20
 
 
+async def test_a_log_that_is_another_one_by_now_is_told(tmp_path: Path) -> None:
+    """One of at least the same size was read on from its middle."""
+    path = write_log(tmp_path, [outcome(n) for n in range(20)])
+    run = open_run(path, HOST)
+    assert len(run.read()) == 20
+    path.rename(tmp_path / "old.jsonl")
+    with pytest.raises(HaltError, match="cannot be read: No such file"):
+        run.read()
+    write_log(tmp_path, [outcome(n) for n in range(100, 140)])
+    with pytest.raises(HaltError, match="is another one by now"):
+        run.read()
+
+
+def test_a_line_that_is_too_long_does_not_hide_those_behind_it(tmp_path: Path) -> None:
+    path = write_log(tmp_path, [outcome(1), outcome(2, message="x" * 3_000_000), outcome(3)])
+    run = open_run(path, HOST)
+    assert [one.id for one in (*run.read(), *run.read())] == ["d1", "d3"]
+
+
+@pytest.mark.parametrize("queued_at", [1_795_219_200_000, 1 << 80, True, "now", -1])
+def test_a_time_that_cannot_be_is_not_the_apis(tmp_path: Path, queued_at: Any) -> None:
+    odd = outcome(1, queued_at=queued_at, written_at="2026-11-20T12:00:00.000Z")
+    (found,) = open_run(write_log(tmp_path, [odd]), HOST).read()
+    assert found.accepted_at == 1_795_176_000.0
+    assert b"2026-11-20T12:00:00.000Z" in found.to_line(1.0, "list")
+
+
 async def test_files_that_are_no_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
         open_run(tmp_path / "nothing", HOST)

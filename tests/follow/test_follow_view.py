@@ -29,3 +29,13 @@ async def test_the_books_are_shown_as_they_fill() -> None:
         "delivered": 1, "bounced": 1, "dropped": 0, "failed": 0, "open": 2, "opened": 1, "not_followed": 2,
     }
     await view.refresh()
+
+
+async def test_what_a_state_counts_and_nobody_told_of_is_open() -> None:
+    books = FateBooks(made=10)
+    one = Delivery("d", None, "email", 1e9)
+    books.enter(None, one)
+    books.enter(one, one.told(News("d", {"delivered": 1}, {}, None)))
+    figures = FollowView(lambda: books, lambda: False).look()
+    assert (figures.total, figures.done) == (10, 1)
+    assert (figures.counts["delivered"], figures.counts["open"]) == (1, 9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import math
 import ssl
 import time
 from contextlib import asynccontextmanager, suppress
@@ -17,9 +18,11 @@ from structlog.testing import capture_logs
 
 from sender.errors import OutputError
 from sender.follow.delivery_log import beside, read_deliveries
+from sender.follow.until import Until
 from sender.follow.webhooks import listener as listener_module
 from sender.follow.webhooks.intake import Intake
 from sender.follow.webhooks.listener import Listener
+from sender.follow.webhooks.listening import follow_webhooks
 from sender.follow.webhooks.signature import SignatureCheck
 from sender.sandbox.fates import FateError, parse_chance
 from tests.follow.test_follow_lists import BEGIN, open_run, outcome, write_log
@@ -183,10 +186,10 @@ async def test_a_webhook_that_overtakes_the_log_while_it_is_read(path: Path) -> 
         assert hooks.work.books.fates["delivered"] == 1
 
 
-def _news(number: int) -> Any:
+def _news(number: int, metric: str = "delivered") -> Any:
     from sender.follow.news import read_event
 
-    return read_event(json.loads(event(number)))
+    return read_event(json.loads(event(number, metric)))
 
 
 async def test_a_full_disk_is_not_acknowledged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +235,27 @@ async def test_a_large_body_is_refused_before_it_is_held(path: Path) -> None:
         assert b" 413 " in await asyncio.wait_for(reader.readline(), 20)
         writer.close()
         assert await hooks.call(event(1)) == 200
+
+
+async def test_a_compressed_body_is_not_unpacked_for_a_stranger(path: Path) -> None:
+    """200 kB became 200 MB before the signature was looked at."""
+    import tracemalloc
+    import zlib
+
+    bomb = zlib.compress(bytes(50_000_000), 9)
+    async with receiver(path) as hooks:
+        tracemalloc.start()
+        try:
+            assert await hooks.call(bomb, {**signed(event(1)), "Content-Encoding": "deflate"}) == 401
+            assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        finally:
+            tracemalloc.stop()
+
+
+async def test_it_ends_when_the_rule_cannot_hold_any_more(path: Path) -> None:
+    async with receiver(path) as hooks, asyncio.timeout(30):
+        await hooks.work.take([_news(n, "bounced") for n in range(5)], "webhook")
+        assert await follow_webhooks(hooks.work, Until.parse("delivered>=60%"), math.inf) is False
 
 
 async def test_a_slow_body_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

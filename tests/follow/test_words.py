@@ -143,13 +143,33 @@ def test_what_is_no_delivery_of_ours_tells_nothing(odd: object) -> None:
 
 def test_odd_words_and_times_are_left_out_and_unknown_words_kept() -> None:
     odd = {"delivered": True, "bounced": -1, "sent": "6", "opened": 1e300, "X" * 50: 4, "DROP": 4, "warmed_up": 7,
-           "failed": float("nan"), "clicked": 1 << 70}
+           "failed": float("nan"), "clicked": 1 << 70, "converted": 253_402_300_800}
     news = read_entry(entry(metrics=odd, failure_message=None))
     assert news is not None
     assert dict(news.metrics) == {"warmed_up": 7}
     many = read_entry(entry(metrics={f"word_{'a' * n}": 1 for n in range(500)}))
     assert many is not None
     assert len(many.metrics) <= 40
+
+
+def test_what_was_known_of_a_ledgers_delivery_is_known_after_a_restart() -> None:
+    """Its kind and time came from the API alone: without its kind, a push that was `sent` would be open again."""
+    before = Delivery("d", None, None, None).told(News("d", {"sent": 7}, {}, None, "push", 5))
+    again = read_line(line_of(before))
+    assert again is not None
+    assert Delivery("d", None, None, None).told(again) == before
+    assert before.standing.fate == "delivered"
+
+
+@pytest.mark.parametrize("odd", [
+    {"metrics": {"delivered": "soon", "opened": 3}}, {"metric": ["delivered"], "reason": "x"}, {"kind": 7},
+    {"accepted_at": "then"}, {"code": 5, "reason": "x"}, {"domain": 7}, {"delivery_id": 7}, {"metrics": []},
+])
+def test_an_odd_line_of_the_file_breaks_nothing(odd: dict[str, Any]) -> None:
+    line = line_of(Delivery("d", "job", "email", 5.0).told(News("d", {"delivered": 6}, {}, None)))
+    news = read_line({**line, **odd})
+    told = Delivery("d", "job", "email", 5.0).told(news or News("d", {}, {}))
+    assert line_of(told)["delivery_id"] == "d"
 
 
 @pytest.mark.parametrize("odd", [

@@ -35,7 +35,8 @@ PACKAGES = {
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: the one on the PATH changes the user when it is root."""
-SHOWN = {"redis-server": "Redis", "rabbitmq-server": "RabbitMQ", "nats-server": "NATS"}
+SHOWN = {"redis-server": "Redis", "rabbitmq-server": "RabbitMQ", "nats-server": "NATS", "postgres": "PostgreSQL",
+         "mariadb": "MariaDB"}
 MOTO = "moto for Amazon SQS"
 MOCK_KAFKA = "librdkafka's mock cluster for Kafka"
 STAND_INS = {MOTO, MOCK_KAFKA}
@@ -109,7 +110,12 @@ def begin_notes() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was not proven, where nobody can overlook it; and which servers were real."""
+    """Say what was not proven, where nobody can overlook it; and which servers were real.
+
+    A worker of xdist sums up, too, for nobody: it leaves the notes to the process that shows them.
+    """
+    if hasattr(terminalreporter.config, "workerinput"):
+        return
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
     _tell_real(terminalreporter, reasons)
     missing = {name for name in PACKAGES for reason in reasons if f"{name} {UNAVAILABLE}" in reason}

@@ -152,6 +152,7 @@ class _Connections(web.Server):
         return _Connection(
             self, loop=asyncio.get_running_loop(), access_log=_silent, logger=_silent, keepalive_timeout=IDLE,
             max_line_size=MOST_LINE, max_field_size=MOST_LINE, lingering_time=CLOSE_WITHIN,
+            auto_decompress=False,  # the signature is that of the bytes, and a stranger has nothing unpacked
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:

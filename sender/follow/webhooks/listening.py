@@ -47,10 +47,10 @@ async def follow_webhooks(following: Following, until: Until, seconds: float) ->
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while True:
-        grown = await following.read_on()
-        if not grown and not following.grows and until.holds(following.books):
+        grows = await following.read_on() > 0 or following.grows
+        if not grows and until.holds(following.books):
             return True
-        if loop.time() >= end:
+        if loop.time() >= end or not (grows or until.may_hold(following.books)):
             return not until.terms
         await asyncio.sleep(max(0.0, min(LOOK_EVERY, end - loop.time())))
 

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HELP: Final = """Print the SQL that makes the tables of an outbox (create), or that brings those of an earlier version
-up (migrate): the outbox itself, and a table for its dead letters. With --apply it is run, in one transaction. With
---writer and --consumer it grants these roles what they need, and nothing else."""
+up (migrate): the outbox itself, a table for its dead letters, and with --state what a shared state has. With --apply it
+is run, in one transaction. With --writer and --consumer it grants these roles what they need, and nothing else."""
+STATE: Final = "sender"
 MOST_DAYS: Final = 366
+MOST_NAME: Final = 63
+"""Bytes of a name in PostgreSQL."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--writer", default="", metavar="ROLE", help="the role of the application, which enqueues")
     parser.add_argument("--consumer", default="", metavar="ROLE", help="the role of sender consume")
     parser.add_argument(
+        "--state", nargs="?", const=STATE, default="", metavar="SCHEMA",
+        help=f"create: the tables and functions of a shared state, too, in a schema of this name ({STATE})",
+    )
+    parser.add_argument(
         "--from", dest="since", type=int, metavar="VERSION", help="migrate: the version that is there; --apply looks"
     )
     parser.add_argument(
@@ -47,14 +54,32 @@ def run(args: argparse.Namespace) -> int:
     table = OutboxTable.named(args.table)
     dead = OutboxTable.named(args.dead_letter_table or f"{args.table}_dead")
     roles = Roles(args.writer, args.consumer)
+    state = _state(args.state, args.what, roles)
     if args.apply:
-        return _apply(args.apply, args.what, {table: args.keep_days, dead: 0}, roles)
-    sys.stdout.write(_create(table, dead, args.keep_days, roles) if args.what == "create" else _migrate(
+        return _apply(args.apply, args.what, {table: args.keep_days, dead: 0}, roles, state)
+    sys.stdout.write(_create(table, dead, args.keep_days, roles, state) if args.what == "create" else _migrate(
         table, dead, args.keep_days, roles, args.since))
     return 0
 
 
-def _apply(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles) -> int:
+def _state(schema: str, what: str, roles: Roles) -> str:
+    """The SQL of a shared state in this schema; empty without one."""
+    if not schema:
+        return ""
+    if what != "create":
+        raise UsageError("--state goes with create: a shared state has one version so far")
+    if "://" in schema or "\0" in schema or len(schema.encode()) > MOST_NAME:
+        raise UsageError(f"--state takes the name of a schema here, like {STATE}; --apply takes the URL")
+    try:
+        from sender.shared_state.postgres.schema import rights_of, sql_of
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise UsageError("--state needs a client that is not installed: pip install 'sender[postgres]'") from None
+    return sql_of(schema) + (rights_of(schema, roles.consumer) if roles.consumer else "")
+
+
+def _apply(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles, state: str) -> int:
     try:
         from sender.queues.postgres_set_up import set_up
     except ModuleNotFoundError as error:
@@ -63,12 +88,13 @@ def _apply(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles)
         raise UsageError("--apply needs a client that is not installed: pip install 'sender[postgres]'") from None
     from sender.runtime.loop import run as run_loop
 
-    sys.stdout.write(f"{run_loop(set_up(url, what, tables, roles))}\n")
+    sys.stdout.write(f"{run_loop(set_up(url, what, tables, roles, state))}\n")
     return 0
 
 
-def _create(table: OutboxTable, dead: OutboxTable, keep_days: int, roles: Roles) -> str:
-    return in_transaction(f"{create(table, keep_days, roles)}\n{create(dead, 0, Roles('', roles.consumer))}")
+def _create(table: OutboxTable, dead: OutboxTable, keep_days: int, roles: Roles, state: str) -> str:
+    tables = f"{create(table, keep_days, roles)}\n{create(dead, 0, Roles('', roles.consumer))}"
+    return in_transaction(f"{tables}\n{state}" if state else tables)
 
 
 def _migrate(table: OutboxTable, dead: OutboxTable, keep_days: int, roles: Roles, since: int | None) -> str:

@@ -22,8 +22,9 @@ LOCK_WITHIN: Final = "10s"
 """A migration waits no longer for whoever uses the tables: all that enqueue would wait behind it."""
 
 
-async def set_up(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles) -> str:
+async def set_up(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles, more: str = "") -> str:
     """Create, or migrate, these tables with the days that each keeps; returns what was done. The first is the outbox.
+    `more` is SQL that goes with them.
 
     UsageError: the database refuses, or a table is there already, or not.
     """
@@ -35,6 +36,9 @@ async def set_up(url: str, what: str, tables: Mapping[OutboxTable, int], roles: 
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WITHIN}'")
                 told = [await _one(connection, what, table, days, roles if number == 0 else Roles("", roles.consumer))
                         for number, (table, days) in enumerate(tables.items())]
+                if more:
+                    await connection.execute(more)
+                    told.append("the shared state: created")
         finally:
             await connection.close()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:

@@ -28,6 +28,9 @@ ASK_AHEAD: Final = 0.1
 LOOK_AGAIN: Final = 0.9
 """Seconds after which a lane that must wait asks again, so that it hears of a resume or a rate in time."""
 LONGEST_TRIP: Final = 0.05
+GATHER: Final = 0.05
+"""Seconds after its slot within which a late write is told: several go with one question. The line must have moved on
+before it gives the slot a window later, which it does `FAR` ahead."""
 
 
 class ReservedSlots:
@@ -44,6 +47,8 @@ class ReservedSlots:
         """Slots that were reached too late."""
         self.owed = 0.0
         """Seconds by which the line has to move on for writes that came late."""
+        self._owed_at = math.inf
+        """Loop time by which that is to be told."""
         self.trip = 0.002
         """Seconds that an answer takes."""
         self.clock = ServerClock()
@@ -102,8 +107,8 @@ class ReservedSlots:
         self._slots.clear()
 
     def enough(self, now: float) -> bool:
-        """Whether nothing need be asked for, whatever is wanted."""
-        return bool(self._slots) and self._slots[-1] > now + ASK_AHEAD + self.trip and not self.owed
+        """Whether no slots need be asked for, whatever is wanted."""
+        return bool(self._slots) and self._slots[-1] > now + ASK_AHEAD + self.trip
 
     def missing(self, wanted: Demand) -> Demand | None:
         """For how many of the jobs wanted there is no slot yet; None when there is nothing to say to the server."""
@@ -113,20 +118,32 @@ class ReservedSlots:
             covered = max(0, covered - number)
         return (left[0], left[1], left[2]) if any(left) or self.owed else None
 
-    def is_urgent(self, wants: Demand) -> bool:
-        """Whether to ask before `ask_at`: for a debt, or a high job that was not refused yet."""
-        return bool(self.owed or (wants[0] and not self._high_refused))
+    def ask_from(self, wants: Demand) -> float:
+        """Loop time from which to ask for these: at once for a high job that was not refused yet."""
+        if wants[0] and not self._high_refused:
+            return -math.inf
+        return min(self.ask_at, self._owed_at) if any(wants) else self._owed_at
 
-    def owe(self, seconds: float) -> None:
+    def owe(self, seconds: float, now: float) -> None:
         """A write came so much later than its slot: the line moves on for it, by no more than a slot."""
-        self.owed += min(max(0.0, seconds - self.late), self._step)
+        owed = min(max(0.0, seconds - self.late), self._step)
+        if owed:
+            self.owed += owed
+            self._owed_at = min(self._owed_at, now + max(0.0, GATHER - seconds))
 
-    def compensate(self) -> None:
-        """What cannot be said to the server is made good with slots that are reserved already."""
-        while self.owed > 0 and self._slots:
+    def tell_owed(self) -> float:
+        """What is owed, and owed no more."""
+        owed, self.owed, self._owed_at = self.owed, 0.0, math.inf
+        return owed
+
+    def compensate(self, owed: float) -> None:
+        """What cannot be said to the server is made good with slots that are reserved already; the rest is owed."""
+        while owed > 0 and self._slots:
             self._slots.pop()
-            self.owed -= self._step
-        self.owed = max(0.0, self.owed)
+            owed -= self._step
+        if owed > 0:
+            self.owed += owed
+            self._owed_at = -math.inf
 
     def learn(self, sent: float, received: float, wants: Demand, grant: Grant) -> bool:
         """Take what was granted; False when it cannot be placed on the loop's clock."""

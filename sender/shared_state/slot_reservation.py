@@ -96,7 +96,7 @@ class SlotReservation:
 
     def compensate(self, seconds: float) -> None:
         """Have the line moved on for a write that came so much later than its slot."""
-        self._slots.owe(seconds)
+        self._slots.owe(seconds, self._loop.time())
         self.nudge()
 
     def tell(self, *what: object) -> None:
@@ -110,8 +110,10 @@ class SlotReservation:
         await end((self._asking, *self._telling))
 
     def _missing(self) -> Demand | None:
-        """For how many jobs to reserve now; None when enough is reserved or nothing wanted."""
-        return None if self._slots.enough(self._loop.time()) else self._slots.missing(self._wanted())
+        """For how many jobs to reserve now; None when enough is reserved or nothing wanted, and nothing is owed."""
+        if self._slots.enough(self._loop.time()):
+            return (0, 0, 0) if self._slots.owed else None
+        return self._slots.missing(self._wanted())
 
     async def _keep_reserved(self) -> None:
         with suppress(OutputError):  # what is wrong is told by the first that wants a slot
@@ -122,15 +124,15 @@ class SlotReservation:
             try:
                 while (wants := self._missing()) is not None:
                     if await self._may_ask(wants):
-                        await self._ask(self._missing() or wants)
+                        await self._ask(self._slots.missing(self._wanted()) or wants)
             except OutputError as error:
                 log.warning("a lane cannot be paced", lane=self._lane.name, error=str(error))
                 self._slots.ask_at = self._loop.time() + LOOK_AGAIN
 
     async def _may_ask(self, wants: Demand) -> bool:
         """Wait until asking makes sense; False when something changed meanwhile."""
-        wait = self._slots.ask_at - self._loop.time()
-        if wait <= 0 or self._slots.is_urgent(wants):
+        wait = self._slots.ask_from(wants) - self._loop.time()
+        if wait <= 0:
             return True
         self._nudged.clear()
         try:
@@ -144,8 +146,7 @@ class SlotReservation:
         if not self._lane.declared and not await self._declare():
             return
         slots = self._slots
-        owed, slots.owed = slots.owed, 0.0
-        sent = self._loop.time()
+        owed, sent = slots.tell_owed(), self._loop.time()
         try:
             if slots.clock.is_stale(sent):
                 if not await self._lane.look(slots.clock):
@@ -153,8 +154,7 @@ class SlotReservation:
                 sent = self._loop.time()
             grant = await self._lane.reserve(wants, slots.widen(sent), slots.share, slots.trip + 0.001, owed)
         except (Away, StateLost) as trouble:
-            slots.owed += owed
-            slots.compensate()
+            slots.compensate(owed)
             await self._rest(trouble)
             return
         if grant is None:

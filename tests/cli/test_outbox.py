@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from sender.cli.main import main
 from sender.outbox import schema
 from sender.queues import postgres_set_up
+from sender.shared_state.state_url import open_state
 from tests.support.databases import PostgresServer, find
 from tests.support.servers import server_fixture
 
@@ -84,6 +86,8 @@ def test_nothing_is_left_of_a_migration_that_fails(
     (("create", "--table", "Orders"), "no name for an outbox table"),
     (("create", "--apply", "postgres://tester:s3cret@127.0.0.1:1/x"), "nothing was changed"),
     (("create", "--apply", "mysql://x"), "must look like"), (("drop",), "invalid choice"),
+    (("create", "--state", "postgres://tester:s3cret@h/x"), "the name of a schema"),
+    (("migrate", "--state"), "with create"),
 ])
 def test_what_is_wrong_is_told(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str) -> None:
     status, told = run(capsys, *arguments)
@@ -94,6 +98,27 @@ def test_what_is_wrong_is_told(capsys: pytest.CaptureFixture[str], arguments: tu
 
 def test_the_latest_has_nothing_to_migrate(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "migrate", "--from", "1") == (0, "-- version 1 is the latest: there is nothing to do\n")
+
+
+@pytest.mark.parametrize("how", ["printed", "applied"])
+def test_with_the_state_and_its_rights(
+    postgres_server: PostgresServer, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    ask(postgres_server, f'CREATE ROLE "replica {how}" LOGIN')
+    given = ("create", "--table", f"with_state_{how}", "--consumer", f"replica {how}", "--state", f"state {how}")
+    status, sql = run(capsys, *given, *(() if how == "printed" else ("--apply", postgres_server.url)))
+    assert status == 0
+    if how == "printed":
+        postgres_server.do(sql)
+    url = postgres_server.url.replace("tester@", f"replica%20{how}@") + f"?schema=state%20{how}"
+
+    async def use() -> list[int]:
+        state = await open_state(url, host="api")
+        found = [one.number for one in await state.ledger.replicas()]
+        await state.close()
+        return found
+
+    assert asyncio.run(use()) == [1]
 
 
 def test_a_role_s_name_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:

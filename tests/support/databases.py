@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.support.servers import UNAVAILABLE, Server
+from tests.support.servers import UNAVAILABLE, Server, note_started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,7 @@ class Database(Server):
                 start_new_session=True, user=self.user,
             )
         self._wait_until_ready()
+        note_started(self.shown)
         return self
 
     def prepare(self) -> None:

@@ -35,7 +35,8 @@ PACKAGES = {
 IMAGES = {"redis-server": "redis:7", "rabbitmq-server": "rabbitmq:3", "nats-server": "nats:2"}
 DEBIAN_RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: the one on the PATH changes the user when it is root."""
-SHOWN = {"redis-server": "Redis", "rabbitmq-server": "RabbitMQ", "nats-server": "NATS"}
+SHOWN = {"redis-server": "Redis", "rabbitmq-server": "RabbitMQ", "nats-server": "NATS", "postgres": "PostgreSQL",
+         "mariadb": "MariaDB"}
 MOTO = "moto for Amazon SQS"
 MOCK_KAFKA = "librdkafka's mock cluster for Kafka"
 STAND_INS = {MOTO, MOCK_KAFKA}

@@ -1,6 +1,7 @@
 """The schema of a state in PostgreSQL: `schema.sql` under the name that the URL gives it, made when it is missing.
 
-`python -m sender.shared_state.postgres.schema [SCHEMA]` prints it, for a role that may not make it itself.
+`python -m sender.shared_state.postgres.schema [SCHEMA]` prints it, for a role that may not make it itself, and
+`sender outbox create --state` does beside the outbox.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _IS_THERE: Final = "SELECT count(*) > 0 FROM pg_namespace WHERE nspname = $1"
 _FILE: Final = Path(__file__).parent / "schema.sql"
 
 
-def quoted(schema: str) -> str:
-    """The name as it stands in SQL."""
-    return '"' + schema.replace('"', '""') + '"'
+def quoted(name: str) -> str:
+    """It as it stands in SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def sql_of(schema: str = NAME, *, is_there: bool = False) -> str:
@@ -34,6 +35,16 @@ def sql_of(schema: str = NAME, *, is_there: bool = False) -> str:
     if is_there:  # to say it again needs a right that its owner may not have
         text = text.replace("CREATE SCHEMA IF NOT EXISTS sender;", "")
     return re.sub(r"\bsender\b", lambda _: quoted(schema), text)
+
+
+def rights_of(schema: str, role: str) -> str:
+    """What a replica needs that may not make it."""
+    name, who = quoted(schema), quoted(role)
+    return (
+        f"GRANT USAGE ON SCHEMA {name} TO {who};\n"
+        f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {name} TO {who};\n"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {who};\n"
+    )
 
 
 async def make_schema(connection: Any, schema: str, shown: str) -> None:

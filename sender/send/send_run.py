@@ -21,7 +21,7 @@ from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import EXITS, Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
-from sender.runtime.live.live_view import open_live
+from sender.runtime.live.open_live import open_live
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of

@@ -39,8 +39,8 @@ def check_until(text: str, outcomes: Path, *, readable: bool) -> None:
         raise UsageError("--until asks the API what became of the canary, and the key may not read: nothing was sent")
     if is_in_use(beside(outcomes)):
         raise UsageError(
-            f"--until follows the canary itself, and {beside(outcomes)} is in use by a sender follow: end that one first, "
-            "nothing was sent"
+            f"--until follows the canary itself, and {beside(outcomes)} is in use by a sender follow: end that one "
+            "first; nothing was sent"
         )
 
 

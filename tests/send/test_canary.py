@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.errors import UsageError
-from sender.send.canary import Sample, command_that_goes_on
 from sender.follow.delivery_log import DeliveryLog
+from sender.send.canary import Sample, command_that_goes_on
 from sender.send.canary_fates import check_until
 from tests.support.processes import SENDER, email, environment, running_sandbox, write_jobs
 from tests.support.processes import sender as run_sender

@@ -9,7 +9,7 @@ RIVALS := $(BENCH)/.ready
 TOOLS  := .bench-tools/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit mutants crash backfill faults fates fleet outbox partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
+.PHONY: help demo test unit mutants crash backfill faults fates fleet outbox kafka partitions image-test clouds pictures bench-tools bench bench-quick check format lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,7 +58,7 @@ outbox: $(READY)  ## Four replicas on one PostgreSQL as queue and state, killed 
 	@$(BIN)/python -m tests.campaigns.outbox --jobs $(or $(JOBS),10000) --state $(or $(STATE),postgres)
 
 kafka: $(READY)  ## Four replicas on a Kafka topic, 10,000 jobs, rebalances all the time, kill -9, restarts; and the verdict
-	@$(BIN)/python -m tests.campaigns.kafka
+	@$(BIN)/python benchmarks/rebalances.py --save
 
 partitions: $(READY)  ## Cut replicas on hosts of their own off from Redis and the API, and compare the books (root)
 	@$(BIN)/python benchmarks/partitions.py --save

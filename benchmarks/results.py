@@ -19,6 +19,7 @@ RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = (
     "targets", "engine", "flame", "generators", "throughput", "pacing", "proof", "shared-limit", "replicas",
     "state-cost", "validation", "hostile", "finished", "ledger", "memory", "start", "tables", "partitions",
+    "rebalances",
 )
 BUSY: Final = os.getloadavg()[0]
 """Processes that wanted a core in the minute before: above 0.5 or so, read ratios and not figures."""

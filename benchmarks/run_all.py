@@ -68,9 +68,11 @@ STEPS: Final = (
     Step("ledger", 2.5, 0.9, lambda share: [some(share, 20_000, 8_000), some(share, 3, 1), "--save"]),
     Step("passing_over", 2.0, 0.5, lambda share: [some(share, 1_000_000, 100_000), "3", "--save"]),
     Step("pacing", 9.5, 5.5, lambda share: ["--seconds", some(share, 15, 8), "--save"]),
+    Step("rebalances", 5.0, 2.5, lambda share: [some(share, 10_000, 3_000), "--save"]),
     Step("pictures", 2.0, 2.0, lambda _: []),
 )
 """The most important ones first."""
+OF_THE_TESTS: Final = ("pictures", "rebalances")
 
 
 def main() -> int:
@@ -153,9 +155,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _python(step: Step) -> str:
-    """Pictures need a browser, which the environment of the tests brings."""
+    """Some need what the environment of the tests brings: a browser, servers."""
     tests = ROOT / ".venv" / "bin" / "python"
-    return str(tests) if step.name == "pictures" and tests.exists() else sys.executable
+    return str(tests) if step.name in OF_THE_TESTS and tests.exists() else sys.executable
 
 
 def finish() -> bool:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support.servers import STARTED
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFTEST = """
 from tests.support.servers import begin_notes, pytest_terminal_summary
@@ -48,7 +45,7 @@ def test_real_servers_are_named_at_the_end(tmp_path: Path, workers: list[str]) -
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", STARTED))}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, "."]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment | {"PYTHONPATH": os.getcwd()}, capture_output=True, text=True,
+        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(Path.cwd())}, capture_output=True, text=True,
         timeout=50, check=False,
     )
     assert done.returncode == 0, done.stdout

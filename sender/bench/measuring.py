@@ -15,7 +15,7 @@ from sender.bench.clock import clock, make_alarm
 from sender.bench.driver import Driver
 from sender.bench.live import EVERY, Now, look, nothing, together
 from sender.errors import HaltError, UsageError
-from sender.runtime.live.live_view import open_live
+from sender.runtime.live.open_live import open_live
 from sender.runtime.loop import run as run_loop
 from sender.transport.http_transport import HttpTransport
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender.jobs.kinds import LANES
-from sender.runtime.live.live_view import open_live
+from sender.runtime.live.open_live import open_live
 from sender.runtime.metrics import NoMetrics
 from sender.runtime.tracing import open_tracer
 

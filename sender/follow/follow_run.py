@@ -24,7 +24,7 @@ from sender.follow.following import Following
 from sender.follow.health import open_health
 from sender.follow.state_run import StateRun
 from sender.follow.webhooks.listening import follow_webhooks, listen
-from sender.runtime.live.live_view import open_live
+from sender.runtime.live.open_live import open_live
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import Supervisor

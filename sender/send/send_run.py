@@ -21,7 +21,7 @@ from sender.inputs.inputs import open_inputs
 from sender.inputs.line_count import LineCount
 from sender.outcomes.summary import EXITS, Books, exit_status, summary_text
 from sender.outcomes.tally import Tally
-from sender.runtime.live.live_view import open_live
+from sender.runtime.live.open_live import open_live
 from sender.runtime.progress import Progress, Snapshot
 from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
@@ -147,7 +147,7 @@ class SendRun(Listener):
         session.supervise(progress.run(), "progress", ends=True)
         check = self._check
         if self._settings.canary:
-            check_until(self._settings.until, readable=seen.readable)
+            check_until(self._settings.until, self._plan.outcomes, readable=seen.readable)
         if check.exclusions is not None and self._settings.suppressions:
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
         alone = self._settings.send_again or check.redirect is not None

@@ -14,7 +14,7 @@ from sender.errors import StateLost
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sender.shared_state.state_server import History
+    from sender.shared_state.write_history import WriteHistory
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class StateConnection(ABC):
         """Loop time since when the server does not answer; None while it does."""
         self.restarted = asyncio.Event()
         """Set when another server was found behind the URL, or the same one anew."""
-        self.history: History | None = None
+        self.history: WriteHistory | None = None
         """How the server's history stood when it was last asked."""
         self._loop = asyncio.get_running_loop()
 
@@ -59,7 +59,7 @@ class StateConnection(ABC):
         """The server's unix seconds; StateAway when it does not answer."""
 
     @abstractmethod
-    async def look_at_history(self) -> History | None:
+    async def look_at_history(self) -> WriteHistory | None:
         """Ask how the server's history stands, and keep it; None where it does not tell."""
 
     @abstractmethod

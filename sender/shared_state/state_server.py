@@ -6,7 +6,7 @@ takes this replica for dead, and OutputError for what waiting does not mend. Ins
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
     from sender.queues import TransactionPart
     from sender.shared_state.state_connection import StateConnection
-
-
-class History(Protocol):
-    """The history of writes that a server has, as it told it at one moment."""
-
-    def follows(self, before: Self | None) -> bool:
-        """Whether another server took over since `before` was seen (None: since nobody knows when)."""
-
-    def lost(self, before: Self | None) -> bool:
-        """Whether it surely lacks what the server before had written."""
 
 
 class Look(NamedTuple):

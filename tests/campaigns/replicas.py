@@ -200,6 +200,25 @@ class Replicas:
             self.start(number)
         return len(ended)
 
+    def forget(self, number: int) -> None:
+        """It is none of them any more, and is not started again."""
+        self._processes.pop(number, None)
+
+    @property
+    def arrived(self) -> int:
+        """Requests that reached the API."""
+        return int(self.sandbox.lanes["send"]["arrived"])
+
+    def until_arrived(self, number: int) -> None:
+        """Until so many requests have reached the API."""
+        while self.arrived < number:
+            time.sleep(0.1)
+
+    def stamps(self) -> list[float]:
+        """When each request arrived, in unix seconds."""
+        rows = self.sandbox.get("stats?arrivals=1")["arrivals"]
+        return sorted(row["at_ns"] / 1e9 for row in rows if row["lane"] == "send")
+
     def rotate_key(self, key: str = "") -> None:
         """Another key is taken; the file that holds it follows a little later."""
         self.sandbox.post("key", key=key or (key := secrets.token_hex(16)))

@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from sender.errors import SenderError, UsageError
 from sender.runtime.live.figures import Figures
 from sender.runtime.live.history import History
-from sender.runtime.live.live_address import LiveAddress
-from sender.runtime.live.live_token import LiveToken
 from sender.runtime.live.observed import Observed, latency_of, problems_of
-from sender.runtime.live.watch import Watch
 from sender.runtime.metrics import NoMetrics
-from sender.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
     from sender.runtime.live.controls import Controls
     from sender.runtime.live.history import Point
+    from sender.runtime.live.watch import Watch
     from sender.runtime.metrics import Observer
 
 EVERY: Final = 1.0
@@ -170,38 +164,6 @@ class LiveView:
     def _broken(self, error: Exception) -> None:
         self._source = None
         log.warning("the live view stands still; the run goes on", error=type(error).__name__)
-
-
-@asynccontextmanager
-async def open_live(command: str, options: LiveOptions) -> AsyncIterator[LiveView | None]:
-    """The view of this run while the context lasts, None where nobody asked for one; UsageError when it cannot be."""
-    if not options.live and not options.watch:
-        yield None
-        return
-    token = LiveToken.read(options.live_token_file) if options.live_token_file else None
-    view = LiveView(command, watch=Watch.open() if options.watch else None)
-    async with AsyncExitStack() as stack:
-        if options.live:
-            address = LiveAddress.parse(options.live)
-            if token is None and not address.is_loopback:
-                raise UsageError(
-                    f"--live {address.host}: others could look at this run: give them a token with --live-token-file, "
-                    "or name no host and come by ssh -L or kubectl port-forward"
-                )
-            from sender.runtime.live.live_server import LiveServer  # not before: aiohttp.web is for those who ask
-
-            server = await LiveServer.open(view, address, token, personal=options.live_personal)
-            stack.push_async_callback(server.aclose)
-            log.info("live page", url=server.url)
-        supervisor = await stack.enter_async_context(Supervisor())
-        supervisor.start(view.run(), "live view", ends=True)
-        try:
-            yield view
-        except SenderError as error:
-            view.end(str(error))
-            raise
-        finally:
-            view.end("it has ended")
 
 
 def observer_of(view: LiveView | None, workspace: str | None = None, then: Observer | None = None) -> Observer:

@@ -14,7 +14,8 @@ from sender.errors import UsageError
 from sender.runtime.live import live_server, live_view
 from sender.runtime.live.live_address import LiveAddress
 from sender.runtime.live.live_server import LiveServer
-from sender.runtime.live.live_view import LiveView, open_live
+from sender.runtime.live.live_view import LiveView
+from sender.runtime.live.open_live import open_live
 from tests.runtime.live.runs import TOKEN, Letters, Run, shown
 
 if TYPE_CHECKING:

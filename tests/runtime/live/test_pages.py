@@ -12,7 +12,7 @@ import pytest
 from tests.support.browser import browser, chromium, missing, opened
 from tests.support.fleet import until
 from tests.support.fork_server import popen
-from tests.support.live_pages import LivePage, picture, table, write_token
+from tests.support.live_pages import LivePage, table, write_token
 from tests.support.processes import SENDER, email, environment, running_sandbox, sender, write_jobs
 
 if TYPE_CHECKING:
@@ -70,14 +70,13 @@ def books_of(page: Any) -> dict[str, int]:
     return {name.replace(" ", "_"): int(count.replace(",", "")) for name, count in table(page, "books")}
 
 
-def check_look(running: Any, url: str, name: str) -> None:
+def check_look(running: Any, url: str) -> None:
     """On a phone and in the dark, without a complaint, and with nothing to press: there is nothing to be done."""
     for width, dark in ((400, False), (1200, True)):
         with opened(running, url, width=width, dark=dark) as other:
             other.page.locator("#books td").first.wait_for()
             assert other.page.evaluate("document.documentElement.scrollWidth") == width
             assert not other.page.locator("#operate").is_visible()
-            picture(other.page, f"{name}{'-dark' if dark else '-phone'}")
             assert other.complaints == []
 
 
@@ -95,7 +94,7 @@ def test_the_page_of_what_is_followed_ends_in_the_sandboxes_books(
     with opened(running, run.page.url) as watched:
         page = watched.page
         page.locator("#books td", has_text=f"{own['delivered']:,}").first.wait_for()
-        check_look(running, run.page.url, "live-follow")
+        check_look(running, run.page.url)
         assert run.page.ask("pause")[0] == 409
         run.process.send_signal(signal.SIGTERM)
         status, printed = run.end()
@@ -122,7 +121,7 @@ def test_the_page_of_a_benchmark_ends_in_its_figures(sandbox: Sandbox, running: 
         page = watched.page
         page.locator("#state", has_text="running").wait_for()
         page.get_by_text("limit 60/s").wait_for()
-        check_look(running, run.page.url, "live-bench")
+        check_look(running, run.page.url)
         status, printed = run.end()
         assert status == 0
         page.locator("#state", has_text="ended").wait_for()

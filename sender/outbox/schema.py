@@ -136,7 +136,7 @@ def _notify(table: OutboxTable) -> str:
         f"-- Wakes the consumers when a transaction that enqueued commits.\n"
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$\n"
         f"BEGIN\n"
-        f"    PERFORM pg_catalog.pg_notify(TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, '');\n"
+        f"    PERFORM pg_catalog.pg_notify(TG_TABLE_NAME, '');\n"
         f"    RETURN NULL;\n"
         f"END $$;\n"
         f"CREATE TRIGGER {function.name} AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n"

@@ -107,6 +107,14 @@ def parse(url: str, *, writes: bool = False) -> Address:
     )
 
 
+def parse_target(url: str) -> Address:
+    """Where jobs are put, named as for its consumers or as for who writes to it; UsageError as above."""
+    try:
+        return parse(url)
+    except UsageError:
+        return parse(url, writes=True)
+
+
 def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str, ...], broker: str) -> None:
     """Several hosts, Sentinel and Cluster, certificates."""
     name = f"{parts.scheme}://{parts.hostname}"

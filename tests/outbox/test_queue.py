@@ -16,7 +16,7 @@ from sender.outbox.outbox_table import OutboxTable
 from sender.outbox.schema import VERSION, Roles, create
 from sender.outbox.statements import slot_of
 from sender.queues import Ending, QueueError, QueueLost
-from sender.queues.queue_url import open_queue
+from sender.queues.queue_url import open_letters, open_queue
 from sender.queues.read_order import TURN, ReadOrder
 from tests.support.messages import read
 from tests.support.processes import email
@@ -227,6 +227,27 @@ async def test_a_schema_may_stand_before_the_table(outbox: Outbox) -> None:
     assert len(await reading) == 1
     assert time.monotonic() - begun < 0.6, "its channel has the schema, too"
     await queue.aclose()
+
+
+async def test_names_may_be_as_long_as_they_are_allowed(outbox: Outbox) -> None:
+    """The shop's own transaction failed: its schema and table were more than a channel's name holds."""
+    schema = f"{'s' * 30}_{outbox.table.name[-8:]}"
+    await outbox.client.execute(f"CREATE SCHEMA {schema}")
+    table = OutboxTable.named(f"{schema}.{'t' * 40}")
+    await outbox.client.execute(create(table, 1))
+    await enqueue(outbox.client, email(1), table=str(table))
+
+
+async def test_letters_that_somebody_wrote_by_hand_are_listed(outbox: Outbox) -> None:
+    await outbox.client.execute(
+        f"INSERT INTO {outbox.table} (job, headers, reason) VALUES ('1', '7', '[]'), ('2', '[1]', '7'), "
+        "('3', NULL, NULL)"
+    )
+    letters = open_letters(outbox.url)
+    await letters.open()
+    assert [(one.data, one.identity, one.status) for one in await letters.read()] == [
+        (data, None, "unknown") for data in (b"1", b"2", b"3")]
+    await letters.aclose()
 
 
 @pytest.mark.parametrize(("comment", "says"), [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = (
     "targets", "engine", "flame", "generators", "throughput", "pacing", "proof", "shared-limit", "replicas",
-    "state-cost", "validation", "hostile", "finished", "ledger", "memory", "start", "tables", "partitions",
+    "state-cost", "outbox", "validation", "hostile", "finished", "ledger", "memory", "start", "tables", "partitions",
     "rebalances",
     "webhooks", "fates",
 )

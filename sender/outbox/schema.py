@@ -144,7 +144,9 @@ def _notify(table: OutboxTable) -> str:
 
 
 def _grants(table: OutboxTable, keep_days: int, roles: Roles) -> list[str]:
-    found = []
+    found = [
+        f"GRANT USAGE ON SCHEMA {table.schema} TO {_quoted(role)};" for role in roles if role and table.schema
+    ]
     if roles.writer:
         role = _quoted(roles.writer)
         found.append(

@@ -129,8 +129,8 @@ class PostgresConnection(BrokerConnection[PostgresClient]):
             return True
         if isinstance(error, QueueError | asyncpg.ClientConfigurationError | asyncpg.DataError):
             return False
-        if isinstance(error, (*PASSING, asyncpg.InternalClientError)):
-            return True
+        if isinstance(error, (*PASSING, asyncpg.InternalClientError, asyncpg.UndefinedTableError)):
+            return True  # a table that is gone, or another by now, is looked at anew by who connects
         if isinstance(error, asyncpg.PostgresError):
             return False
         return True if isinstance(error, asyncpg.InterfaceError) else None

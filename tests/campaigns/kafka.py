@@ -40,8 +40,8 @@ EVERY: Final = 10.0
 """Seconds between two mishaps."""
 GENTLE: Final = ("SIGTERM",)
 ROUGH: Final = ("SIGTERM", "kill -9", "SIGTERM", "broker restarts")
-CALM: Final = 0.2
-"""Share of the jobs that are sent undisturbed."""
+CALM: Final = 1500
+"""Jobs that are sent undisturbed."""
 OVER: Final = 0.9
 """Share of the jobs after which nothing more is broken."""
 STRETCH: Final = 10.0
@@ -96,7 +96,7 @@ def play(jobs: int, seed: int, mishaps: Sequence[str]) -> Play:
     with tempfile.TemporaryDirectory() as folder, Replicas(Path(folder), KAFKA, jobs, None) as replicas:
         replicas.fill()
         replicas.start_all()
-        replicas.until_arrived(int(jobs * CALM))
+        replicas.until_arrived(min(CALM, jobs // 2))
         begun = time.time()
         done = disturb(replicas, random.Random(seed), mishaps)
         ended = time.time()

@@ -57,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
         return _compare(args.action, options, as_json=settings.json)
     if options.prove_pacing:
         return _prove(settings, options)
+    from sender.runtime.logs import set_up
+
+    set_up(settings.log_format, settings.log_level)  # to stderr: stdout has the figures
     if options.find:
         return _find(settings, options)
     return _measure(settings, options)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("source", metavar="FROM", help="a file of job lines, - for stdin, or the URL of a queue")
     parser.add_argument("target", metavar="TO", help="a new file, - for stdout, or the URL of a queue")
-    parser.add_argument("--map", default="", metavar="FILE", help="how a row of a table becomes a job, as for send")
+    parser.add_argument("--map", metavar="FILE", help="how a row of a table becomes a job, as for send")
     parser.add_argument("--json", action="store_true", help="the counts as one line of JSON")
     add_settings(parser, ("log_format", "log_level"))
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     own = ("json", "map", "source", "target")
     settings = load({name: value for name, value in vars(args).items() if name not in own})
     set_up(settings.log_format, settings.log_level)
-    result = run_loop(copy(args.source, args.target, args.map))
+    result = run_loop(copy(args.source, args.target, args.map or ""))
     told = orjson.dumps(asdict(result)).decode() if args.json else str(result)
     (sys.stderr if args.target == "-" else sys.stdout).write(f"{told}\n")
     return 1 if result.left else 0

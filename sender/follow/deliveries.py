@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
+from sender.errors import OutputError
 from sender.follow.books import FateBooks
 from sender.follow.delivery import Delivery
 from sender.follow.news import Reason
@@ -20,6 +22,8 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX accepted ON deliveries (at, open);
 """
+_ADD: Final = "INSERT OR IGNORE INTO deliveries (id, run, job, kind, at) VALUES (?, ?, ?, ?, ?)"
+_PUT: Final = "UPDATE deliveries SET kind = ?, at = ?, facts = ?, open = ? WHERE id = ?"
 _FIND: Final = """
 SELECT id, run, job, kind, at, facts FROM deliveries WHERE id IN (SELECT value FROM json_each(?))
 """
@@ -44,17 +48,16 @@ class Deliveries:
         return self.books.heard
 
     def add(self, run: int, deliveries: Iterable[Delivery]) -> int:
-        """Take up those that are not known yet; returns their number."""
-        new = 0
-        self._db.execute("BEGIN")
-        for one in deliveries:
-            row = (one.id, run, one.job, one.kind, one.accepted_at)
-            if self._db.execute("INSERT OR IGNORE INTO deliveries (id, run, job, kind, at) VALUES (?, ?, ?, ?, ?)", row
-                                ).rowcount:
-                self.books.enter(None, one)
-                new += 1
-        self._db.execute("COMMIT")
-        return new
+        """Take up those that are not known yet; returns their number. OutputError when there is no room for them."""
+        new = []
+        with self._transaction():
+            for one in deliveries:
+                row = (one.id, run, one.job, one.kind, one.accepted_at)
+                if self._db.execute(_ADD, row).rowcount:
+                    new.append(one)
+        for one in new:
+            self.books.enter(None, one)
+        return len(new)
 
     def find(self, ids: Iterable[str]) -> dict[str, Known]:
         """What is known of these; of those that are not ours nothing."""
@@ -62,15 +65,29 @@ class Deliveries:
         return {row[0]: Known(row[1], _delivery(row)) for row in rows}
 
     def put(self, changed: Sequence[tuple[Delivery, Delivery]]) -> None:
-        """More is known of these: as each was, and as it is."""
-        self._db.execute("BEGIN")
+        """More is known of these: as each was, and as it is. OutputError when there is no room for it."""
+        with self._transaction():
+            self._db.executemany(_PUT, [
+                (after.kind, after.accepted_at, _facts(after), after.standing.fate == "open", after.id)
+                for _, after in changed
+            ])
         for before, after in changed:
             self.books.enter(before, after)
-            self._db.execute(
-                "UPDATE deliveries SET kind = ?, at = ?, facts = ?, open = ? WHERE id = ?",
-                (after.kind, after.accepted_at, _facts(after), after.standing.fate == "open", after.id),
-            )
-        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing."""
+        try:
+            self._db.execute("BEGIN")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise OutputError(
+                f"the temporary file of what is followed cannot be written ({error}): make room where TMPDIR points, "
+                "or have it point elsewhere; then run the same command again"
+            ) from None
 
     def accepted(self) -> Iterator[tuple[float, bool]]:
         """Times of acceptance in order, each with whether that delivery is open."""

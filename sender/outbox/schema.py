@@ -136,7 +136,7 @@ def _notify(table: OutboxTable) -> str:
         f"-- Wakes the consumers when a transaction that enqueued commits.\n"
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$\n"
         f"BEGIN\n"
-        f"    PERFORM pg_catalog.pg_notify(TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, '');\n"
+        f"    PERFORM pg_catalog.pg_notify(TG_TABLE_NAME, '');\n"
         f"    RETURN NULL;\n"
         f"END $$;\n"
         f"CREATE TRIGGER {function.name} AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n"
@@ -144,7 +144,9 @@ def _notify(table: OutboxTable) -> str:
 
 
 def _grants(table: OutboxTable, keep_days: int, roles: Roles) -> list[str]:
-    found = []
+    found = [
+        f"GRANT USAGE ON SCHEMA {table.schema} TO {_quoted(role)};" for role in roles if role and table.schema
+    ]
     if roles.writer:
         role = _quoted(roles.writer)
         found.append(

@@ -47,7 +47,7 @@ class Statements(NamedTuple):
     @classmethod
     def of(cls, table: OutboxTable) -> Statements:
         """The statements with this table's names, which are checked ones."""
-        names = {"t": str(table), "readers": str(table.part("readers")), "channel": f"{table.schema}.{table.name}"}
+        names = {"t": str(table), "readers": str(table.part("readers")), "channel": table.name}
         return cls(*(text.format(**names) for text in _TEXTS))
 
 

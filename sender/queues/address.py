@@ -107,6 +107,14 @@ def parse(url: str, *, writes: bool = False) -> Address:
     )
 
 
+def parse_target(url: str) -> Address:
+    """Where jobs are put, named as for its consumers or as for who writes to it; UsageError as above."""
+    try:
+        return parse(url)
+    except UsageError:
+        return parse(url, writes=True)
+
+
 def _check_ways(parts: SplitResult, parameters: dict[str, str], hosts: tuple[str, ...], broker: str) -> None:
     """Several hosts, Sentinel and Cluster, certificates."""
     name = f"{parts.scheme}://{parts.hostname}"
@@ -130,7 +138,8 @@ def _split(url: str) -> SplitResult:
         hint = f"is {near}:// meant?" if near else f"a queue is one of {', '.join(_LOOKS.values())}"
         raise UsageError(f"{parts.scheme[:10] or 'this'} is no queue URL: {hint}")
     if not parts.hostname and "host" not in dict(parse_qsl(parts.query)):
-        raise UsageError(f"{shown(url)}: it must look like {_LOOKS[SCHEMES[parts.scheme]]}")
+        plain = shown(url.partition("?")[0])
+        raise UsageError(f"{plain}: it must look like {_LOOKS[SCHEMES[parts.scheme]]}")
     return parts
 
 

@@ -11,10 +11,12 @@ Parts are percent-encoded. With `?name=eu` in the queue's URL the first word is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
 from sender.outbox.outbox_table import DEFAULT, OutboxTable
+from sender.queues.server_access import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,9 @@ MOST: Final = 2048
 """Characters; a longer header is none of ours."""
 _PARTS: Final = {"redis": 2, "amqp": 2, "nats": 1, "sqs": 3, "kafka": 3, "postgres": 2}
 """After how many parts a message's own begin, which people are shown."""
+_PORTS: Final = {"redis": 6379, "amqp": 5672, "nats": 4222, "sqs": 443, "kafka": 9092, "postgres": 5432}
+_HERE: Final = "localhost"
+_LOOPBACK: Final = (_HERE, "127.0.0.1", "::1")
 
 
 def queue_name(address: Address, account: str = "") -> str:
@@ -36,6 +41,19 @@ def queue_name(address: Address, account: str = "") -> str:
     given = address.parameters.get("name")
     first = f"{address.broker}@{_encoded(given)}" if given else address.broker
     return "/".join([first, *map(_encoded, _parts(address, account))])
+
+
+def are_one(one: Address, other: Address) -> bool:
+    """Whether two addresses surely name one queue, however they spell it; a server has further names in DNS."""
+    plain = [replace(at, parameters={**at.parameters, "name": ""}) for at in (one, other)]
+    return queue_name(plain[0]) == queue_name(plain[1]) and not _places(one).isdisjoint(_places(other))
+
+
+def _places(address: Address) -> set[tuple[str, int]]:
+    if "host" in address.parameters:  # the folder of a socket
+        return {(_HERE, _PORTS[address.broker])}
+    found = {host_and_port(host, _PORTS[address.broker]) for host in address.hosts}
+    return {(_HERE if host in _LOOPBACK else host, port) for host, port in found}
 
 
 def _parts(address: Address, account: str) -> tuple[str, ...]:

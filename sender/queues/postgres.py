@@ -129,8 +129,8 @@ class PostgresConnection(BrokerConnection[PostgresClient]):
             return True
         if isinstance(error, QueueError | asyncpg.ClientConfigurationError | asyncpg.DataError):
             return False
-        if isinstance(error, (*PASSING, asyncpg.InternalClientError)):
-            return True
+        if isinstance(error, (*PASSING, asyncpg.InternalClientError, asyncpg.UndefinedTableError)):
+            return True  # a table that is gone, or another by now, is looked at anew by who connects
         if isinstance(error, asyncpg.PostgresError):
             return False
         return True if isinstance(error, asyncpg.InterfaceError) else None
@@ -174,7 +174,7 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         self._table, self._ring = client.table, client.ring
         with suppress(asyncpg.InsufficientPrivilegeError):
             self.database = await client.value(DATABASE)
-        await client.connection.add_listener(str(client.table), lambda *_: client.arrived.set())
+        await client.connection.add_listener(client.table.name, lambda *_: client.arrived.set())
         await self._join(client)
 
     async def _join(self, client: PostgresClient) -> None:
@@ -232,7 +232,7 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         return [self._message(row) for row in found]
 
     def _message(self, row: Any) -> Message:
-        headers = _members(row["headers"])
+        headers = members(row["headers"])
         known = f"{row['micros']}-{row['id']}"
         return Message(
             source=self.source, id=known, identity=self._identity(known, headers),
@@ -316,7 +316,7 @@ def _today() -> int:
     return int(time.time()) // sql.DAY
 
 
-def _members(text: str | None) -> dict[str, Any]:
+def members(text: str | None) -> dict[str, Any]:
     """Headers, which anyone may have written."""
     try:
         found = orjson.loads(text or b"{}")

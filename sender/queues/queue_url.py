@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sender.errors import UsageError
-from sender.queues.address import parse
+from sender.queues.address import parse, parse_target
 
 if TYPE_CHECKING:
     from sender.queues.letters import LetterBox
@@ -48,11 +48,8 @@ def open_publisher(url: str) -> Publisher[Any]:
 
 
 def open_target(url: str) -> Publisher[Any]:
-    """Publisher of jobs to a queue, named as for its consumers or as for who writes to it; UsageError as above."""
-    try:
-        address = parse(url)
-    except UsageError:
-        address = parse(url, writes=True)
+    """Publisher of jobs to a queue; UsageError as for `parse_target`."""
+    address = parse_target(url)
     return cast("Publisher[Any]", _class(address.broker, "Publisher")(address))
 
 

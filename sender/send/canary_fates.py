@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sender.errors import UsageError
+from sender.errors import HaltError, UsageError
+from sender.follow.delivery_log import beside
 from sender.follow.fate import FATES
 from sender.follow.follow_run import follow_lists
 from sender.follow.followed_run import OutcomeRun
 from sender.follow.following import Following
 from sender.follow.until import Until
+from sender.outcomes.outcome_log import is_in_use
 from sender.runtime.screen import SCREEN
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sender.engine.api_reader import ApiReader
     from sender.follow.books import FateBooks
     from sender.runtime.stop_signals import StopRequest
@@ -27,21 +31,28 @@ USUAL_TIME: Final = 900.0
 log = structlog.get_logger()
 
 
-def check_until(text: str, *, readable: bool) -> None:
+def check_until(text: str, outcomes: Path, *, readable: bool) -> None:
     """UsageError for what is no rule, or where nobody could tell whether it holds."""
-    if Until.parse(text).terms and not readable:
+    if not Until.parse(text).terms:
+        return
+    if not readable:
         raise UsageError("--until asks the API what became of the canary, and the key may not read: nothing was sent")
+    if is_in_use(beside(outcomes)):
+        raise UsageError(
+            f"--until follows the canary itself, and {beside(outcomes)} is in use by a sender follow: end that one "
+            "first; nothing was sent"
+        )
 
 
 async def arrived(plan: SendPlan, reader: ApiReader, stop: StopRequest) -> bool:
     """Follow what the run's log has sent until the rule holds, and tell of it; False if it does not, or at a stop.
 
-    HaltError when the key may not read any more.
+    HaltError when the key may not read any more, or somebody else follows the run by now.
     """
     settings = plan.settings
     until, seconds = Until.parse(settings.until), settings.follow_for or USUAL_TIME
     async with AsyncExitStack() as stack:
-        following = await Following.open([OutcomeRun(plan.outcomes)])
+        following = await _follow(plan.outcomes)
         stack.push_async_callback(following.aclose)
         log.info("canary: following what became of it", until=until.text, seconds=seconds)
         work = follow_lists(following, reader, until, seconds, settings.reconcile_lag, to_the_end=False)
@@ -49,6 +60,14 @@ async def arrived(plan: SendPlan, reader: ApiReader, stop: StopRequest) -> bool:
         books = following.books
         SCREEN.write(_told(books, until, holds=bool(holds)))
         return bool(holds) and books.sent > 0
+
+
+async def _follow(outcomes: Path) -> Following:
+    """From here on jobs were sent, so what is wrong ends the run as a halt."""
+    try:
+        return await Following.open([OutcomeRun(outcomes)])
+    except UsageError as error:
+        raise HaltError(str(error)) from None
 
 
 def _told(books: FateBooks, until: Until, *, holds: bool) -> str:

@@ -147,7 +147,7 @@ class SendRun(Listener):
         session.supervise(progress.run(), "progress", ends=True)
         check = self._check
         if self._settings.canary:
-            check_until(self._settings.until, readable=seen.readable)
+            check_until(self._settings.until, self._plan.outcomes, readable=seen.readable)
         if check.exclusions is not None and self._settings.suppressions:
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
         alone = self._settings.send_again or check.redirect is not None

@@ -14,10 +14,13 @@ from sender.engine.api_clock import ApiClock
 from sender.engine.api_reader import ApiReader
 from sender.engine.pacing.pacer import Pacer
 from sender.errors import HaltError, OutputError, UsageError
+from sender.follow.deliveries import Deliveries
+from sender.follow.delivery import Delivery
 from sender.follow.delivery_log import beside, read_deliveries
 from sender.follow.follow_run import follow_lists
 from sender.follow.followed_run import open_run
 from sender.follow.following import Following
+from sender.follow.news import News, Reason
 from sender.follow.until import Until
 from tests.support.listing_api import Api
 
@@ -241,6 +244,24 @@ def test_a_full_disk_counts_nothing(virtual: VirtualLoop, tmp_path: Path, monkey
     assert beside(path).stat().st_size == 0
     _, books, _ = follow(virtual, path, api)
     assert books["delivered"] == 20
+
+
+def test_no_room_for_temporary_files_is_told_and_counts_nothing() -> None:
+    """It ended as a fault of sender itself."""
+    deliveries = Deliveries()
+    deliveries.add(0, [Delivery("first", None, "email", 1.0)])
+    pages = deliveries._db.execute("PRAGMA page_count").fetchone()[0]
+    deliveries._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OutputError, match="make room where TMPDIR points"):
+        deliveries.add(0, [Delivery(f"d{n}", "x" * 100, "email", 1.0) for n in range(1000)])
+    assert (len(deliveries), list(deliveries.find(["first", "d1"]))) == (1, ["first"])
+    first = deliveries.find(["first"])["first"].delivery
+    long = first.told(News("first", {"delivered": 1}, {"delivered": Reason(None, "x" * 30_000)}))
+    with pytest.raises(OutputError):
+        deliveries.put([(first, long)])
+    assert deliveries.books.fates["open"] == 1
+    assert deliveries.find(["first"])["first"].delivery == first
+    deliveries.close()
 
 
 async def test_a_log_that_is_another_one_by_now_is_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sender.outbox.outbox_table import OutboxTable
 from sender.outbox.schema import VERSION, Roles, create
 from sender.outbox.statements import slot_of
 from sender.queues import Ending, QueueError, QueueLost
-from sender.queues.queue_url import open_queue
+from sender.queues.queue_url import open_letters, open_queue
 from sender.queues.read_order import TURN, ReadOrder
 from tests.support.messages import read
 from tests.support.processes import email
@@ -229,6 +229,78 @@ async def test_a_schema_may_stand_before_the_table(outbox: Outbox) -> None:
     await queue.aclose()
 
 
+async def test_rows_that_somebody_changes_while_they_are_in_hand_stop_nobody(outbox: Outbox, queue: Any) -> None:
+    rows = await put(outbox, *range(5))
+    held = await queue.read(10)
+    assert len(held) == 5
+    await outbox.client.execute(f"DELETE FROM {outbox.table} WHERE id = $1", rows[0])
+    await outbox.client.execute(f"UPDATE {outbox.table} SET job = '7' WHERE id = $1", rows[1])
+    await outbox.client.execute(f"UPDATE {outbox.table} SET holder = NULL WHERE id = $1", rows[2])
+    await outbox.client.execute(f"UPDATE {outbox.table} SET slot = 1, done_at = now() WHERE id = $1", rows[3])
+    for one in held:
+        one.ending = Ending("sent", f"dlv-{one.handle}", None, None)
+    await queue.ack(held)
+    found = await outbox.client.fetch(f"SELECT id, status, delivery_id FROM {outbox.table} WHERE slot <> 1 ORDER BY id")
+    ended = [tuple(row) for row in found if row["id"] != rows[3]]
+    assert ended == [(row, "sent", f"dlv-{row}") for row in (rows[1], rows[2], rows[4])]
+    assert await queue.lag() == 0
+
+
+async def test_what_is_taken_back_while_it_waits_is_never_read(outbox: Outbox, queue: Any) -> None:
+    """The statement of docs/outbox.md."""
+    taken, waiting = await put(outbox, 1, 2, not_before=datetime.now(UTC) - timedelta(hours=1))
+    (held,) = await queue.read(1)
+    back = "DELETE FROM {} WHERE id = $1 AND slot = 0 AND holder IS NULL"
+    told = [await outbox.client.execute(back.format(outbox.table), row) for row in (taken, waiting)]
+    assert (held.handle, told) == (taken, ["DELETE 0", "DELETE 1"])
+    assert await queue.lag() == 1
+
+
+async def test_a_table_that_is_made_anew_is_read_as_it_is_now(outbox: Outbox, queue: Any) -> None:
+    """Its consumer went on writing to the partitions of the old one."""
+    await outbox.client.execute(f"DROP TABLE {outbox.table}, {outbox.table}_readers CASCADE")
+    with pytest.raises(QueueLost):
+        await queue.read(1)
+    with pytest.raises(QueueError, match=f"there is no table {outbox.table}; sender outbox create makes it"):
+        await queue.read(1)
+    await outbox.client.execute(f"DROP FUNCTION {outbox.table}_notify()")
+    await outbox.client.execute(create(outbox.table, 0))
+    await put(outbox, 1)
+    (message,) = await read(queue, 1)
+    message.ending = Ending("sent", "dlv", None, None)
+    await queue.ack([message])
+    assert await outbox.client.fetchval(f"SELECT count(*) FROM {outbox.table}") == 0
+
+
+async def test_without_a_notification_a_job_is_found_by_a_look(outbox: Outbox, queue: Any) -> None:
+    await outbox.client.execute(f"ALTER TABLE {outbox.table} DISABLE TRIGGER {outbox.table}_notify")
+    reading = asyncio.create_task(read(queue, 1))
+    await asyncio.sleep(0.1)
+    await put(outbox, 1)
+    assert len(await reading) == 1
+
+
+async def test_names_may_be_as_long_as_they_are_allowed(outbox: Outbox) -> None:
+    """The shop's own transaction failed: its schema and table were more than a channel's name holds."""
+    schema = f"{'s' * 30}_{outbox.table.name[-8:]}"
+    await outbox.client.execute(f"CREATE SCHEMA {schema}")
+    table = OutboxTable.named(f"{schema}.{'t' * 40}")
+    await outbox.client.execute(create(table, 1))
+    await enqueue(outbox.client, email(1), table=str(table))
+
+
+async def test_letters_that_somebody_wrote_by_hand_are_listed(outbox: Outbox) -> None:
+    await outbox.client.execute(
+        f"INSERT INTO {outbox.table} (job, headers, reason) VALUES ('1', '7', '[]'), ('2', '[1]', '7'), "
+        "('3', NULL, NULL)"
+    )
+    letters = open_letters(outbox.url)
+    await letters.open()
+    assert [(one.data, one.identity, one.status) for one in await letters.read()] == [
+        (data, None, "unknown") for data in (b"1", b"2", b"3")]
+    await letters.aclose()
+
+
 @pytest.mark.parametrize(("comment", "says"), [
     (f"sender outbox, version {VERSION + 1}", "a later sender"), ("my own", "is no outbox"), (None, "is no outbox"),
 ])
@@ -271,9 +343,14 @@ async def test_an_error_tells_nothing_of_a_row(outbox: Outbox, queue: Any) -> No
     assert await outbox.client.fetchval(f"SELECT status FROM {outbox.table}") == "acknowledged"
 
 
-async def test_who_may_do_what(outbox: Outbox) -> None:
-    """A consumer and an application with the rights that `create` gives them, and no others."""
+@pytest.mark.parametrize("schema", ["", "own_"])
+async def test_who_may_do_what(outbox: Outbox, schema: str) -> None:
+    """A consumer and an application with the rights that `create` gives them, and no others; they did not see a table
+    in a schema of its own."""
     table, shop, reader = OutboxTable.named(f"{outbox.table}_r"), f"shop_{outbox.table}", f"reader_{outbox.table}"
+    if schema:
+        table = table._replace(schema=f"{schema}{outbox.table}")
+        await outbox.client.execute(f"CREATE SCHEMA {table.schema}")
     for role in (shop, reader):
         await outbox.client.execute(f"CREATE ROLE {role} LOGIN")
     await outbox.client.execute(create(table, 2, Roles(shop, reader)))

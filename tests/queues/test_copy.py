@@ -14,6 +14,8 @@ from sender.consume.copying import file_ends, queue_ends
 from sender.consume.copying.copying import copy
 from sender.consume.copying.file_ends import FileTarget
 from sender.errors import SenderError, UsageError
+from sender.queues.address import parse_target
+from sender.queues.message_identity import are_one
 from sender.queues.publisher import Publisher
 from sender.queues.queue_url import open_queue
 from tests.support.messages import drain, read
@@ -256,6 +258,30 @@ async def test_kill_9_in_the_middle_and_again(broker: Any, tmp_path: Path) -> No
     found = lines_of(target)
     assert set(found) == set(jobs)
     assert len(found) <= len(jobs) + 500, "the last batch into the queue, under the same ids"
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ("postgres://u:x@127.0.0.1/db", "postgresql://localhost:5432/db?table=public.sender_outbox&priority=low", True),
+    ("postgres://a,b/db", "postgres://b:5432/db?name=eu", True), ("postgres://a/db", "postgres://a/other", False),
+    ("postgres://a/db?table=shop.mail", "postgres://a/db?table=mail", False),
+    ("postgres://a/db", "postgres://b/db", False),
+    ("postgres:///db?host=/run/postgresql", "postgres://localhost/db", True),
+    ("redis://a?stream=s&group=g", "redis://a:6379/0?stream=s&maxlen=9", True),
+    ("redis://a/1?stream=s", "redis://a/0?stream=s", False), ("kafka://a/t?group=g", "kafka://A:9092/t", True),
+    ("amqp://a/v?queue=q", "amqps://a:5672/v?queue=q", True), ("sqs://eu-west-1/a", "sqs://eu-west-1/b", False),
+])
+def test_a_queue_is_known_by_any_spelling(one: str, other: str, same: bool) -> None:
+    """It was copied to itself without an end."""
+    assert are_one(parse_target(one), parse_target(other)) is same
+
+
+async def test_nothing_is_copied_to_itself() -> None:
+    with pytest.raises(UsageError, match="cannot be copied to itself"):
+        await copy("postgres://127.0.0.1/shop?table=sender_outbox", "postgresql://localhost:5432/shop")
+    wrong = "postgres://h/shop?password=s3cret"
+    with pytest.raises(UsageError, match="no parameter password|password") as caught:
+        await copy(wrong, wrong)
+    assert "s3cret" not in str(caught.value)
 
 
 def start(*ends: str) -> subprocess.Popen[bytes]:

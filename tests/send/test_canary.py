@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.errors import UsageError
+from sender.follow.delivery_log import DeliveryLog
 from sender.send.canary import Sample, command_that_goes_on
 from sender.send.canary_fates import check_until
 from tests.support.processes import SENDER, email, environment, running_sandbox, write_jobs
@@ -230,12 +231,29 @@ def test_a_canary_that_was_not_all_accepted_is_not_followed(sandbox: Sandbox, tm
     assert "deliveries" not in told
 
 
-def test_a_rule_that_nobody_could_tell_of_is_refused() -> None:
+def test_a_rule_that_nobody_could_tell_of_is_refused(tmp_path: Path) -> None:
+    outcomes = tmp_path / "jobs.jsonl.outcomes.jsonl"
     with pytest.raises(UsageError, match="the key may not read"):
-        check_until("delivered>=95%", readable=False)
+        check_until("delivered>=95%", outcomes, readable=False)
     with pytest.raises(UsageError, match="--until takes"):
-        check_until("arrived>=95%", readable=True)
-    check_until("", readable=False)
+        check_until("arrived>=95%", outcomes, readable=True)
+    check_until("", outcomes, readable=False)
+    check_until("delivered>=95%", outcomes, readable=True)
+
+
+def test_a_canary_that_somebody_else_follows_is_refused_before_anything_is_sent(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It was sent, and then ended with exit 2: nothing was sent."""
+    write_jobs(tmp_path / "jobs.jsonl", [email(n) for n in range(100)])
+    other = DeliveryLog.open(tmp_path / "jobs.jsonl.deliveries.jsonl")
+    try:
+        status, _, told = send(sandbox, tmp_path, *RULE)
+    finally:
+        other.close()
+    assert status == 2
+    assert "in use by a sender follow" in told
+    assert sandbox.lanes["send"]["arrived"] == 0
 
 
 def test_a_rule_without_a_canary_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import structlog
 from sender.consume.copying.file_ends import STDOUT, FileSource, FileTarget, StdoutTarget
 from sender.consume.copying.queue_ends import QueueTarget, queue_source
 from sender.errors import UsageError
-from sender.queues.address import shown
+from sender.queues.address import parse_target, shown
+from sender.queues.message_identity import are_one
 from sender.queues.queue_url import is_queue
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ async def copy(source_name: str, target_name: str, mapping: str = "") -> CopyRes
 
 
 def _ends(source: str, target: str, mapping: str) -> tuple[CopySource, CopyTarget]:
-    if source == target:
+    both = is_queue(source) and is_queue(target)
+    if (both and are_one(parse_target(source), parse_target(target))) or source == target:
         raise UsageError(f"{shown(source) if is_queue(source) else source} cannot be copied to itself")
     to = shown(target) if is_queue(target) else target
     if mapping and is_queue(source):

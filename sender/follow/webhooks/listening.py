@@ -10,7 +10,6 @@ import structlog
 
 from sender.errors import UsageError
 from sender.follow.webhooks.intake import Intake
-from sender.follow.webhooks.listener import Listener
 from sender.follow.webhooks.signature import SignatureCheck
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from sender.follow.follow_plan import FollowPlan
     from sender.follow.following import Following
     from sender.follow.until import Until
+    from sender.follow.webhooks.listener import Listener
     from sender.runtime.supervisor import Supervisor
 
 LOOK_EVERY: Final = 1.0
@@ -32,6 +32,8 @@ async def listen(plan: FollowPlan, following: Following, supervisor: Supervisor,
     """Take webhooks from now on, until the stack is closed; UsageError if that cannot be."""
     if plan.listen is None:
         raise ValueError("there is nowhere to listen")
+    from sender.follow.webhooks.listener import Listener  # not before: aiohttp.web is for those who ask
+
     intake = Intake(following.take_or_keep)
     check = SignatureCheck(plan.signing_key, plan.settings.replay_window)
     host, port = plan.listen

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from sender.outbox import statements as sql
 from sender.queues.letters.letter_box import PAGE, Letter, LetterBox, read_reason
 from sender.queues.message_identity import carried
-from sender.queues.postgres import PostgresClient, PostgresConnection
+from sender.queues.postgres import PostgresClient, PostgresConnection, members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +32,7 @@ class PostgresLetters(LetterBox[PostgresClient]):
         return [
             Letter(
                 row["raw"] if row["job"] is None else row["job"].encode(), read_reason(row["reason"]), row["id"],
-                carried(orjson.loads(row["headers"] or b"{}")),
+                carried(members(row["headers"])),
             )
             for row in rows
         ]

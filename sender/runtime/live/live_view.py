@@ -115,8 +115,9 @@ class LiveView:
             self._see("ended", note)
 
     def event(self) -> bytes:
-        """The figures and the latest point of the history, as JSON."""
-        return self.figures.to_json(point=None if self._point is None else list(self._point), wall=time.time())
+        """The figures, the latest point of the history, and whether an operator can do anything, as JSON."""
+        point = None if self._point is None else list(self._point)
+        return self.figures.to_json(point=point, wall=time.time(), operable=self.controls is not None)
 
     async def newer_than(self, number: int) -> int:
         """Wait until they were seen once more; returns how often by then."""

@@ -266,7 +266,7 @@ function showStale() {
 }
 
 function showOperate(now) {
-  const operates = byId("operate").dataset.token === "true" && now.state !== "ended";
+  const operates = byId("operate").dataset.token === "true" && now.operable && now.state !== "ended";
   byId("operate").hidden = !operates;
   byId("token-form").hidden = Boolean(token);
   byId("actions").hidden = !token;

@@ -70,6 +70,7 @@ STEPS: Final = (
     Step("passing_over", 2.0, 0.5, lambda share: [some(share, 1_000_000, 100_000), "3", "--save"]),
     Step("pacing", 9.5, 5.5, lambda share: ["--seconds", some(share, 15, 8), "--save"]),
     Step("rebalances", 5.0, 2.5, lambda share: [some(share, 10_000, 3_000), "--save"]),
+    Step("webhooks", 0.7, 0.4, lambda share: ["--events", some(share, 20_000, 8_000), "--save"]),
     Step("pictures", 2.0, 2.0, lambda _: []),
 )
 """The most important ones first."""

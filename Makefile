@@ -48,7 +48,7 @@ backfill: $(READY)  ## Send 20,000 orders with invoices from CSV, Parquet in a b
 faults: $(READY)  ## Send 3,000 jobs to an API that resets, hangs and fails, and compare the books
 	@$(BIN)/python -m tests.campaigns.faults
 
-fates: $(READY)  ## Follow 20,000 receipts by lists and by webhooks, killed on the way, and compare the books
+fates: $(READY)  ## Watch 20,000 receipts live, pause them, follow them by lists and by webhooks, and compare the books
 	@$(BIN)/python -m tests.campaigns.fates
 
 fleet: $(READY)  ## Four replicas and every mishap at random, 10,000 jobs on each broker, and the verdict (root: partitions)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 from tests.campaigns.kafka import EVERY, GENTLE, PARTITIONS, ROUGH, Play, play
 from tests.support.kafka_server import MISSING, VERSION, jars
 
-GENTLY = 0.2
+GENTLY = 0.3
 """Share of the jobs for the first of the two."""
 SEED = 1
 

@@ -64,11 +64,13 @@ STEPS: Final = (
     Step("memory", 4.0, 4.0, lambda _: ["--save"]),
     Step("replicas", 2.5, 2.5, lambda _: ["--save"]),
     Step("state_cost", 1.5, 1.0, lambda share: [some(share, 20, 10), "--save"]),
+    Step("outbox", 4.5, 3.0, lambda share: [some(share, 10_000, 5_000), "--save"]),
     Step("hostile", 1.0, 0.5, lambda share: ["--rounds", some(share, 9, 3), "--save"]),
     Step("ledger", 2.5, 0.9, lambda share: [some(share, 20_000, 8_000), some(share, 3, 1), "--save"]),
     Step("passing_over", 2.0, 0.5, lambda share: [some(share, 1_000_000, 100_000), "3", "--save"]),
     Step("pacing", 9.5, 5.5, lambda share: ["--seconds", some(share, 15, 8), "--save"]),
     Step("rebalances", 5.0, 2.5, lambda share: [some(share, 10_000, 3_000), "--save"]),
+    Step("webhooks", 0.7, 0.4, lambda share: ["--events", some(share, 20_000, 8_000), "--save"]),
     Step("pictures", 2.0, 2.0, lambda _: []),
 )
 """The most important ones first."""

@@ -1,6 +1,6 @@
 """CPU time of a webhook from its arrival to its acknowledgement: checked, written durably, counted.
 
-    python -m benchmarks.webhooks --events 20000
+    python benchmarks/webhooks.py --events 20000 [--save]
 
 The listener runs in a process of its own, whose CPU time (user and system) is measured; this one only posts.
 """
@@ -21,8 +21,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from results import table, tell
+
 KEY: Final = "a-signing-key"
 CONNECTIONS: Final = 16
+HEAD: Final = ("", "events", "acknowledged", "counted", "seconds", "CPU seconds", "events/s and core")
+WHAT: Final = (
+    f"Over {CONNECTIONS} connections, each event signed and posted when the one before was acknowledged. The "
+    "listener's CPU time counts, its start and its reading of the outcome log included; the seconds are those of "
+    "listener and poster together."
+)
 
 
 def event(number: int) -> bytes:
@@ -75,6 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--port", type=int, default=18443)
+    parser.add_argument("--save", action="store_true", help="write the section of RESULTS.md, too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "jobs.outcomes.jsonl"
@@ -95,10 +104,9 @@ def main() -> int:
         books = json.loads(listener.communicate(timeout=60)[0])
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime
-    sys.stdout.write(
-        f"{acknowledged:,} of {given.events:,} acknowledged, {books['delivered']:,} delivered, {took:.1f} s; the "
-        f"listener used {cpu:.1f} s of CPU, its start included: {given.events / cpu:,.0f} events a second on one core\n"
-    )
+    row = ("`sender follow --listen`", f"{given.events:,}", f"{acknowledged:,}", f"{books['delivered']:,}",
+           f"{took:.1f}", f"{cpu:.1f}", f"{given.events / cpu:,.0f}")
+    tell("webhooks", "Reporting webhooks: events a second from one core", WHAT, table(HEAD, [row]))
     return 0 if acknowledged == given.events == books["delivered"] else 1
 
 

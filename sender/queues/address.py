@@ -138,7 +138,8 @@ def _split(url: str) -> SplitResult:
         hint = f"is {near}:// meant?" if near else f"a queue is one of {', '.join(_LOOKS.values())}"
         raise UsageError(f"{parts.scheme[:10] or 'this'} is no queue URL: {hint}")
     if not parts.hostname and "host" not in dict(parse_qsl(parts.query)):
-        raise UsageError(f"{shown(url)}: it must look like {_LOOKS[SCHEMES[parts.scheme]]}")
+        plain = shown(url.partition("?")[0])
+        raise UsageError(f"{plain}: it must look like {_LOOKS[SCHEMES[parts.scheme]]}")
     return parts
 
 

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 import hostile
+import outbox
 import pacing
 import proof
 import pytest
@@ -33,6 +34,13 @@ def test_even_arrivals_reach_the_limit_and_break_nothing() -> None:
     counts = counted([number * 10 * MS for number in range(1000)], 100)
     assert counts.reached == pytest.approx(1.0)
     assert (counts.most, counts.refused, counts.gaps_ms) == (100, 0, (10.0, 10.0, 10.0))
+
+
+def test_what_the_outbox_s_campaign_tells_becomes_rows() -> None:
+    told = ["       replicas killed  3", "accepted, and never committed  0", "  share of the limit  99.25%", "good"]
+    rows = [("replicas killed", "3"), ("accepted, and never committed", "0"), ("share of the limit", "99.25%")]
+    assert outbox.read(told) == (rows, "All of it held.")
+    assert outbox.read(told[:-1])[1] == "**It did not hold.**"
 
 
 def test_a_burst_is_seen_by_the_window_and_not_by_the_rate() -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import signal
+import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tests.runtime.terminal import Terminal
 from tests.support.live_pages import TOKEN, LivePage, url_in, write_token
-from tests.support.processes import email
+from tests.support.processes import SENDER, email, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,3 +116,42 @@ def test_the_page_counts_what_the_log_counts_and_shows_nobodys_data(new_fleet: C
     assert "person" not in text
     assert "job-" not in text
     fleet.end_all()
+
+
+def test_the_terminal_shows_a_consumer(new_fleet: Callable[..., Fleet]) -> None:
+    fleet = new_fleet("--rate-send", "100000")
+    bad = email(900)
+    bad["payload"]["to"] = "nobody"
+    fleet.put(bad, *[email(n) for n in range(150)])
+    fleet.warm(80.0)
+    command = [*SENDER, "consume", fleet.url(), "--state", fleet.state_url, "--outcomes", "watched.jsonl", "--base-url",
+               fleet.sandbox.url, "--dead-letter", f"{fleet.broker.url}?stream=dead", *RATE, "--watch"]
+    mine, its = pty.openpty()
+    process = subprocess.Popen(command, cwd=fleet.folder, env=environment(TERM="xterm", COLUMNS="110"),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=its)
+    os.close(its)
+    written = b""
+    asked = False
+    with suppress(OSError):  # the other side is closed
+        while data := os.read(mine, 4096):
+            written += data
+            if not asked and b"150 sent" in written and fleet.open == 0:
+                process.send_signal(signal.SIGTERM)
+                asked = True
+    os.close(mine)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    text = written.decode().replace("\r\n", "\n")
+    frames = text.split("\r\x1b[J")
+    last = next(frame for frame in reversed(frames) if "sender consume" in frame)
+    assert any("running" in frame and "of 80/s" in frame for frame in frames)
+    assert "150 sent · 1 invalid" in last
+    assert "problem  1 bad_recipient (invalid)" in last
+    assert re.search(r"queue    \S+stream=jobs&group=senders: \d+ wait there", last)
+    assert "dead     1 letters written · 0 wait" in last
+    assert "person" not in text
+    screen = Terminal(110)
+    screen.write(text)
+    assert not any("sender consume ·" in row for row in screen.rows()), "the figures make room for the end"
+    assert fleet.arrived == 150
+    assert b"person" not in out

@@ -278,6 +278,10 @@ def test_a_queue_is_known_by_any_spelling(one: str, other: str, same: bool) -> N
 async def test_nothing_is_copied_to_itself() -> None:
     with pytest.raises(UsageError, match="cannot be copied to itself"):
         await copy("postgres://127.0.0.1/shop?table=sender_outbox", "postgresql://localhost:5432/shop")
+    wrong = "postgres://h/shop?password=s3cret"
+    with pytest.raises(UsageError, match=r"no parameter password|password") as caught:
+        await copy(wrong, wrong)
+    assert "s3cret" not in str(caught.value)
 
 
 def start(*ends: str) -> subprocess.Popen[bytes]:

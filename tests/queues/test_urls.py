@@ -81,6 +81,7 @@ def test_bad(url: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://:s3c/ret@host/0?stream=j&group=g", "redis://u:s3cret@host/0?password=s3cret",
+                                 "postgres:///shop?password=s3cret",
                                  "kafka://u:s3cret@host", "amqp://u:s3cret@/x?queue=q", "u:s3cret@host"])
 def test_no_secret_in_an_error(url: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import trustme
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from tests.support.servers import Server, free_port, note_started, program
 
@@ -68,7 +70,9 @@ class KafkaServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.proxied_port, self.proxy_port, self.sasl_port = free_port(), free_port(), free_port()
-        self._controller_port = free_port()
+        self.tls_port, self._controller_port = free_port(), free_port()
+        self.authority = folder / "authority.pem"
+        """The certificate of whoever signed the server's, which holds for `localhost`."""
 
     def start(self) -> Self:
         found = jars()
@@ -96,7 +100,7 @@ class KafkaServer(Server):
                 "version=1\ncluster.id=c2VuZGVyLXRlc3RzLTAwMQ\nnode.id=1\ndirectory.id=c2VuZGVyLXRlc3RzLTAwMg\n"
             )
         host, sasl = "127.0.0.1", "listener.name.sasl."
-        listeners = f"PLAINTEXT://{host}:{self.port},SASL://{host}:{self.sasl_port}"
+        listeners = f"PLAINTEXT://{host}:{self.port},SASL://{host}:{self.sasl_port},TLS://localhost:{self.tls_port}"
         jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         (self.folder / "server.properties").write_text(
             "process.roles=broker,controller\nnode.id=1\nmessage.max.bytes=40000000\nauto.create.topics.enable=false\n"
@@ -104,7 +108,8 @@ class KafkaServer(Server):
             f"listeners={listeners},PROXIED://{host}:{self.proxied_port},CONTROLLER://{host}:{self._controller_port}\n"
             f"advertised.listeners={listeners},PROXIED://{host}:{self.proxy_port}\n"
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "SASL:SASL_PLAINTEXT\n"
+            "SASL:SASL_PLAINTEXT,TLS:SSL\n"
+            f"listener.name.tls.ssl.keystore.type=PEM\nlistener.name.tls.ssl.keystore.location={self._certificate()}\n"
             f"{sasl}sasl.enabled.mechanisms=PLAIN\n"
             f'{sasl}plain.sasl.jaas.config={jaas} user_{USER}="{PASSWORD}";\n'
             f"inter.broker.listener.name=PLAINTEXT\nlog.dirs={data}\noffsets.topic.replication.factor=1\n"
@@ -113,6 +118,19 @@ class KafkaServer(Server):
             "group.initial.rebalance.delay.ms=0\nlog.cleaner.dedupe.buffer.size=2097152\n"
             "num.network.threads=2\nnum.io.threads=2\nbackground.threads=2\n"
         )
+
+    def _certificate(self) -> Path:
+        path = self.folder / "server.pem"
+        if not path.exists():
+            authority = trustme.CA()
+            authority.cert_pem.write_to_path(self.authority)
+            certificate = authority.issue_cert("localhost")
+            key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+            path.write_bytes(
+                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+                + b"".join(one.bytes() for one in certificate.cert_chain_pems)
+            )
+        return path
 
     def is_ready(self) -> bool:
         """It answers, and knows its groups."""

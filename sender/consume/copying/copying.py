@@ -57,8 +57,8 @@ async def copy(source_name: str, target_name: str, mapping: str = "") -> CopyRes
 
 
 def _ends(source: str, target: str, mapping: str) -> tuple[CopySource, CopyTarget]:
-    if source == target or (is_queue(source) and is_queue(target) and are_one(
-            parse_target(source), parse_target(target))):
+    both = is_queue(source) and is_queue(target)
+    if (both and are_one(parse_target(source), parse_target(target))) or source == target:
         raise UsageError(f"{shown(source) if is_queue(source) else source} cannot be copied to itself")
     to = shown(target) if is_queue(target) else target
     if mapping and is_queue(source):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from sender.jobs.masking import MASK
 from sender.queues.kafka.progress import PartitionProgress
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from confluent_kafka import Consumer
+    from confluent_kafka.admin import AdminClient
 
     from sender.queues.address import Address
 
@@ -99,7 +99,8 @@ def is_lost(error: Exception) -> bool | None:
         return error_of(error).code() not in _REFUSALS
     if isinstance(error, QueueError):
         return isinstance(error, QueueLost)
-    return True if isinstance(error, OSError | TimeoutError) else None
+    # the library's word for a client that was closed while it was asked is RuntimeError
+    return True if isinstance(error, OSError | TimeoutError | RuntimeError) else None
 
 
 def error_of(error: KafkaException) -> KafkaError:
@@ -130,16 +131,15 @@ def find_topic(
     return tuple(topic.partitions), str(found.cluster_id or "")
 
 
-def id_of(settings: KafkaSettings, name: str) -> str:
+def id_of(admin: AdminClient, name: str) -> str:
     """What tells the topic from one of the same name that is made later."""
-    with AdminClient(settings.of("admin")) as admin:
-        asked = admin.describe_topics(TopicCollection([name]), request_timeout=WITHIN)[name]
-        try:
-            found = str(asked.result(SURELY).topic_id)
-        except KafkaException as error:
-            if error_of(error).code() != KafkaError._UNSUPPORTED_FEATURE:
-                raise
-            return NO_ID
+    asked = admin.describe_topics(TopicCollection([name]), request_timeout=WITHIN)[name]
+    try:
+        found = str(asked.result(SURELY).topic_id)
+    except KafkaException as error:
+        if error_of(error).code() != KafkaError._UNSUPPORTED_FEATURE:
+            raise
+        return NO_ID
     return NO_ID if found == _ZERO else found
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
 from sender.queues.kafka.client import KafkaSettings, Topic, Trouble, find_topic, id_of
 from sender.queues.kafka.commits import refuse
@@ -45,6 +46,8 @@ class GroupMember:
         self.watcher: Consumer
         """Knows the group, and is none of its members: it answers questions while the other is busy."""
         self.topic: Topic
+        """As it was when the member began, with the partitions that were added since."""
+        self._admin: AdminClient | None = None
         self._address = address
         self._session = session
         self._sizes = sizes
@@ -89,6 +92,14 @@ class GroupMember:
         until = time.time() + delay if delay else 0.0
         await self._call(lambda: self._polled.partitions.give_back(handles, until))
 
+    def look(self) -> Topic:
+        """The topic as it is now; another thread than the member's may ask."""
+        admin = self._admin
+        if admin is None:
+            raise QueueLost(f"{self._address.shown}: the consumer has ended")
+        partitions, cluster = find_topic(self.watcher, self._address.shown, self._address.path, Trouble())
+        return Topic(id_of(admin, self._address.path), partitions, cluster)
+
     async def leave(self) -> None:
         """Commit what is known, before `stop`."""
         await self._call(lambda: self._polled.leave())
@@ -127,7 +138,9 @@ class GroupMember:
                 self._address, self.settings, trouble, self._session, self._sizes, self._leaving, loop
             )
             partitions, cluster = find_topic(polled.consumer, self._address.shown, self._address.path, trouble)
-            self.topic = Topic(id_of(self.settings, self._address.path), partitions, cluster)
+            admin = self._admin = AdminClient(self.settings.of("admin"))
+            self.topic = Topic(id_of(admin, self._address.path), partitions, cluster)
+            del admin
             self.watcher = self._made_watcher()
             started.set_result(None)
             while not polled.stopping:
@@ -140,6 +153,7 @@ class GroupMember:
         if polled is not None:
             polled.end(error)
             polled.close()
+        self._admin = None
         if hasattr(self, "watcher"):
             self.watcher.close()
         self.over.set_result(None)

@@ -30,6 +30,13 @@ TICK: Final = 0.02
 IDLE: Final = 1.0
 """Seconds without a wish to read after which the partitions are paused; what the library read ahead is dropped then."""
 END: Final = KafkaError._PARTITION_EOF
+BEGIN_ANEW: Final = (
+    KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION,
+)
+"""The messages where it stands are gone, and maybe the topic: another member looks what is there, and says so."""
+REFRESH_EVERY: Final = 5
+"""Seconds until partitions that were added are seen."""
 PROBE_WITHIN: Final = 2.0
 READ_AHEAD: Final = 16 * 1024
 """KiB that the library reads ahead."""
@@ -73,8 +80,9 @@ class PolledConsumer:
         self.consumer = Consumer(settings.of(
             "consumer", group_id=address.parameters["group"], session_timeout_ms=milliseconds,
             heartbeat_interval_ms=1000, partition_assignment_strategy="cooperative-sticky", enable_auto_commit=False,
-            enable_auto_offset_store=False, auto_offset_reset="earliest", enable_partition_eof=True,
-            isolation_level="read_committed", queued_max_messages_kbytes=READ_AHEAD, queued_min_messages=500,
+            enable_auto_offset_store=False, auto_offset_reset="error", enable_partition_eof=True,
+            isolation_level="read_committed", topic_metadata_refresh_interval_ms=REFRESH_EVERY * 1000,
+            queued_max_messages_kbytes=READ_AHEAD, queued_min_messages=500,
         ) | {"on_commit": self.commits.answered})
 
     def want(self, wish: Wish) -> None:
@@ -158,7 +166,7 @@ class PolledConsumer:
         elif error.code() == END:
             self._trouble.latest = None
             self.partitions.reach(number or 0, offset or 0)
-        elif error.fatal():
+        elif error.fatal() or error.code() in BEGIN_ANEW:
             raise KafkaException(error)
         elif is_lost(KafkaException(error)):
             self._trouble(error)

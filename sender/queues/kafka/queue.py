@@ -12,11 +12,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from sender.queues.broker_connection import BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.kafka.client import ends_of, is_lost, progress_of
 from sender.queues.kafka.member import GroupMember
-from sender.queues.queue import Message, trace_context
+from sender.queues.queue import Message, QueueLost, trace_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +35,8 @@ LONGEST_SESSION: Final = 10.0
 we live."""
 LEFT_WITHIN: Final = 12.0
 """Seconds after which messages of a partition that was revoked are another's, whatever their jobs do."""
+
+log = structlog.get_logger()
 
 
 class KafkaConnection(BrokerConnection[GroupMember]):
@@ -84,11 +88,19 @@ class KafkaQueue(BrokerQueue[GroupMember]):
         self.session = min(max(SHORTEST_SESSION, return_after), LONGEST_SESSION)
         """Seconds after which the group gives a dead reader's partitions to others."""
         self._topic = address.path
+        self._topic_id: str | None = None
         assert isinstance(self._connection, KafkaConnection)  # noqa: S101
         self._connection.make = self._member
 
     def _member(self) -> GroupMember:
         return GroupMember(self.address, self.session, (self._largest, HEAD), self._leaving)
+
+    async def _prepare(self, client: GroupMember) -> None:
+        """Messages of a topic that is no more mean nothing to one that has its name."""
+        if self._topic_id not in (None, client.topic.id):
+            log.warning("the topic was made anew; it is read from its front", queue=self.source)
+            self._release(list(self._in_hand.values()))
+        self._topic_id = client.topic.id
 
     async def _read(self, client: GroupMember, room: int) -> list[Message]:
         return [self._message(client, one) for one in await client.read(room, self.read_bytes, self._wait)]
@@ -128,6 +140,11 @@ class KafkaQueue(BrokerQueue[GroupMember]):
             self._release(messages)
 
     async def _lag(self, client: GroupMember) -> int | None:
+        topic = await asyncio.to_thread(client.look)
+        if topic.id != client.topic.id:
+            client.stop()
+            raise QueueLost(f"{self.source}: the topic was made anew")
+        client.topic = topic
         return await asyncio.to_thread(self._count, client)
 
     def _count(self, client: GroupMember) -> int:

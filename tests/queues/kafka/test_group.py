@@ -205,3 +205,25 @@ async def test_users_and_passwords_stand_in_the_properties(cluster: Cluster, tmp
     assert not isinstance(caught.value, QueueLost), "waiting does not help"
     assert "uthentication failed" in str(caught.value)
     assert "wrong-horse" not in str(caught.value)
+
+
+@real
+async def test_tls_trusts_whom_the_properties_name(cluster: Cluster, tmp_path: Path) -> None:
+    topic = cluster.make()
+    cluster.put(topic, *bodies(1))
+    properties = tmp_path / "kafka.properties"
+    text = "security.protocol=SSL\n"
+    properties.write_text(f"{text}ssl.ca.location={cluster.server.authority}")
+    cluster.brokers = f"localhost:{cluster.server.tls_port}"
+    queue = cluster.queue(topic, f"&properties={properties}")
+    found = await read(queue, 1)
+    assert numbers(found) == [0]
+    await queue.ack(found)
+    sink = open_publisher(f"kafka://{cluster.brokers}/{topic}?properties={properties}")
+    await sink.append([b'{"id": "job-1"}'])
+    await sink.aclose()
+    assert numbers(await read(queue, 1)) == [1]
+    properties.write_text(text)
+    with pytest.raises(QueueError) as caught:
+        await cluster.queue(topic, f"&properties={properties}").open()
+    assert "ertificate" in str(caught.value)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 EVERY: Final = 0.25
 """Seconds between looks."""
+IDLE: Final = 1.0
+"""Seconds between looks while nothing is under way and the API answers."""
 
 
 class Watchdog:
@@ -46,10 +48,10 @@ class Watchdog:
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            before = self._loop.time()
-            await asyncio.sleep(EVERY)
+            before, pause = self._loop.time(), self._pause()
+            await asyncio.sleep(pause)
             now = self._loop.time()
-            if now - before > EVERY + STOOD_STILL:  # it was this process that gave no sign, not the API
+            if now - before > pause + STOOD_STILL:  # it was this process that gave no sign, not the API
                 self._breaker.stood_still(now)
                 self._outage.over()
                 continue
@@ -60,6 +62,9 @@ class Watchdog:
                 self._on_change()
             if self._breaker.state == "open" and now >= self._breaker.probe_at:
                 await self._probe()
+
+    def _pause(self) -> float:
+        return IDLE if not len(self._pool) and self._breaker.state == "closed" else EVERY
 
     async def _probe(self) -> None:
         began = self._loop.time()

@@ -44,7 +44,7 @@ def test_the_page_does_what_it_says(postgres_server: PostgresServer, tmp_path: P
         return subprocess.run(command, input=sql.encode(), check=True, capture_output=True).stdout.decode()
 
     make, send, refused, rights = blocks(PAGE, "sh")
-    show, other = blocks(PAGE, "sql")
+    show, take_back, other = blocks(PAGE, "sql")
     (python,) = blocks(PAGE, "python")
     assert "CREATE TABLE sender_outbox (" in run(here(make), tmp_path)
     exec(compile(here(python), str(PAGE), "exec"), {})
@@ -66,6 +66,7 @@ def test_the_page_does_what_it_says(postgres_server: PostgresServer, tmp_path: P
         accepted = {message["payload"]["identifiers"]["id"]: message["delivery_id"] for message in sandbox.messages}
     assert accepted.keys() == {"1", "3", "4"}, "the second order was rolled back"
     assert ask(show) == f"1|sent|{accepted['1']}|\n3|sent|{accepted['3']}|\n"
+    ask(take_back)
     assert run(here(refused), tmp_path) == "0 left\n"
     assert 'TO "shop";' in run(rights, tmp_path)
     ask(run(f"{rights.strip()} --table another", tmp_path))

@@ -63,11 +63,12 @@ def reconcile(sandbox: Sandbox, cwd: Path, *arguments: str) -> tuple[int, dict[s
     quick = ("--rate", "app=500", "--reconcile-lag", "1", "--json", "--base-url", sandbox.url)
     ends = time.monotonic() + 30
     while True:
+        time.sleep(1.2)
         done = sender("reconcile", "jobs.jsonl", *quick, *arguments, cwd=cwd)
-        if b"lists are trusted" not in done.stdout or time.monotonic() > ends:
+        found = json.loads(done.stdout) if done.stdout else {}
+        if b"lists are trusted" not in done.stdout or found["settled"] or time.monotonic() > ends:
             break
-        time.sleep(0.3)
-    return done.returncode, json.loads(done.stdout) if done.stdout else {"stderr": done.stderr.decode()}
+    return done.returncode, found or {"stderr": done.stderr.decode()}
 
 
 def holding(cwd: Path) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from tests.support.processes import email
 if TYPE_CHECKING:
     from pathlib import Path
 
-JOBS = 200
+JOBS = 320
 RATE = ("--rate", "80", "--reconcile-lag", "3600")
 DEAD_AFTER = 22.0
 

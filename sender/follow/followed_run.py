@@ -19,7 +19,7 @@ from sender.follow.delivery_log import beside
 from sender.follow.news import is_time
 from sender.jobs.kinds import SEND_KINDS
 from sender.jobs.status import STATUSES
-from sender.outcomes.outcome_log import is_in_use
+from sender.runtime.file_lock import is_locked
 from sender.session.memories import open_memory
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class OutcomeRun(_Named):
     @property
     def grows(self) -> bool:
         """See `FollowedRun.grows`."""
-        return is_in_use(self._path)
+        return is_locked(self._path)
 
     def read(self) -> list[Delivery]:
         """See `FollowedRun.read`; HaltError when the log is not the one that it was."""

@@ -55,18 +55,6 @@ def lock(path: Path) -> int:
     return handle
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a run holds this file now."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def connect(path: Path, durability: str) -> sqlite3.Connection:
     """Open the file and make its tables; UsageError when it is no ledger."""
     try:

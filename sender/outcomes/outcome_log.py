@@ -105,18 +105,6 @@ def read_outcomes(path: Path) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
 
 
-def is_in_use(path: Path) -> bool:
-    """Whether a run appends to it now."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def _hold(handle: int, path: Path, name: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

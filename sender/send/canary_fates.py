@@ -14,7 +14,7 @@ from sender.follow.follow_run import follow_lists
 from sender.follow.followed_run import OutcomeRun
 from sender.follow.following import Following
 from sender.follow.until import Until
-from sender.outcomes.outcome_log import is_in_use
+from sender.runtime.file_lock import is_locked
 from sender.runtime.screen import SCREEN
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_until(text: str, outcomes: Path, *, readable: bool) -> None:
         return
     if not readable:
         raise UsageError("--until asks the API what became of the canary, and the key may not read: nothing was sent")
-    if is_in_use(beside(outcomes)):
+    if is_locked(beside(outcomes)):
         raise UsageError(
             f"--until follows the canary itself, and {beside(outcomes)} is in use by a sender follow: end that one "
             "first; nothing was sent"

@@ -18,7 +18,7 @@ import structlog
 from sender.errors import UsageError
 from sender.jobs.job import Job
 from sender.ledger.ledger_view import LedgerView
-from sender.ledger.sqlite_schema import is_locked
+from sender.runtime.file_lock import is_locked
 from sender.session.ledger_registry import registered
 from sender.session.memories import LedgerMemory, LogMemory
 

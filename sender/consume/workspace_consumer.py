@@ -16,6 +16,7 @@ from sender.consume.completer import Completer
 from sender.consume.dispatcher import Dispatcher, lost_outcome
 from sender.consume.joint_ends import JointEnds
 from sender.consume.lane_capacity import LaneCapacity
+from sender.consume.later_ends import LaterEnds
 from sender.consume.lease import Lease
 from sender.consume.reconcile_loop import ReconcileLoop
 from sender.engine.preflight import Preflight, look_ahead
@@ -144,6 +145,7 @@ class WorkspaceConsumer(Listener):
         self.session.supervise(self._try_kinds(), "kinds")
         self.session.supervise(self._reconcile_loop.run(), "reconciliation", ends=True)
         self.session.supervise(self._shed(), "requeues")
+        self.session.supervise(LaterEnds(self.memory.ledger, self.acknowledger.queues).run(), "later ends")
         await self.ending.wait()
         for lane in self.session.workspace.lanes.values():
             await lane.drained()

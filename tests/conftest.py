@@ -37,7 +37,10 @@ SERVER_STARTERS = {"browser", "fleet", "kafka_server", "outbox_fleet", "replica"
 STARTERS = {id(one) for one in (subprocess, sender, start_sender, running_sandbox)}
 """A module that has one of these starts programs."""
 SLOW_FOLDERS = {"benchmarks"}
-SLOW_FILES = {"test_schedule.py", "test_histories.py", "test_unsent_and_doubts.py", "test_figures.py", "test_house.py", "test_row_inputs.py"}
+SLOW_FILES = {
+    "test_schedule.py", "test_histories.py", "test_unsent_and_doubts.py", "test_figures.py", "test_house.py",
+    "test_row_inputs.py",
+}
 """Long histories on virtual time, large logs and inputs, and what reads all of the code."""
 
 

@@ -27,7 +27,6 @@ from sender.session.session import Session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sender.config.settings import Settings
     from sender.consume.acknowledger import Acknowledger
     from sender.consume.in_flight import InFlight, UnackedMessage
     from sender.consume.memory import Memory
@@ -75,17 +74,17 @@ class WorkspaceConsumer(Listener):
     """Opened, then run until `stop` or a halt; then `leave` tells what is left to do."""
 
     def __init__(
-        self, workspace: Workspace, memory: Memory, settings: Settings, in_hand: InHand, sink: Log, tracer: Tracer,
+        self, workspace: Workspace, memory: Memory, in_hand: InHand, sink: Log, tracer: Tracer,
         supervisor: Supervisor,
     ) -> None:
         self.memory = memory
         self.in_flight, self.acknowledger, self._pause = in_hand
-        self.session = Session(workspace, memory.ledger, sink, settings, supervisor, self, gather=GATHER)
+        self.session = Session(workspace, memory.ledger, sink, supervisor, self, gather=GATHER)
         self.ending = asyncio.Event()
         """Set by the first `stop` or halt."""
         if memory.state is not None and memory.state.database is not None:
             memory.state.end_together(JointEnds(self.in_flight, memory.state.database).of)
-        self._settings = settings
+        self._settings = settings = workspace.settings
         self._preflight = settings.preflight
         self._lease = Lease(memory.ledger)
         self._capacity = LaneCapacity(workspace, settings.prefetch)

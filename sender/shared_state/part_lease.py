@@ -95,6 +95,8 @@ class PartLease:
         self._asked = False
         """Whether the server said that the lane is divided."""
         self._ask_at = self._asked_at = -math.inf
+        self._unanswered = -1
+        """The version that a change without an answer was made for: it may still come to be, until there is another."""
         self._changed = asyncio.Event()
         self._keeping = asyncio.create_task(self._keep(), name=f"state: part of {lane.name}")
         self._keeping.add_done_callback(lambda _: self._on_change())
@@ -121,6 +123,7 @@ class PartLease:
 
     def rest(self) -> None:
         """No job waits."""
+        self._pacer.rest()
         if self.work.rest(self._loop.time()) and self.joined:
             self.nudge()
 
@@ -197,27 +200,31 @@ class PartLease:
             if not self._may_divide(standing.division, holders, me):
                 return
             wanted = decide(standing, me)
-            if wanted == standing.division:
+            if wanted == standing.division and holders.version > self._unanswered:
                 break
             self._resize(min(self._size, _size_in(wanted, me.owner)))
-            sent = self._loop.time()
+            sent, before, self._unanswered = self._loop.time(), self._unanswered, holders.version
             holders = await self._lane.divide(
                 holders.version, wanted.write(), parts=bool(wanted.parts), care=self._care.own
             )
+            self._unanswered = before
         self._plan(standing, sent)
 
     def _learn(self, sent: float, holders: Holders) -> Standing:
         received, slots, owner = self._loop.time(), self._slots, self._lane.owner
         slots.clock.learn(sent, received, holders.now / 1e6)
+        changed = received >= self._until or slots.paused != holders.held
         slots.paused, slots.limit, slots.window = holders.held, holders.limit, holders.window / 1e6
         if holders.paused_until > holders.now:
             slots.not_before = max(slots.not_before, slots.clock.to_loop(holders.paused_until / 1e6))
-        division, settled = Division.read(holders.division), holders.now >= holders.floor
+        division = Division.read(holders.division)
+        settled = holders.now >= holders.floor and holders.version > self._unanswered
         size = _size_in(division, owner)
         self._care.widest = holders.care / 1e6
         self.joined = owner in division.parts
-        lapsed, self._until = received >= self._until, sent + SURE * TERM
-        if lapsed:
+        self._until = sent + SURE * TERM
+        if changed:
+            self._pacer.rest()
             self._on_change()
         begins = slots.clock.to_loop(holders.begins / 1e6) + slots.clock.error
         self._resize(size if settled else min(size, self._size), begins)

@@ -69,7 +69,7 @@ class Workload:
             self._wish = min(limit, self._measured(now, limit, holds))
         elif not holds and not joined and not self.resting and now - self.busy_since >= LONG:
             self._wish = limit
-        elif not holds:
+        elif not holds or not self._wish:
             self._wish = min(limit, max(1, waiting, self._wish if joined else 0))
         return self._wish
 

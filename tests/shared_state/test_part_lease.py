@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from sender.engine.pacing.guard import Guard
 from sender.shared_state.shared_pacer import SharedPacer
+from sender.shared_state.state_connection import Away
 from tests.shared_state.test_slewed_clock import SLEWS, SlewedLane, SlewedServer
 from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from sender.shared_state.state_server import Holders
 
 RATE = 100
 SETTLED = 6.0
@@ -27,6 +30,7 @@ class Fleet:
         self.server = SlewedServer(loop, RATE, SLEWS[slew])
         self.stamps: list[list[float]] = []
         self.waits: list[float] = []
+        self.waiting: list[list[float]] = []
         self.pacers: list[SharedPacer] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -36,17 +40,20 @@ class Fleet:
         waiting = [0 if every else jobs]
 
         def demand() -> tuple[int, int, int]:
-            number = int(min(50, waiting[0]))
+            number = int(min(200, waiting[0]))
             return number * (rank == 0), number * (rank == 1), number * (rank == 2)
 
         pacer = SharedPacer(lane, demand=demand, guard=guard)
         stamps: list[float] = []
 
         async def write() -> None:
-            while waiting[0] or every:
+            while True:
                 if every:
                     await asyncio.sleep(every)
                     waiting[0] = 1
+                elif not waiting[0]:
+                    await asyncio.sleep(0.05)
+                    continue
                 asked = self.loop.time()
                 permit = await pacer.acquire()
                 waiting[0] -= 1
@@ -58,6 +65,7 @@ class Fleet:
                     self.waits.append(self.loop.time() - asked)
 
         self.pacers.append(pacer)
+        self.waiting.append(waiting)
         self.stamps.append(stamps)
         self.tasks.append(asyncio.create_task(write()))
         return len(self.pacers) - 1
@@ -177,7 +185,7 @@ def test_one_that_joins_gets_its_part_within_four_seconds_and_one_that_leaves_gi
         assert fleet.stamps[number]
         await asyncio.sleep(2)
         assert fleet.share(joined, joined + 6) >= 0.9
-        while not fleet.tasks[number].done():
+        while fleet.waiting[number][0]:
             await asyncio.sleep(0.1)
         left = fleet.loop.time()
         await asyncio.sleep(15)
@@ -298,5 +306,59 @@ def test_a_stalled_process_keeps_the_ceiling_and_makes_up_what_it_can() -> None:
             await asyncio.sleep(0.85)
         assert fleet.share(begin, fleet.loop.time()) >= 0.97
         assert max(later - earlier for earlier, later in pairwise(fleet.all_stamps)) < 0.5
+
+    play(body)
+
+
+def test_a_pause_by_an_operator_holds_the_parts_and_a_resume_lets_them_go() -> None:
+    async def body(fleet: Fleet) -> None:
+        for _ in range(3):
+            fleet.add()
+        await asyncio.sleep(SETTLED)
+        paused = fleet.loop.time()
+        fleet.server.held = True
+        await asyncio.sleep(10)
+        assert fleet.share(paused + 2.5, paused + 10) == 0
+        resumed = fleet.loop.time()
+        fleet.server.held = False
+        await asyncio.sleep(10)
+        assert fleet.share(resumed + 2.5, resumed + 10) >= 0.99
+
+    play(body)
+
+
+def test_a_change_whose_answer_was_given_up_is_overtaken_before_the_part_is_used_again() -> None:
+    """A server that stood still carries out later what it was told meanwhile: a part that had been given back then was
+    used on, since there were jobs again, and by another, too."""
+
+    async def body(fleet: Fleet) -> None:
+        server = fleet.server
+        number = fleet.add()
+        fleet.add()
+        await asyncio.sleep(SETTLED)
+        carry_out, lost, asked = server.divide, list[int](), list[bool]()
+
+        def lose_one(owner: int, version: int, division: bytes | None, parts: bool, care: float) -> Holders:
+            changes = division is not None
+            if owner == 1 and changes and not lost:
+                lost.append(version)
+                raise Away
+            if owner == 1 and lost and len(asked) < 2:
+                server.version, server.division = lost[0], before  # nobody else has changed anything
+                assert fleet.pacers[number]._part.next_at(fleet.loop.time()) is None
+                asked.append(changes)
+            return carry_out(owner, version, division, parts, care)
+
+        server.divide, before = lose_one, server.division  # type: ignore[method-assign]
+        part = fleet.pacers[number]._part
+        part.work.rest(0.0)  # it leaves, and has jobs again
+        part.nudge()
+        await asyncio.sleep(0.1)
+        part.work.want(fleet.loop.time())
+        part.work._wish = RATE
+        await asyncio.sleep(5)
+        assert asked == [False, True]
+        assert server.version > lost[0]
+        assert part.next_at(fleet.loop.time()) is not None
 
     play(body)

@@ -37,7 +37,7 @@ class SlewedServer:
         self.asked = 0
         self.away_until = 0.0
         """Loop time until which it does not answer."""
-        self.divided = False
+        self.divided = self.held = False
         self.division, self.version, self.begins, self.floor, self.unsettled = b"", 0, 0.0, 0.0, 0.0
         self.heard: dict[int, float] = {}
         self.active: dict[int, float] = {}
@@ -79,7 +79,7 @@ class SlewedServer:
             self.divided = parts
         active = sum(at > now - 1.5 for at in self.active.values())
         return Holders(now * 1e6, self.version, self.division, self.begins * 1e6, self.floor * 1e6, self.limit,
-                       int(self.window * 1e6), False, 0, self.unsettled * 1e6, care * 1e6, active,
+                       int(self.window * 1e6), self.held, 0, self.unsettled * 1e6, care * 1e6, active,
                        {one: at * 1e6 for one, at in self.heard.items()})
 
 

@@ -89,6 +89,11 @@ class Standing(NamedTuple):
     young: bool
     """Whether the division has just begun."""
 
+    @property
+    def can_be_divided(self) -> bool:
+        """Whether it takes enough requests, and in a window as short as a part is sure for."""
+        return self.limit >= LEAST and self.window == 1.0
+
     def passed(self, since: float) -> float:
         """Seconds that have surely passed since."""
         return min(self.now - since, self.vouched)
@@ -115,7 +120,7 @@ def decide(standing: Standing, me: Me) -> Division:
     ended = standing.division.ended or (me.wish > 0 and any(part.rank != me.rank for part in parts.values()))
     others = {owner: part.wish for owner, part in parts.items()}
     wish = min(me.wish, standing.limit)
-    stays = not ended and _is_short({**others, me.owner: wish}, standing.limit)
+    stays = not ended and standing.can_be_divided and _is_short({**others, me.owner: wish}, standing.limit)
     target = _share(standing, me, others, wish) if stays else 0
     size = mine.size
     if target > size and standing.settled:

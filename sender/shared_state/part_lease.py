@@ -137,6 +137,11 @@ class PartLease:
             self._asked, self._ask_at = True, -math.inf
         self.nudge()
 
+    def renew(self) -> None:
+        """Ask soon: the limit has changed."""
+        self._ask_at = min(self._ask_at, self._loop.time() + SOON)
+        self._changed.set()
+
     def nudge(self) -> None:
         """Something may be wanted; raises what ended the asking, if anything did."""
         if self._keeping.done() and not self._keeping.cancelled():
@@ -178,13 +183,13 @@ class PartLease:
                     await self._changed.wait()
 
     def _due(self) -> float:
-        if self._slots.limit < LEAST or self._slots.window != 1.0:
-            return math.inf
         if self.joined:
             return max(self._asked_at + SOON, min(self._ask_at, self.work.idle_at))
         if self._asked:
             return self._ask_at
-        return math.inf if self.work.resting else max(self._ask_at, self.work.busy_since + LONG)
+        if self.work.resting or self._slots.limit < LEAST:
+            return math.inf
+        return max(self._ask_at, self.work.busy_since + LONG)
 
     async def _ask(self) -> None:
         """Renew what is held, and change what is not as it should be."""
@@ -197,7 +202,7 @@ class PartLease:
                 return
             standing = self._learn(sent, holders)
             me = self._me(standing, sent)
-            if not self._may_divide(standing.division, holders, me):
+            if not self._may_divide(standing, holders, me):
                 return
             wanted = decide(standing, me)
             if wanted == standing.division and holders.version > self._unanswered:
@@ -213,16 +218,15 @@ class PartLease:
     def _learn(self, sent: float, holders: Holders) -> Standing:
         received, slots, owner = self._loop.time(), self._slots, self._lane.owner
         slots.clock.learn(sent, received, holders.now / 1e6)
-        changed = received >= self._until or slots.paused != holders.held
+        division = Division.read(holders.division)
+        joined, size = owner in division.parts, _size_in(division, owner)
+        changed = received >= self._until or (self.joined, slots.paused) != (joined, holders.held)
         slots.paused, slots.limit, slots.window = holders.held, holders.limit, holders.window / 1e6
         if holders.paused_until > holders.now:
             slots.not_before = max(slots.not_before, slots.clock.to_loop(holders.paused_until / 1e6))
-        division = Division.read(holders.division)
         settled = holders.now >= holders.floor and holders.version > self._unanswered
-        size = _size_in(division, owner)
         self._care.widest = holders.care / 1e6
-        self.joined = owner in division.parts
-        self._until = sent + SURE * TERM
+        self.joined, self._until = joined, sent + SURE * TERM
         if changed:
             self._pacer.rest()
             self._on_change()
@@ -238,10 +242,10 @@ class PartLease:
         wish = self.work.wish(now, standing.limit, sum(demand), joined=self.joined, holds=self._size)
         return Me(self._lane.owner, wish, rank_of(demand), self._pacer.unwritten, standing.now + now - sent)
 
-    def _may_divide(self, division: Division, holders: Holders, me: Me) -> bool:
+    def _may_divide(self, standing: Standing, holders: Holders, me: Me) -> bool:
         """Whether there is anything to decide: a line of slots stays one while it has to, or while it is enough."""
         calm = (holders.now - holders.unsettled) / 1e6 >= CALM
-        if division.parts or (calm and me.wish >= holders.limit >= LEAST):
+        if standing.division.parts or (calm and standing.can_be_divided and me.wish >= standing.limit):
             return True
         self._asked = False
         self._ask_at = self._loop.time() + LONG
@@ -261,7 +265,8 @@ class PartLease:
             return
         if size:
             self._pacer.set_rate(size)
-        if not self._size:  # as even as the line was that it follows
+        if size and not self._size:  # as even as the line was that it follows
+            self._pacer.rest()
             self._pacer.pause_until(begins + self._slots.window / size)
             self.work.begin(max(begins, self._loop.time()))
         self._size = size

@@ -111,15 +111,15 @@ class SharedPacer(WriteCounter):
         limit, window = window_of(rate)
         self._slots.limit, self._slots.window = limit, window
         self._slots.drop()
-        self._part.drop()
+        self._part.renew()
         self._reservation.tell("rate", limit, int(window * 1e6))
 
     async def pause(self) -> None:
-        """See `Pace.pause`; in all replicas, within a second."""
+        """See `Pace.pause`; in all replicas, within a second, or 2.2 in a divided lane."""
         await self._lane.tell("hold")
 
     async def resume(self) -> None:
-        """See `Pace.resume`; the replicas follow within a second."""
+        """See `Pace.resume`; the replicas follow as they do for `pause`."""
         await self._lane.tell("go")
 
     async def look(self) -> None:

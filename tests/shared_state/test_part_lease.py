@@ -362,3 +362,32 @@ def test_a_change_whose_answer_was_given_up_is_overtaken_before_the_part_is_used
         assert part.next_at(fleet.loop.time()) is not None
 
     play(body)
+
+
+def test_a_change_of_rate_is_followed_by_all_parts_without_a_stop() -> None:
+    async def body(fleet: Fleet) -> None:
+        for _ in range(3):
+            fleet.add()
+        await asyncio.sleep(SETTLED)
+        fleet.server.limit = 40
+        await asyncio.sleep(3)
+        slowed = fleet.loop.time()
+        await asyncio.sleep(7)
+        after = [stamp for stamp in fleet.all_stamps if stamp >= slowed]
+        assert most_in_any(1.0, after) <= 40
+        assert len(after) >= 0.97 * 7 * 40
+        fleet.server.limit = RATE
+        await asyncio.sleep(5)
+        begin = fleet.loop.time()
+        await asyncio.sleep(5)
+        assert fleet.share(begin, begin + 5) >= 0.99
+        fleet.server.limit = 10
+        await asyncio.sleep(8)
+        assert not fleet.server.divided
+        slowed = fleet.loop.time()
+        await asyncio.sleep(7)
+        after = [stamp for stamp in fleet.all_stamps if stamp >= slowed]
+        assert most_in_any(1.0, after) <= 10
+        assert len(after) >= 0.9 * 7 * 10
+
+    play(body)

@@ -551,9 +551,7 @@ BEGIN
     END IF;
     IF new_slots IS NOT NULL THEN
         UPDATE sender.lanes l SET slots = new_slots, period = new_period, span = 0, span_at = 0, unsettled = t.now,
-            divided = false, division = '', version = h.version + h.divided::integer,
-            lowest = CASE WHEN h.divided THEN greatest(l.lowest, t.now + sender.grant_time(h.slots, h.period))
-                WHEN new_slots * h.period < h.slots * new_period  -- what the old rate granted still counts
+            lowest = CASE WHEN new_slots * h.period < h.slots * new_period  -- what the old rate granted still counts
                 THEN greatest(l.lowest, l.last::bigint + greatest(new_period, h.period)) ELSE l.lowest END
         WHERE l.workspace = space AND l.name = lane;
     END IF;

@@ -9,18 +9,14 @@ local lane = prefix .. 'lane:' .. name
 local function field(which) return tonumber(redis.call('HGET', lane, which) or 0) end
 local function not_before(instant) redis.call('HSET', lane, 'floor', whole(math.max(field('floor'), instant))) end
 
--- Until when what was granted before may still be written; in lanes that may be divided parts are held for seconds.
+-- When all is past that may have been granted before; in lanes that may be divided parts are held for seconds.
 local function past(limit, window)
   return now + window + (limit >= 20 and window <= 1000000 and 5200000 or 700000)
 end
 
 local function change(limit, window)
-  if redis.call('HDEL', lane, 'divided') == 1 then
-    not_before(past(field('limit'), field('window')))
-    redis.call('HSET', lane, 'division', '', 'version', whole(field('version') + 1))
-  end
   local old_limit, old_window = field('limit'), field('window')
-  if limit * old_window < old_limit * window then  -- what was granted under the old rate still counts
+  if limit * old_window < old_limit * window then  -- what was granted under the old rate still counts; parts shrink
     not_before(field('last') + math.max(window, old_window))
   end
   redis.call('HSET', lane, 'limit', whole(limit), 'window', whole(window), 'unsettled', whole(now))

@@ -38,8 +38,10 @@ LOOP = "uvloop"
 NOTES = f"""\
 {LIMIT} requests in any second for all replicas together; {{seconds:g}} s each, the first {WARM:g} s left out.
 Every replica sends as fast as it gets turns, to one server that stamps what arrives and answers after {LATENCY_MS} ms.
-*Commands* are what Redis ran, those inside scripts too; *round trips* are its reads from connections. `sender` reserves
-a few slots ahead, as many as its part allows. Redis, the server and the replicas share the machine's cores."""
+*Commands* are what Redis ran, those inside scripts too; *round trips* are its reads from connections; those *for the
+pace* are without signs of life (two for each INFO that Redis ran: `sender` says every 4 s that it lives, and looks
+whether Redis has forgotten anything). After two seconds `sender` divides the limit among its replicas. Redis, the
+server and the replicas share the machine's cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Shared:
     counts: Counts
     commands: float
     round_trips: float
+    for_pace: float
 
 
 def main() -> None:
@@ -87,8 +90,8 @@ def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Sha
         time.sleep(seconds)
         end, after = time.time_ns(), _used(port)
         stamps = [stamp for stamp in arrivals(url) if begin <= stamp < end]
-    commands, trips = ((new - old) / len(stamps) for new, old in zip(after, before, strict=True))
-    return Shared(counted(stamps, LIMIT), commands, trips)
+    commands, trips, looks = ((new - old) / len(stamps) for new, old in zip(after, before, strict=True))
+    return Shared(counted(stamps, LIMIT), commands, trips, trips - 2 * looks)
 
 
 def _started(url: str, replica: subprocess.Popen[bytes]) -> bool:
@@ -109,25 +112,26 @@ def command_of(name: str, url: str, port: int) -> list[str]:
     return script("replica", url, LIMIT, port, LONG)
 
 
-def _used(port: int) -> tuple[int, int]:
-    """(commands run, reads from connections) of this Redis so far."""
+def _used(port: int) -> tuple[int, int, int]:
+    """(commands run, reads from connections, INFO commands) of this Redis so far."""
     with Redis(port=port) as client:
-        found = client.info("stats")
-    return int(found["total_commands_processed"]), int(found["total_reads_processed"])
+        found, commands = client.info("stats"), client.info("commandstats")
+    looks = commands["cmdstat_info"]["calls"]
+    return int(found["total_commands_processed"]), int(found["total_reads_processed"]), int(looks)
 
 
 def table(found: dict[tuple[str, int], Shared | None]) -> str:
     head = ("pacer", "replicas", "reached", f"most in any second (limit {LIMIT})", "strict 429s",
-            "commands per request", "round trips per request")
+            "commands per request", "round trips per request", "for the pace")
     return results.table(head, (_row(*key, shared) for key, shared in found.items()))
 
 
 def _row(name: str, replicas: int, shared: Shared | None) -> list[object]:
     if shared is None:
-        return [name, replicas, "not installed", "", "", "", ""]
+        return [name, replicas, "not installed", "", "", "", "", ""]
     counts = shared.counts
     return [name, replicas, f"{counts.reached:.1%}", counts.most, counts.refused,
-            f"{shared.commands:.2f}", f"{shared.round_trips:.2f}"]
+            f"{shared.commands:.2f}", f"{shared.round_trips:.2f}", f"{shared.for_pace:.2f}"]
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class SlewedServer:
             if not parts:
                 self.floor, self.unsettled = max(self.floor, now + self.window + 0.05), now
             elif not self.divided:
-                self.begins = max(self._last, self.floor, now) + 0.05
+                self.begins = max(self._last, self.floor, now) + 0.25
             self.divided = parts
         active = sum(at > now - 1.5 for at in self.active.values())
         return Holders(now * 1e6, self.version, self.division, self.begins * 1e6, self.floor * 1e6, self.limit,

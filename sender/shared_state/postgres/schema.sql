@@ -662,7 +662,8 @@ END $$;
 
 -- Keep who holds which part of the lane (division.py): `renewed` takes the place of version `known`, unless it is null;
 -- `parts` says whether there are any in it; `its_care` is the widened window of the caller's guard. While there are parts
--- no slots are given from the line. The first parts begin after its last slot, the line after the window of the last part.
+-- no slots are given from the line. The first parts begin 0.25 s after its last slot, since a write may come late and the
+-- line can make up for it no more; the line begins after the window of the last part.
 -- `version` is null when the lane has to be declared.
 CREATE FUNCTION sender.divide(space integer, epoch text, seen integer, who bigint, lane text, known bigint, renewed text,
     parts boolean, its_care double precision,
@@ -695,7 +696,7 @@ BEGIN
         IF NOT parts THEN
             h.lowest := greatest(h.lowest, now + h.period + 50000); h.unsettled := now;
         ELSIF NOT h.divided THEN
-            h.begins := greatest(h.last::bigint, h.lowest, now) + 50000;
+            h.begins := greatest(h.last::bigint, h.lowest, now) + 250000;
         END IF;
         h.divided := parts;
     END IF;

@@ -3,9 +3,9 @@
 -- Returns now, version, division, begins, floor, limit, window, held, paused until, unsettled since, care, replicas, and
 -- owner and instant of each that was heard.
 --
--- While there are parts no slots are given from the line. The first parts begin after its last slot, the line after the
--- window of the last part.
-local TERM, BEGIN, OPEN, OLD = 4600000, 50000, 50000, 60000000
+-- While there are parts no slots are given from the line. The first parts begin BEGIN after its last slot, since a write
+-- may come late and the line can make up for it no more; the line begins after the window of the last part.
+local TERM, BEGIN, OPEN, OLD = 4600000, 250000, 50000, 60000000
 
 local run, lane = ARGV[2], prefix .. 'lane:' .. ARGV[3]
 local refused = require_alive(run)

@@ -114,7 +114,13 @@ class PartLease:
 
     async def acquire_urgent(self) -> Permit | None:
         """The next one in the window, past whatever the API asked to wait; None while no part is held."""
-        return None if self.next_at(self._loop.time()) is None else await self._pacer.acquire_urgent()
+        if self.next_at(self._loop.time()) is None:
+            return None
+        permit = await self._pacer.acquire_urgent()
+        if self.next_at(self._loop.time()) is not None:
+            return permit
+        permit.cancel()
+        return None
 
     def want(self) -> None:
         """A job waits for its permit."""
@@ -244,7 +250,7 @@ class PartLease:
 
     def _may_divide(self, standing: Standing, holders: Holders, me: Me) -> bool:
         """Whether there is anything to decide: a line of slots stays one while it has to, or while it is enough."""
-        calm = (holders.now - holders.unsettled) / 1e6 >= CALM
+        calm = not holders.held and (holders.now - holders.unsettled) / 1e6 >= CALM
         if standing.division.parts or (calm and standing.can_be_divided and me.wish >= standing.limit):
             return True
         self._asked = False

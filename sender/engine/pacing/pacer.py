@@ -136,7 +136,10 @@ class Pacer(WriteCounter):
 
     def occupy(self) -> None:
         """A request was written just now that had no permit from here: it counts in the window."""
-        self._written.append(self._loop.time())
+        now = self._loop.time()
+        while self._written and self._written[0] + 2 * self.window < now:
+            self._written.popleft()
+        self._written.append(now)
 
     def take(self, now: float) -> Permit:
         """The permit whose instant, `next_at`, has come."""

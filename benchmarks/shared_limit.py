@@ -40,7 +40,7 @@ NOTES = f"""\
 Every replica sends as fast as it gets turns, to one server that stamps what arrives and answers after {LATENCY_MS} ms.
 *Commands* are what Redis ran, those inside scripts too; *round trips* are its reads from connections; those *for the
 pace* are without signs of life (two for each INFO that Redis ran: `sender` says every 4 s that it lives, and looks
-whether Redis has forgotten anything). After two seconds `sender` divides the limit among its replicas. Redis, the
+whether Redis has forgotten anything). After five seconds `sender` divides the limit among its replicas. Redis, the
 server and the replicas share the machine's cores."""
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 PAUSE: Final = 0.1
 """Seconds without a job that do not count: the next ones are on their way."""
-LONG: Final = 2.0
-"""Seconds of more jobs than permits after which it is taken for lasting."""
+LONG: Final = 5.0
+"""Seconds of more jobs than permits after which it is taken for lasting: to divide a lane costs a quarter of one."""
 IDLE: Final = 1.0
 """Seconds without a job after which a replica needs no part."""
 MORE: Final = 1.25

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sender.shared_state.state_server import Holders
 
 RATE = 100
-SETTLED = 6.0
+SETTLED = 9.0
 """Seconds after which a lane is divided, and its parts are even."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from sender.ledger import FinalRecord, HandOverRecord
+from sender.ledger.record_detail import with_error
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from sender.jobs.status import Status
     from sender.runtime.tracing import JobSpan
 
+TRIGGER = re.compile(r"[0-9]+/[0-9]+")
+"""What the ledger keeps of a broadcast that was accepted."""
 UNTEMPLATED = 1
 """Emails without a template are counted as message 1 (docs/api.md, "Email")."""
 
@@ -145,13 +149,14 @@ class JobExecution:
         """The same for the ledger; `marks` as in `claim`."""
         if outcome.status == "invalid" or outcome.status == "duplicate" or outcome.status == "skipped":
             raise ValueError(f"{outcome.status} jobs claim no identity")
+        detail = self.detail(outcome.finished_at, marks) if outcome.status == "in_doubt" else None
         return FinalRecord(
             self.job.key,
             self.job.content,
             outcome.status,
             outcome.to_line(),
             result=result_of(self.job.path, dict(outcome.result)),
-            detail=self.detail(outcome.finished_at, marks) if outcome.status == "in_doubt" else None,
+            detail=with_error(detail, outcome.error),
             resendable=resendable,
         )
 
@@ -179,6 +184,11 @@ def result_of(path: str, answer: Mapping[str, Any]) -> str | None:
         return f"{path.split('/')[3]}/{answer['trigger_id']}"
     delivery_id = answer.get("delivery_id")
     return None if delivery_id is None else str(delivery_id)
+
+
+def delivery_id_of(result: str | None) -> str | None:
+    """The delivery's id in what the ledger keeps of an acceptance; None where that is a trigger's number."""
+    return None if result is None or TRIGGER.fullmatch(result) else result
 
 
 def template_of(payload: Mapping[str, Any]) -> int | str:

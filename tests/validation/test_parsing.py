@@ -206,7 +206,9 @@ def test_a_key_of_ours_that_stands_twice_is_named(line: bytes, field: str) -> No
     assert [(warning.code, warning.field) for warning in found.warnings] == [("duplicate_key", field)]
 
 
-@pytest.mark.parametrize("members", [b'"n":1,"n":1e8', b'"n":1,"n":1e8,"m":0.5', b'"n":1,  "n":2', b'"\\u006e":1,"n":2'])
+@pytest.mark.parametrize(
+    "members", [b'"n":1,"n":1e8', b'"n":1,"n":1e8,"m":0.5', b'"n":1,  "n":2', b'"\\u006e":1,"n":2']
+)
 def test_a_key_that_stands_twice_is_seen_though_nothing_became_shorter(members: bytes) -> None:
     """Decimals may be written longer than they stood, and make up for what was dropped."""
     payload = orjson.dumps(SEND)[:-1] + b',"message_data":{%b}}' % members

@@ -250,6 +250,13 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         """See `DatabaseQueue`."""
         await end_messages(connection, self._table, self._ring, messages)
 
+    async def in_doubt(self, after: str, most: int) -> Sequence[str]:
+        """See `DatabaseQueue`; none where rows are deleted when they end."""
+        async def look(client: PostgresClient) -> list[str]:
+            return [row[0] for row in await client.rows(self._statements.in_doubt, after, most)] if client.ring else []
+
+        return await self._connection.run(look)
+
     async def amend(self, ending: Ending) -> None:
         """Now or when PostgreSQL is back."""
         self._amendments.append(ending)

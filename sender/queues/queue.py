@@ -193,13 +193,22 @@ class TransactionPart(NamedTuple):
 
 @runtime_checkable
 class DatabaseQueue(Protocol):
-    """A queue that is a table: its messages can end in a transaction that somebody else has begun."""
+    """A queue that is a table: its messages can end in a transaction that somebody else has begun, and what became of
+    their jobs stands there."""
 
+    source: str
+    """See `Queue.source`."""
     database: str | None
     """Names the database on its server, for all that look at it; None until it was opened."""
 
     async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
         """Take these out of the queue, with what became of them, in the transaction that `connection` is in."""
+
+    async def in_doubt(self, after: str, most: int) -> Sequence[str]:
+        """A page of the identities, in order, of jobs whose messages are gone and that stand as in doubt."""
+
+    async def amend(self, ending: Ending) -> None:
+        """See `Queue.amend`."""
 
 
 class RequeueCounts(Protocol):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
 from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer, first_sentence
-from sender.shared_state.postgres.schema import MISSING, NAME, check_version, make_schema, quoted
+from sender.shared_state.postgres.schema import MISSING, NAME, VERSION, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_connection import TIMEOUT, StateConnection
 
@@ -190,12 +191,7 @@ class PostgresConnection(StateConnection):
         return connection
 
     async def _enter(self) -> None:
-        try:
-            row = await self._ask_to_enter()
-        except MISSING:
-            await self._make()
-            row = await self._ask_to_enter()
-        self._space, self.token, born, host, generation, version = row
+        self._space, self.token, born, host, generation, version = await self._enter_or_make()
         check_version(version, self.schema, self.shown)
         if host != self._host:
             raise UsageError(
@@ -203,6 +199,15 @@ class PostgresConnection(StateConnection):
                 "use another database, ?schema= or workspace"
             )
         self.born, self._generation = born / 1e6, generation
+
+    async def _enter_or_make(self) -> Any:
+        """Having made, or brought up, what is not there as it should be."""
+        with suppress(*MISSING):
+            row = await self._ask_to_enter()
+            if row[-1] >= VERSION:
+                return row
+        await self._make()
+        return await self._ask_to_enter()
 
     async def _enter_again(self) -> None:
         """The server was restarted, or is another: know it as it is now, in the epoch that we know."""

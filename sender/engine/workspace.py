@@ -85,7 +85,7 @@ class Workspace:
         )
         self.send = self.transport.send
         self._rates = _rates_of(settings)
-        self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
+        self._guards: dict[LaneName, Guard] = {"send": Guard.careful(), "app": Guard.careful()}
         factory: PacerFactory = pacers or LocalPacers()
         self.pacers = {
             lane: factory.pacer(

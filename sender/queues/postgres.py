@@ -32,7 +32,7 @@ from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.message_identity import queue_name
 from sender.queues.postgres_server import DATABASE, PASSING, POOLED, POOLER, PostgresServer
 from sender.queues.publisher import OutgoingLine, Publisher
-from sender.queues.queue import REDRIVE, Ending, Message, QueueError, QueueLost, trace_context
+from sender.queues.queue import Ending, Message, QueueError, QueueLost, trace_context
 from sender.queues.read_order import ReadOrder
 from sender.queues.server_access import with_host
 
@@ -307,7 +307,7 @@ async def end_messages(connection: Any, table: OutboxTable, ring: int, messages:
     await connection.execute(
         sql.end_rows(table, sql.slot_of(_today(), ring)), rows, *map(list, zip(*values, strict=True))
     )
-    await amend(connection, table, [one.ending for one in messages if one.ending and REDRIVE in one.headers])
+    await amend(connection, table, [one.ending for one in messages if one.ending and one.is_copy])
 
 
 async def amend(connection: Any, table: OutboxTable, endings: Iterable[Ending]) -> None:

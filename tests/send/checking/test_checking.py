@@ -61,7 +61,7 @@ def test_more_processes_say_the_same(folder: Path, arguments: tuple[str, ...]) -
 def test_rows_are_checked_by_the_process_that_reads_them(folder: Path) -> None:
     examples = Path(__file__).parents[3] / "examples"
     table = (str(examples / "orders.csv"), "--map", str(examples / "receipt.json"), "--attachments", str(examples))
-    one, two = (sender("validate", "jobs", *table, "--processes", number, cwd=folder) for number in ("1", "2"))
+    one, two = (sender("validate", *table, "--processes", number, cwd=folder) for number in ("1", "2"))
     assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
     assert b"orders.csv row 23: message_data.total" in one.stdout
 

@@ -238,15 +238,15 @@ async def test_calls_outlive_a_pause_and_a_killed_server(state_server: StateServ
 
 
 async def test_a_server_that_is_full_is_in_trouble_until_it_keeps_something(
-    shared_redis: RedisState, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What only reads was answered, what writes was not: the state was away and back ten times a second."""
     monkeypatch.setattr("sender.shared_state.heartbeat.BEAT", 0.05)
-    async with replicas(shared_redis) as (one, two):
+    async with replicas(redis_server) as (one, two):
         await one.ledger.hand_over([handed("a")])
         seen: set[str | None] = set()
         with capture_logs() as logs:
-            shared_redis.do("CONFIG", "SET", "maxmemory", 1)
+            redis_server.do("CONFIG", "SET", "maxmemory", 1)
             try:
                 waiting = asyncio.create_task(one.ledger.hand_over([handed("b")]))
                 await until(lambda: not one.reachable and not two.reachable)
@@ -257,7 +257,7 @@ async def test_a_server_that_is_full_is_in_trouble_until_it_keeps_something(
                     await asyncio.sleep(0.02)
                 assert not waiting.done()
             finally:
-                shared_redis.do("CONFIG", "SET", "maxmemory", 0)
+                redis_server.do("CONFIG", "SET", "maxmemory", 0)
             await waiting
             await until(lambda: two.reachable)
         assert seen == {"the shared state is full: its Redis has reached maxmemory"}

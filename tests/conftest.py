@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.processes import running_sandbox, sender, start_sender
-from tests.support.servers import begin_notes, install_missing, pytest_terminal_summary
+from tests.support.servers import Server, begin_notes, install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
@@ -26,17 +26,22 @@ settings.load_profile("sender")
 SERVER_FIXTURES = {
     "redis_server", "shared_redis", "nats_server", "rabbit_server", "sqs_server", "kafka_server", "mock_kafka",
     "broker", "fleet", "new_fleet", "postgres", "maria", "s3_server", "postgres_server", "shared_postgres",
-    "state_server",
+    "state_server", "cluster", "outbox", "browser",
 }
-SERVER_FILES = {"test_in_browser.py", "test_the_stories.py", "test_completion.py", "test_deployment.py"}
-"""Tests that start a broker, a browser or a foreign shell without a fixture."""
+SERVER_FILES = {"test_the_stories.py", "test_completion.py", "test_deployment.py"}
+"""Tests that start a broker or a foreign shell without a fixture."""
+SERVER_STARTERS = {"browser", "fleet", "kafka_server", "outbox_fleet", "replica", "state_servers"}
+"""Modules of tests/support: a module of tests that has something of these, or a server's class, starts one."""
 
 
 STARTERS = {id(one) for one in (subprocess, sender, start_sender, running_sandbox)}
 """A module that has one of these starts programs."""
 SLOW_FOLDERS = {"benchmarks"}
-SLOW_FILES = {"test_schedule.py", "test_histories.py", "test_unsent_and_doubts.py", "test_figures.py"}
-"""Long histories on virtual time, and pages of large logs."""
+SLOW_FILES = {
+    "test_schedule.py", "test_histories.py", "test_unsent_and_doubts.py", "test_figures.py", "test_house.py",
+    "test_row_inputs.py",
+}
+"""Long histories on virtual time, large logs and inputs, and what reads all of the code."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,8 +63,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         found = {id(one) for one in vars(item.module).values()}  # type: ignore[attr-defined]
         if STARTERS & found or item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES:
             item.add_marker("slow")
-        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or item.path.name in SERVER_FILES:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or item.path.name in SERVER_FILES or any(
+            starts_server(one) for one in vars(item.module).values()  # type: ignore[attr-defined]
+        ):
             item.add_marker("server")
+
+
+def starts_server(one: object) -> bool:
+    """Whether this name of a module is a server's class, or something that starts one or a browser."""
+    module = getattr(one, "__module__", None) or ""
+    return (isinstance(one, type) and issubclass(one, Server)) or (
+        module.startswith("tests.support.") and module.rpartition(".")[2] in SERVER_STARTERS
+    )
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Paced:
         self._template = generated(KINDS["email"], run_token())
         self._tasks: set[asyncio.Task[None]] = set()
         self._again: list[int] = []
-        self.guard = Guard()
+        self.guard = Guard.careful()
         self.pacer: Pacer
         self.stats: dict[str, Any] = {}
         self.errors = 0
@@ -76,6 +76,7 @@ class Paced:
             task.add_done_callback(self._tasks.discard)
 
     async def _one(self, transport: HttpTransport, permit: Permit, number: int) -> None:
+        begun = asyncio.get_running_loop().time()
         try:
             reply = await transport.send(self._template.request(number), Wire(on_written=permit.written))
         except TransportFault:
@@ -88,7 +89,7 @@ class Paced:
             self.guard.refused(now)
             self._again.append(number)
             return
-        self.guard.accepted(now)
+        self.guard.accepted(now, now - begun)
         self.errors += not 200 <= reply.status < 300
 
     async def _reset(self, transport: HttpTransport) -> None:

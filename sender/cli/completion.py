@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from sender import __version__
 from sender.config.settings import SETTINGS
 from sender.errors import UsageError
 from sender.jobs.kinds import KINDS
+from sender.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--consumer", default="", metavar="ROLE", help="the role of sender consume")
     parser.add_argument(
         "--state", nargs="?", const=STATE, default="", metavar="SCHEMA",
-        help=f"create: the tables and functions of a shared state, too, in a schema of this name ({STATE})",
+        help=f"the tables and functions of a shared state, too, in a schema of this name ({STATE})",
     )
     parser.add_argument(
         "--from", dest="since", type=int, metavar="VERSION", help="migrate: the version that is there; --apply looks"
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.apply:
         return _apply(args.apply, args.what, {table: args.keep_days, dead: 0}, roles, state)
     sys.stdout.write(_create(table, dead, args.keep_days, roles, state) if args.what == "create" else _migrate(
-        table, dead, args.keep_days, roles, args.since))
+        table, dead, args.keep_days, roles, args.since, state))
     return 0
 
 
@@ -66,17 +66,16 @@ def _state(schema: str, what: str, roles: Roles) -> str:
     """The SQL of a shared state in this schema; empty without one."""
     if not schema:
         return ""
-    if what != "create":
-        raise UsageError("--state goes with create: a shared state has one version so far")
     if "://" in schema or "\0" in schema or len(schema.encode()) > MOST_NAME:
         raise UsageError(f"--state takes the name of a schema here, like {STATE}; --apply takes the URL")
     try:
-        from sender.shared_state.postgres.schema import rights_of, sql_of
+        from sender.shared_state.postgres.schema import rights_of, sql_of, upgrade_of
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         raise UsageError("--state needs a client that is not installed: pip install 'sender[postgres]'") from None
-    return sql_of(schema) + (rights_of(schema, roles.consumer) if roles.consumer else "")
+    sql = sql_of(schema) if what == "create" else upgrade_of(schema)
+    return sql + (rights_of(schema, roles.consumer) if roles.consumer else "")
 
 
 def _apply(url: str, what: str, tables: Mapping[OutboxTable, int], roles: Roles, state: str) -> int:
@@ -97,10 +96,12 @@ def _create(table: OutboxTable, dead: OutboxTable, keep_days: int, roles: Roles,
     return in_transaction(f"{tables}\n{state}" if state else tables)
 
 
-def _migrate(table: OutboxTable, dead: OutboxTable, keep_days: int, roles: Roles, since: int | None) -> str:
+def _migrate(
+    table: OutboxTable, dead: OutboxTable, keep_days: int, roles: Roles, since: int | None, state: str
+) -> str:
     if since is None:
         raise UsageError("say with --from which version is there (the comment on the table tells it), or use --apply")
     if not 1 <= since <= VERSION:
         raise UsageError(f"--from is a version, 1 to {VERSION}")
-    sql = migrate(table, keep_days, roles, since) + migrate(dead, 0, Roles("", roles.consumer), since)
+    sql = migrate(table, keep_days, roles, since) + migrate(dead, 0, Roles("", roles.consumer), since) + state
     return in_transaction(sql) if sql else f"-- version {since} is the latest: there is nothing to do\n"

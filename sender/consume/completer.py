@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sender.consume.acknowledger import reason_of
+from sender.consume.later_ends import ending_of
 from sender.engine.job_execution import JobExecution
 from sender.outcomes.outcome import Outcome
 from sender.outcomes.outcome_lines import OutcomeLines
@@ -55,9 +56,7 @@ class Completer:
         if doubts.keeps(job.key):
             self._in_flight.add(job.key, message)
         else:
-            message.reason = {
-                "reason": record.state, "code": record.state, "id": job.id, "kind": job.kind.name, "key": job.key,
-            }
+            message.reason = _known_reason(job, record, is_again=message.message.deliveries > 1)
             self._record_again(message, job, record)
 
     def take_over(self, ended: FinishedJob, execution: JobExecution) -> None:
@@ -93,12 +92,14 @@ class Completer:
                 self._record_duplicate(message, outcome)
             else:
                 message.message.ending = message.message.ending or ending
+                if message.message.retries:  # the message that failed first is gone
+                    self._acknowledger.amend(ending)
                 self._end(message)
 
     def _record_again(self, message: UnackedMessage, job: Job, record: JobRecord) -> None:
         """One that was delivered before is the very message whose job ended so."""
         if message.message.deliveries > 1:
-            message.message.ending = Ending(record.state, key=job.key)
+            message.message.ending = ending_of(job.key, record)
         self._record_duplicate(message, job)
 
     def _record_duplicate(self, message: UnackedMessage, of: Outcome | Job) -> None:
@@ -120,6 +121,16 @@ class Completer:
         settings = self._settings
         resent = settings.in_doubt == "resend-if-absent" and lane == "send"
         return resent and settings.reconcile and self._session.workspace.reader.readable
+
+
+def _known_reason(job: Job, record: JobRecord, *, is_again: bool) -> dict[str, Any]:
+    """Why a job goes to the dead letter that ended before; its error only where this is the message that ended so."""
+    reason: dict[str, Any] = {
+        "reason": record.state, "code": record.state, "id": job.id, "kind": job.kind.name, "key": job.key,
+    }
+    if is_again and record.error is not None:
+        reason |= {"code": record.error["code"], "field": record.error.get("field"), "error": record.error["message"]}
+    return reason
 
 
 def _is_again(first: UnackedMessage, other: UnackedMessage) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sender.engine.job_execution import delivery_id_of
 from sender.queues import DatabaseQueue, Ending, TransactionPart
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class JointEnds:
             one = self._in_flight.only_message(record.key) if record.state == "sent" else None
             if one is None or not isinstance(one.queue, DatabaseQueue) or one.queue.database != self._database:
                 continue
-            one.message.ending = Ending(record.state, record.result, None, record.key)
+            one.message.ending = Ending(record.state, delivery_id_of(record.result), None, record.key)
             found.setdefault(one.queue, []).append(one.message)
         return TransactionPart(partial(_end, found), partial(_mark, found)) if found else None
 

@@ -29,7 +29,7 @@ class Lease:
         self._held = False
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[bool]:
+    async def acquired(self) -> AsyncIterator[bool]:
         """Whether this replica has it; if so, `renew` keeps it for as long as the context lasts."""
         self._held = await self._take()
         try:

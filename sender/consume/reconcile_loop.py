@@ -42,7 +42,7 @@ class ReconcileLoop:
                 await self._resolve()
 
     async def _resolve(self) -> None:
-        async with self._lease.held() as mine:
+        async with self._lease.acquired() as mine:
             for execution in await self._doubts.resolve_ripe() if mine else ():
                 self._send_again(execution)
 

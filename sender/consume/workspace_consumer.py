@@ -16,6 +16,7 @@ from sender.consume.completer import Completer
 from sender.consume.dispatcher import Dispatcher, lost_outcome
 from sender.consume.joint_ends import JointEnds
 from sender.consume.lane_capacity import LaneCapacity
+from sender.consume.later_ends import LaterEnds
 from sender.consume.lease import Lease
 from sender.consume.reconcile_loop import ReconcileLoop
 from sender.engine.preflight import Preflight, look_ahead
@@ -26,7 +27,6 @@ from sender.session.session import Session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sender.config.settings import Settings
     from sender.consume.acknowledger import Acknowledger
     from sender.consume.in_flight import InFlight, UnackedMessage
     from sender.consume.memory import Memory
@@ -74,17 +74,17 @@ class WorkspaceConsumer(Listener):
     """Opened, then run until `stop` or a halt; then `leave` tells what is left to do."""
 
     def __init__(
-        self, workspace: Workspace, memory: Memory, settings: Settings, in_hand: InHand, sink: Log, tracer: Tracer,
+        self, workspace: Workspace, memory: Memory, in_hand: InHand, sink: Log, tracer: Tracer,
         supervisor: Supervisor,
     ) -> None:
         self.memory = memory
         self.in_flight, self.acknowledger, self._pause = in_hand
-        self.session = Session(workspace, memory.ledger, sink, settings, supervisor, self, gather=GATHER)
+        self.session = Session(workspace, memory.ledger, sink, supervisor, self, gather=GATHER)
         self.ending = asyncio.Event()
         """Set by the first `stop` or halt."""
         if memory.state is not None and memory.state.database is not None:
             memory.state.end_together(JointEnds(self.in_flight, memory.state.database).of)
-        self._settings = settings
+        self._settings = settings = workspace.settings
         self._preflight = settings.preflight
         self._lease = Lease(memory.ledger)
         self._capacity = LaneCapacity(workspace, settings.prefetch)
@@ -144,6 +144,7 @@ class WorkspaceConsumer(Listener):
         self.session.supervise(self._try_kinds(), "kinds")
         self.session.supervise(self._reconcile_loop.run(), "reconciliation", ends=True)
         self.session.supervise(self._shed(), "requeues")
+        self.session.supervise(LaterEnds(self.memory.ledger, self.acknowledger.queues).run(), "later ends")
         await self.ending.wait()
         for lane in self.session.workspace.lanes.values():
             await lane.drained()

@@ -87,7 +87,7 @@ class WorkspaceOpening:
             await self._compare_births(memory, memory.state.ledger.born)
         await stack.enter_async_context(supervisor)
         consumer = WorkspaceConsumer(
-            workspace, memory, settings, in_hand, self._outputs.sink, self._telemetry.tracer, supervisor
+            workspace, memory, in_hand, self._outputs.sink, self._telemetry.tracer, supervisor
         )
         await consumer.open(config.base_url, left)
         self.memory = memory

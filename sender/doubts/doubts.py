@@ -21,7 +21,6 @@ from sender.ledger.ledger import Doubt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sender.config.settings import Settings
     from sender.doubts.other_ledgers import OtherLedger
     from sender.engine.job_execution import JobExecution
     from sender.engine.workspace import Workspace
@@ -36,12 +35,12 @@ log = structlog.get_logger()
 class Doubts:
     """The session's part in what nobody knows; `note_end` is told of every end."""
 
-    def __init__(self, workspace: Workspace, ledger: Ledger, recorder: Recorder, settings: Settings) -> None:
+    def __init__(self, workspace: Workspace, ledger: Ledger, recorder: Recorder) -> None:
         self._workspace = workspace
         self._clock = workspace.clock
         self._ledger = ledger
         self._recorder = recorder
-        self._settings = settings
+        self._settings = settings = workspace.settings
         self._known = KnownDeliveries()
         self._doubted = DoubtedAttempts(ledger, workspace.clock, settings.reconcile_lag)
         self._resolver = DoubtResolver(ledger, self._doubted, recorder.put, self._clock, self._trigger_resolved)

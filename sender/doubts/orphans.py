@@ -10,6 +10,7 @@ from sender.doubts.doubtful_job import DoubtfulJob
 from sender.engine.waiting_triggers import WaitingTrigger
 from sender.jobs.problem import Problem
 from sender.ledger.ledger import FinalRecord
+from sender.ledger.record_detail import with_error
 
 if TYPE_CHECKING:
     from sender.engine.api_clock import ApiClock
@@ -53,8 +54,9 @@ def _last_seen(detail: dict[str, Any], alive: float, clock: ApiClock) -> dict[st
 
 def _record(doubt: Doubt, one: DoubtfulJob) -> FinalRecord:
     problem = Problem("unanswered", None, "an earlier run handed the job over and left no answer")
-    line = one.outcome("in_doubt", problem).to_line()
-    return FinalRecord(doubt.key, doubt.content, "in_doubt", line, detail=doubt.detail)
+    outcome = one.outcome("in_doubt", problem)
+    detail = with_error(doubt.detail, outcome.error)
+    return FinalRecord(doubt.key, doubt.content, "in_doubt", outcome.to_line(), detail=detail)
 
 
 def _waiting(one: DoubtfulJob) -> WaitingTrigger:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sender.engine.job_execution import result_of
 from sender.jobs.problem import Problem
 from sender.ledger.ledger import FinalRecord
+from sender.ledger.record_detail import with_error
 
 if TYPE_CHECKING:
     from sender.doubts.doubtful_job import DoubtfulJob
@@ -63,4 +64,5 @@ def final_record(one: DoubtfulJob, outcome: Outcome) -> FinalRecord:
     if outcome.status not in ("sent", "rejected", "failed"):
         raise ValueError(f"{outcome.status} ends no doubt")
     result = result_of(one.path, dict(outcome.result))
-    return FinalRecord(one.key, one.content, outcome.status, outcome.to_line(), result=result)
+    detail = with_error(None, outcome.error)
+    return FinalRecord(one.key, one.content, outcome.status, outcome.to_line(), result=result, detail=detail)

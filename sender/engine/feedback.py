@@ -65,7 +65,7 @@ class ResponseFeedback:
             return
         self._storm = 0
         if self._guard is not None:
-            self._guard.accepted(now)
+            self._guard.accepted(now, latency)
         if verdict.what in ("retry", "ambiguous"):
             self._breaker.bad(now, started)
             if verdict.retry_after is not None:

@@ -1,4 +1,4 @@
-"""Which identities this run holds in its hands, so that a repeated line is found without asking the ledger alone."""
+"""Which identities this run has claimed, so that a repeated line is found without asking the ledger alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Identities:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._held: dict[str, str] = {}
+        self._claimed: dict[str, str] = {}
         self._ended: dict[str, str] = {}
         self._lookups = 0
 
@@ -29,20 +29,20 @@ class Identities:
             raise
         return LookUp(self, records)
 
-    def hold(self, key: str, content: str) -> None:
+    def claim(self, key: str, content: str) -> None:
         """A job of this identity was admitted."""
-        self._held[key] = content
+        self._claimed[key] = content
 
     def ended(self, key: str) -> None:
-        """The job's end stands in the ledger, or it claimed nothing after all."""
-        content = self._held.pop(key, None)
+        """The job's end stands in the ledger, or the claim was wrong after all."""
+        content = self._claimed.pop(key, None)
         if content is not None and self._lookups:
             # A look-up under way may have missed the end in the ledger.
             self._ended[key] = content
 
-    def held(self, key: str) -> str | None:
-        """Content of the job with this identity that this run holds, if any."""
-        return self._held.get(key) or self._ended.get(key)
+    def content_of(self, key: str) -> str | None:
+        """Content of the job that claimed this identity and has no recorded end, if any."""
+        return self._claimed.get(key) or self._ended.get(key)
 
     def _leave(self) -> None:
         self._lookups -= 1

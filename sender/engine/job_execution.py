@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from sender.jobs.payload import person_of, read_payload
 from sender.ledger import FinalRecord, HandOverRecord
+from sender.ledger.record_detail import with_error
 from sender.outcomes.outcome import Outcome
 from sender.runtime.tracing import NOBODY
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from sender.jobs.status import Status
     from sender.runtime.tracing import JobSpan
 
-LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
-"""What reconcile recognises a delivery by; kept in the ledger only while a job is in doubt.
-
-See docs/api.md, "Reading the API".
-"""
+TRIGGER = re.compile(r"[0-9]+/[0-9]+")
+"""What the ledger keeps of a broadcast that was accepted."""
 UNTEMPLATED = 1
 """Emails without a template are counted as message 1 (docs/api.md, "Email")."""
 
@@ -151,13 +149,14 @@ class JobExecution:
         """The same for the ledger; `marks` as in `claim`."""
         if outcome.status == "invalid" or outcome.status == "duplicate" or outcome.status == "skipped":
             raise ValueError(f"{outcome.status} jobs claim no identity")
+        detail = self.detail(outcome.finished_at, marks) if outcome.status == "in_doubt" else None
         return FinalRecord(
             self.job.key,
             self.job.content,
             outcome.status,
             outcome.to_line(),
             result=result_of(self.job.path, dict(outcome.result)),
-            detail=self.detail(outcome.finished_at, marks) if outcome.status == "in_doubt" else None,
+            detail=with_error(detail, outcome.error),
             resendable=resendable,
         )
 
@@ -165,24 +164,13 @@ class JobExecution:
         self, since: float | None, until: float | None = None, marks: ClockMarks | None = None
     ) -> bytes:
         job = self.job
-        payload = read_payload(job.body) if job.kind.lane == "send" else {}
-        self.template = template_of(payload)
-        detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
-        if "identifiers" in detail:
-            detail["identifiers"] = person_of(payload, job.body)
-        detail.update(
-            id=job.id,
-            kind=job.kind.name,
-            path=job.path,
-            source=job.source,
-            line=job.line,
-            attempts=self.attempts,
-            started_at=self.started_at,
-            written_at=self.written_at,
-            since=since,
-            until=until,
-        )
-        detail.update(marks or {})
+        traits = job.recognised_by()
+        self.template = template_of(traits)
+        detail: dict[str, Any] = {
+            **traits, "id": job.id, "kind": job.kind.name, "path": job.path, "source": job.source, "line": job.line,
+            "attempts": self.attempts, "started_at": self.started_at, "written_at": self.written_at, "since": since,
+            "until": until, **(marks or {}),
+        }
         if job.meta is not None:
             detail["meta"] = orjson.Fragment(job.meta)
         if job.warnings:
@@ -196,6 +184,11 @@ def result_of(path: str, answer: Mapping[str, Any]) -> str | None:
         return f"{path.split('/')[3]}/{answer['trigger_id']}"
     delivery_id = answer.get("delivery_id")
     return None if delivery_id is None else str(delivery_id)
+
+
+def delivery_id_of(result: str | None) -> str | None:
+    """The delivery's id in what the ledger keeps of an acceptance; None where that is a trigger's number."""
+    return None if result is None or TRIGGER.fullmatch(result) else result
 
 
 def template_of(payload: Mapping[str, Any]) -> int | str:

@@ -67,7 +67,7 @@ class Workspace:
         observer: Observer | None = None,
     ) -> None:
         self.observer = observer or NoMetrics()
-        self._settings = settings
+        self.settings = settings
         self._key = key
         self._wall = wall
         self.clock = ApiClock(wall)
@@ -85,7 +85,7 @@ class Workspace:
         )
         self.send = self.transport.send
         self._rates = _rates_of(settings)
-        self._guards: dict[LaneName, Guard] = {"send": Guard(), "app": Guard()}
+        self._guards: dict[LaneName, Guard] = {"send": Guard.careful(), "app": Guard.careful()}
         factory: PacerFactory = pacers or LocalPacers()
         self.pacers = {
             lane: factory.pacer(
@@ -107,7 +107,7 @@ class Workspace:
 
     async def open_lanes(self, ledger: Ledger, listener: LaneListener) -> None:
         """Make the lanes, and take up the triggers that earlier runs left waiting at the API."""
-        settings = self._settings
+        settings = self.settings
         self._schedule.open(ledger)
         context = LaneContext(
             self, ledger, _policy_of(settings), listener, kinds=self._kinds, observer=self.observer, wall=self._wall,
@@ -144,7 +144,7 @@ class Workspace:
 
     async def warm(self) -> None:
         """Open connections ahead of the first jobs."""
-        await self.transport.warm(min(MOST_WARM, self._settings.concurrency))
+        await self.transport.warm(min(MOST_WARM, self.settings.concurrency))
 
     async def probe(self) -> str | None:
         """See `Api.probe`: one GET, past whatever else waits for the app lane."""

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from sender.engine.api_reader import ApiReader
+    from sender.engine.pacing.pace import PacerFactory
     from sender.follow.follow_plan import FollowPlan
     from sender.follow.followed_run import FollowedRun
     from sender.follow.until import Until
-    from sender.shared_state.shared_state import SharedState
 
 FIRST_WAIT: Final = 5.0
 """Seconds between two readings, doubled each time nothing was new."""
@@ -57,10 +57,12 @@ async def follow(plan: FollowPlan) -> int:
         async with AsyncExitStack() as stack:
             supervisor = Supervisor()
             supervisor.on_failure(lambda _: stop.ask())
-            state = await _open_state(plan, supervisor, stack)
+            state = None
+            if plan.state:
+                state = await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)
             runs: list[FollowedRun] = [open_run(path, host_of(plan.base_url)) for path in plan.runs]
             if state is not None:
-                runs.append(StateRun(state, plan.deliveries))
+                runs.append(StateRun(state.ledger, plan.deliveries))
             following = await Following.open(runs, waits=plan.listen is not None)
             stack.push_async_callback(following.aclose)
             view = await stack.enter_async_context(open_live("follow", plan.settings))
@@ -82,14 +84,8 @@ async def follow(plan: FollowPlan) -> int:
             return status
 
 
-async def _open_state(plan: FollowPlan, supervisor: Supervisor, stack: AsyncExitStack) -> SharedState | None:
-    if not plan.state:
-        return None
-    return await open_shared(plan.state, plan.base_url, plan.settings, stack, on_lost=supervisor.fail)
-
-
 async def _work(
-    plan: FollowPlan, following: Following, supervisor: Supervisor, state: SharedState | None, stack: AsyncExitStack
+    plan: FollowPlan, following: Following, supervisor: Supervisor, pacers: PacerFactory | None, stack: AsyncExitStack
 ) -> Coroutine[None, None, bool]:
     """What learns of fates, opened and ready."""
     await open_health(plan.settings, following, stack)
@@ -98,7 +94,7 @@ async def _work(
         return follow_webhooks(following, plan.until, plan.seconds)
     if plan.api_key is None:
         raise ValueError("lists are not read without a key")
-    workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, pacers=state, joins=True)
+    workspace = Workspace(plan.base_url, plan.api_key, plan.settings, time.time, pacers=pacers, joins=True)
     stack.push_async_callback(workspace.transport.aclose)
     reader = await readable(workspace, plan.base_url)
     return follow_lists(following, reader, plan.until, plan.seconds, plan.settings.reconcile_lag)

@@ -6,17 +6,30 @@ It is asked about deliveries that the API tells of, in lists or webhooks; nobody
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sender.follow.delivery import Delivery
-    from sender.shared_state.shared_state import SharedState
 
 COUNT_EVERY: Final = 5.0
 """Seconds for which a count of the state's is good."""
+
+
+class SentJobs(Protocol):
+    """What is asked of the state's ledger."""
+
+    @property
+    def born(self) -> float:
+        """Unix seconds at which the state began."""
+
+    async def known_results(self, results: Sequence[str]) -> set[str]:
+        """Those of these delivery ids that its jobs were sent with."""
+
+    async def count(self) -> Mapping[str, int]:
+        """Jobs by their state."""
 
 
 class StateRun:
@@ -25,9 +38,9 @@ class StateRun:
     unnamed = 0
     grows = False
 
-    def __init__(self, state: SharedState, deliveries: Path) -> None:
+    def __init__(self, jobs: SentJobs, deliveries: Path) -> None:
         self.deliveries = deliveries
-        self._state = state
+        self._jobs = jobs
         self._counted_at = float("-inf")
         self.sent = 0
         """Jobs that stand as sent in the state, of other kinds too."""
@@ -35,7 +48,7 @@ class StateRun:
     @property
     def since(self) -> float | None:
         """See `FollowedRun.since`: when the state began."""
-        return self._state.ledger.born
+        return self._jobs.born
 
     def read(self) -> list[Delivery]:
         """See `FollowedRun.read`: none is named before the API tells of it."""
@@ -44,12 +57,12 @@ class StateRun:
     async def known(self, ids: Iterable[str]) -> set[str]:
         """See `FollowedRun.known`."""
         wanted = list(ids)
-        return await self._state.ledger.known_results(wanted) if wanted else set()
+        return await self._jobs.known_results(wanted) if wanted else set()
 
     async def count(self) -> int:
         """See `FollowedRun.count`."""
         now = asyncio.get_running_loop().time()
         if now - self._counted_at >= COUNT_EVERY:
             self._counted_at = now
-            self.sent = (await self._state.ledger.count()).get("sent", 0)
+            self.sent = (await self._jobs.count()).get("sent", 0)
         return self.sent

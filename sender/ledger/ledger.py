@@ -13,10 +13,10 @@ the log has it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 LOST_NOTE: Final = "lost"
 """Name of the note that tells at which unix time a memory was seen to have lost something."""
@@ -35,6 +35,10 @@ class JobRecord(NamedTuple):
     """False for a job whose acceptance is known though its id is not: no policy ever sends it again."""
     owned_elsewhere: bool = False
     """True while another replica that lives has it handed over: it is not to be judged, only to be asked again."""
+    result: str | None = None
+    """See `FinalRecord.result`."""
+    error: Mapping[str, Any] | None = None
+    """The first problem of an end, see `sender.ledger.record_detail`."""
 
 
 class HandOverRecord(NamedTuple):
@@ -57,7 +61,7 @@ class FinalRecord(NamedTuple):
     result: str | None = None
     """The delivery's (or trigger's) id, so that reconcile never adopts it for another job."""
     detail: bytes | None = None
-    """Kept only while the job is in doubt."""
+    """JSON: of a job in doubt what reconcile looks for, of every end but `sent` its error."""
     resendable: bool = True
 
 

@@ -93,7 +93,10 @@ class LedgerView:
             rows = [row for row in orjson.loads(statements.find(db, wanted)) if row[0] not in changed]
             if recent is not None:
                 rows += orjson.loads(statements.find(recent, wanted))
-        return {key: JobRecord(state, content, run, bool(again)) for key, state, content, run, again in rows}
+        return {
+            key: JobRecord(state, content, run, bool(again), result=result, error=error)
+            for key, state, content, run, again, result, error in rows
+        }
 
     def doubts(self) -> Iterator[Doubt]:
         """Every job in doubt, and those that are handed over."""

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sender.ledger.ledger import JobRecord
+from sender.ledger.record_detail import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,10 @@ class RecentJobs:
             self._since = monotonic()
         for record in records:
             self._held.pop(record.key, None)
-            self._ended[record.key] = JobRecord(record.state, record.content, self._run, record.resendable)
+            self._ended[record.key] = JobRecord(
+                record.state, record.content, self._run, record.resendable, result=record.result,
+                error=error_of(record.detail),
+            )
 
     def find(self, keys: Sequence[str]) -> dict[str, Seen]:
         """Those of these jobs that are known here."""

@@ -101,8 +101,8 @@ class SqliteLedger(Ledger):
         recent = {} if self._commits.broken else self._recent.find(keys)
         rows = await (self._read_whole(find) if self._commits.broken else self._commits.read(find))
         found = {
-            key: JobRecord(state, content, run, bool(resendable))
-            for key, state, content, run, resendable in orjson.loads(rows)
+            key: JobRecord(state, content, run, bool(resendable), result=result, error=error)
+            for key, state, content, run, resendable, result, error in orjson.loads(rows)
         }
         for key, (handed_over, ended) in recent.items():
             before = ended or found.get(key)

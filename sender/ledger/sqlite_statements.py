@@ -58,7 +58,8 @@ FROM (SELECT value ->> 2 AS state, count(*) AS jobs FROM json_each(?) GROUP BY s
 _LET_GO: Final = "DELETE FROM held WHERE key IN (SELECT value ->> 0 FROM json_each(?))"
 _FIND: Final = """
 SELECT json_group_array(json_array(wanted.value, iif(held.key IS NULL, jobs.state, 'handed_over'),
-    coalesce(held.content, jobs.content), coalesce(held.run, jobs.run), coalesce(jobs.resendable, 1)))
+    coalesce(held.content, jobs.content), coalesce(held.run, jobs.run), coalesce(jobs.resendable, 1),
+    jobs.result, jobs.detail -> '$.error'))
 FROM json_each(?) AS wanted LEFT JOIN held ON held.key = wanted.value LEFT JOIN jobs ON jobs.key = wanted.value
 WHERE held.key IS NOT NULL OR jobs.key IS NOT NULL
 """
@@ -80,7 +81,7 @@ SELECT state, sum(jobs) FROM (
 
 
 def find(db: sqlite3.Connection, keys: str) -> str:
-    """JSON rows of key, state, content, run, resendable; `keys` is a JSON list, as in all functions here."""
+    """JSON rows of key, state, content, run, resendable, result, error; `keys` is a JSON list, as in all functions."""
     return str(db.execute(_FIND, (keys,)).fetchone()[0])
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sender.outbox.outbox_table import OutboxTable
 
 FACTS: Final = """
-SELECT current_database() AS database, n.nspname AS schema, c.relname AS name,
+SELECT current_database() AS database, pg_backend_pid() AS backend, n.nspname AS schema, c.relname AS name,
        obj_description(c.oid, 'pg_class') AS comment,
        (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = c.oid) AS partitions
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
@@ -43,6 +43,8 @@ class Statements(NamedTuple):
     """(ids)."""
     amend: str
     """(keys, statuses, delivery ids, errors): the later fate of jobs that had ended."""
+    in_doubt: str
+    """(after, most): a page of the keys of jobs that ended in doubt."""
 
     @classmethod
     def of(cls, table: OutboxTable) -> Statements:
@@ -188,6 +190,10 @@ UPDATE {t} o SET status = e.status, delivery_id = e.delivery_id, error = e.error
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS e(key, status, delivery_id, error)
 WHERE o.slot <> 0 AND o.key = e.key
 """
+_IN_DOUBT: Final = """
+SELECT DISTINCT key FROM {t} WHERE slot <> 0 AND key > $1 AND status = 'in_doubt' ORDER BY key LIMIT $2
+"""
 _TEXTS: Final = (
     _JOIN, _RENEW, _CLAIM, _RELEASE, _LEAVE, _REQUEUE, _WAKE, _LAG, _LEFT_SINCE, _DELETE, _AMEND,
+    _IN_DOUBT,
 )

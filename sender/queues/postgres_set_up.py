@@ -38,7 +38,7 @@ async def set_up(url: str, what: str, tables: Mapping[OutboxTable, int], roles: 
                         for number, (table, days) in enumerate(tables.items())]
                 if more:
                     await connection.execute(more)
-                    told.append("the shared state: created")
+                    told.append("the shared state: " + ("created" if what == "create" else "brought up"))
         finally:
             await connection.close()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:

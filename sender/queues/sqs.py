@@ -216,8 +216,8 @@ class SqsPublisher(Publisher[SqsClient]):
             body, attributes = _body(one)
             more: dict[str, Any] = {}
             if client.fifo:
-                # A job that comes again by redrive is no repetition, which SQS would drop without a word.
-                nonce = secrets.token_hex(8) if one.redriven else ""
+                # A job that comes again on purpose is no repetition, which SQS would drop without a word.
+                nonce = secrets.token_hex(8) if one.marks else ""
                 token = hashlib.sha256(one.line + f"{number}{one.reason}{nonce}".encode()).hexdigest()
                 # Of a group one message is in hand at a time: jobs and letters need no order, and hold up no other.
                 more = {

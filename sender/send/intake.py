@@ -88,7 +88,7 @@ class Intake:
         with await identities.look_up([job.key for job, _ in self.elsewhere]) as records:
             jobs, self.elsewhere = self.elsewhere, []
             for job, skip in jobs:
-                self._decide(job, skip, records.get(job.key), identities.held(job.key))
+                self._decide(job, skip, records.get(job.key), identities.content_of(job.key))
 
     def refused(self, job: Job, record: JobRecord) -> None:
         """Another replica took the job between our look-up and our hand-over."""
@@ -113,7 +113,7 @@ class Intake:
                 if isinstance(one.found, Invalid):
                     self._refuse(one.found)
                 else:
-                    self._decide(one.found, one.skip, records.get(one.found.key), identities.held(one.found.key))
+                    self._decide(one.found, one.skip, records.get(one.found.key), identities.content_of(one.found.key))
 
     def _check_lines(self, lines: Sequence[Line], wall: float) -> list[Checked | None]:
         """None for those that are passed over."""
@@ -129,7 +129,7 @@ class Intake:
             self._end(job, "skipped", skip)
         elif admission == "start":
             self._counter.take_one()
-            self._session.identities.hold(job.key, job.content)
+            self._session.identities.claim(job.key, job.content)
             if self._may_pass(job) and self._sent is not None:
                 self._sent.follow(job.source, job.line)
             self._session.submit(JobExecution(job))

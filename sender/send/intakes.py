@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sender.engine.preflight import TemplateCheck
 from sender.errors import InputError, UsageError
+from sender.send.guarded_feed import GuardedFeed
 from sender.send.intake import Intake
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sender.outcomes.tally import Tally
     from sender.runtime.stop_signals import StopRequest
     from sender.send.job_check import JobCheck
-    from sender.session.other_memories import GuardedFeed, OtherMemories
+    from sender.session.other_memories import OtherMemories
     from sender.session.session import Session
 
 OTHERS_EVERY: Final = 1.0
@@ -54,7 +55,7 @@ class Intakes:
         for name, lane in session.workspace.lanes.items():
             feed: Feed = self._inputs.feed(name, self._check.parser.lane_of, self._sent)
             if others is not None:
-                feed = others.guard(feed)
+                feed = GuardedFeed(feed, others)
                 self._guards.append(feed)
             if part is not None:
                 feed = part(feed)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender.jobs.job import Invalid
+from sender.jobs.job import Invalid, Job
 from sender.validation import Options
 from sender.validation.parser import Parser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sender.config.settings import Settings
-    from sender.jobs.job import Job, Line
+    from sender.jobs.job import Line
     from sender.jobs.problem import Problem
     from sender.send.exclusions.exclusions import Exclusions
     from sender.send.redirect import Redirect
@@ -45,3 +47,16 @@ class JobCheck(NamedTuple):
 def parser_of(settings: Settings) -> Parser:
     """The parser that the settings ask for."""
     return Parser(settings.kind, Options(settings.require_identifiers, frozenset(settings.risky_extensions)))
+
+
+def identities_of(parser: Parser, *, by_content: bool) -> Callable[[Line], str | None]:
+    """What reads the identity of a line's job: from its id, unchecked, or from all of it; None for what is no job."""
+
+    def by_id(line: Line) -> str | None:
+        return parser.key_of(line.data)
+
+    def by_all(line: Line) -> str | None:
+        job = parser.parse(line, 0.0)
+        return job.key if isinstance(job, Job) else None
+
+    return by_all if by_content else by_id

@@ -31,7 +31,7 @@ from sender.send.canary_fates import arrived, check_until
 from sender.send.exclusions.exclusions import Exclusions
 from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intakes import Intakes
-from sender.send.job_check import JobCheck, parser_of
+from sender.send.job_check import JobCheck, identities_of, parser_of
 from sender.send.look_through import look_through, tell_changed
 from sender.send.manifest import Manifest
 from sender.send.most_rejected import MostRejected
@@ -42,7 +42,7 @@ from sender.send.send_view import SendControls, SendView
 from sender.send.stop_rules import StopRules
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
-from sender.session.other_memories import OtherMemories, find_memories
+from sender.session.other_memories import OtherMemories, find_memories, know_content
 from sender.session.pauses import tell_pauses
 from sender.session.stores import memory_of, shown_memory
 
@@ -182,7 +182,7 @@ class SendRun(Listener):
         )
         if not memories:
             return None
-        others = OtherMemories(memories, session.ledger, parser)
+        others = OtherMemories(memories, session.ledger, identities_of(parser, by_content=know_content(memories)))
         if files:
             log.info("comparing with other memories", memories=len(others))
             await others.refuse(self._inputs.lines_of_files(), lambda: session.ended)

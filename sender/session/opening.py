@@ -70,7 +70,7 @@ async def open_session(
         stack.callback(outcome_log.close)
         await _announce(ledger, plan)
         await stack.enter_async_context(supervisor)
-        session = Session(workspace, ledger, outcome_log, plan.settings, supervisor, front_end, gather=GATHER)
+        session = Session(workspace, ledger, outcome_log, supervisor, front_end, gather=GATHER)
         if state is None:
             session.doubts.find_others = partial(_find_others, plan, seen.workspace)
         await session.open(seen)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sender.errors import UsageError
-from sender.jobs.job import Job
 from sender.ledger.ledger_view import LedgerView
 from sender.runtime.file_lock import is_locked
 from sender.session.ledger_registry import registered
@@ -25,11 +24,9 @@ from sender.session.memories import LedgerMemory, LogMemory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sender.inputs import Feed
     from sender.jobs.job import Line
     from sender.ledger import Ledger
     from sender.session.memories import Memory
-    from sender.validation.parser import Parser
 
 LEDGER_SUFFIX: Final = ".ledger"
 LOG_SUFFIX: Final = ".outcomes.jsonl"
@@ -42,11 +39,11 @@ log = structlog.get_logger()
 class OtherMemories:
     """All that are found; holds jobs against them before they are sent."""
 
-    def __init__(self, memories: Sequence[Memory], own: Ledger, parser: Parser) -> None:
+    def __init__(self, memories: Sequence[Memory], own: Ledger, key_of: Callable[[Line], str | None]) -> None:
         self._memories = memories
         self._own = own
-        self._parser = parser
-        self._by_content = any(isinstance(memory, LogMemory) for memory in memories)
+        self._key_of = key_of
+        """Identity of a line's job; None for what is no job."""
 
     def __len__(self) -> int:
         return len(self._memories)
@@ -65,20 +62,16 @@ class OtherMemories:
         for memory in self._memories:
             memory.close()
 
-    def guard(self, feed: Feed) -> GuardedFeed:
-        """A feed that ends with such an error before the first such line."""
-        return GuardedFeed(feed, self)
-
     async def refuse_batch(self, lines: Sequence[Line]) -> None:
         """See `refuse`, for a few lines of a stream."""
-        found = await self._known([key for line in lines if (key := self._key(line))])
+        found = await self._known([key for line in lines if (key := self._key_of(line))])
         if found:
             raise UsageError(f"{told(found)}; these and what follows were not sent. {WAYS_ON}")
 
     def _next_keys(self, lines: Iterator[Line]) -> list[str] | None:
         keys: list[str] = []
         for line in lines:
-            key = self._key(line)
+            key = self._key_of(line)
             if key is not None:
                 keys.append(key)
             if len(keys) == BATCH:
@@ -96,31 +89,10 @@ class OtherMemories:
         own = {key for key, record in records.items() if record.state != "failed"}
         return Counter({path: len(known - own) for path, known in found.items() if known - own})
 
-    def _key(self, line: Line) -> str | None:
-        if not self._by_content:
-            return self._parser.key_of(line.data)
-        job = self._parser.parse(line, 0.0)
-        return job.key if isinstance(job, Job) else None
 
-
-class GuardedFeed:
-    """See `OtherMemories.guard`."""
-
-    def __init__(self, feed: Feed, others: OtherMemories) -> None:
-        self._feed = feed
-        self._others = others
-        self.refused = 0
-        """Lines that were read and are not passed on."""
-
-    async def read(self, most: int, most_bytes: int) -> Sequence[Line]:
-        """See `Feed.read`; UsageError when one of the lines is known elsewhere."""
-        lines = await self._feed.read(most, most_bytes)
-        try:
-            await self._others.refuse_batch(lines)
-        except UsageError:
-            self.refused += len(lines)
-            raise
-        return lines
+def know_content(memories: Iterable[Memory]) -> bool:
+    """Whether one of them knows jobs without an id by their content: a log tells no other identity of theirs."""
+    return any(isinstance(memory, LogMemory) for memory in memories)
 
 
 def find_memories(

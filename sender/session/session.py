@@ -23,7 +23,6 @@ from sender.runtime.tasks import unless
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from sender.config.settings import Settings
     from sender.engine.job_execution import JobExecution
     from sender.engine.preflight import Preflight
     from sender.engine.workspace import Workspace
@@ -42,7 +41,6 @@ class Session:
         workspace: Workspace,
         ledger: Ledger,
         log: Log,
-        settings: Settings,
         supervisor: Supervisor,
         front_end: FrontEnd,
         *,
@@ -52,11 +50,11 @@ class Session:
         self.ledger = ledger
         self.recorder = Recorder(ledger, log, self, gather=gather, observer=workspace.observer)
         self.identities = Identities(ledger)
-        self.doubts = Doubts(workspace, ledger, self.recorder, settings)
+        self.doubts = Doubts(workspace, ledger, self.recorder)
         self.orphans: set[str] = set()
         """Keys of the jobs that earlier runs left handed over; they are in doubt from now on."""
         self.halted: HaltError | None = None
-        self._settings = settings
+        self._grace = workspace.settings.grace
         self._supervisor = supervisor
         self._front_end = front_end
         self._loop = asyncio.get_running_loop()
@@ -127,7 +125,7 @@ class Session:
         if now:
             self.recorder.give_up_log()
         else:
-            self._loop.call_later(self._settings.grace, partial(self.stop, now=True))
+            self._loop.call_later(self._grace, partial(self.stop, now=True))
 
     def stop_lanes(self, *, now: bool) -> None:
         """The same for a front-end that keeps the grace itself, and whose last ends are still to be logged."""

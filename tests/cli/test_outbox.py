@@ -87,7 +87,7 @@ def test_nothing_is_left_of_a_migration_that_fails(
     (("create", "--apply", "postgres://tester:s3cret@127.0.0.1:1/x"), "nothing was changed"),
     (("create", "--apply", "mysql://x"), "must look like"), (("drop",), "invalid choice"),
     (("create", "--state", "postgres://tester:s3cret@h/x"), "the name of a schema"),
-    (("migrate", "--state"), "with create"),
+    (("migrate", "--from", "1", "--state", "postgres://tester:s3cret@h/x"), "the name of a schema"),
 ])
 def test_what_is_wrong_is_told(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str) -> None:
     status, told = run(capsys, *arguments)
@@ -119,6 +119,15 @@ def test_with_the_state_and_its_rights(
         return found
 
     assert asyncio.run(use()) == [1]
+    capsys.readouterr()
+    migrate = ("migrate", *given[1:], *(("--from", "1") if how == "printed" else ("--apply", postgres_server.url)))
+    status, sql = run(capsys, *migrate)
+    assert status == 0
+    if how == "printed":
+        postgres_server.do(sql)
+    else:
+        assert "the shared state: brought up" in sql
+    assert asyncio.run(use()) == [2], "its rights are as before"
 
 
 def test_a_role_s_name_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:

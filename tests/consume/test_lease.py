@@ -32,11 +32,11 @@ async def test_the_lease_is_one_s_until_it_runs_out(seconds: float, monkeypatch:
     monkeypatch.setattr("sender.consume.lease.SECONDS", seconds)
     notes: dict[str, bytes] = {}
     one, other = (Lease(FakeLedger(run, notes)) for run in (1, 2))  # type: ignore[arg-type]
-    async with one.held() as mine:
+    async with one.acquired() as mine:
         assert mine
-        async with other.held() as too:
+        async with other.acquired() as too:
             assert too == (seconds < 0)
-    async with one.held() as mine:
+    async with one.acquired() as mine:
         assert mine == (seconds > 0 or notes[NOTE].startswith(b"1"))
 
 
@@ -45,7 +45,7 @@ async def test_it_is_renewed_while_it_is_held_and_not_after(monkeypatch: pytest.
     notes: dict[str, bytes] = {}
     lease = Lease(FakeLedger(1, notes))  # type: ignore[arg-type]
     renewing = asyncio.create_task(lease.renew())
-    async with lease.held(), asyncio.timeout(5):
+    async with lease.acquired(), asyncio.timeout(5):
         first = notes[NOTE]
         while notes[NOTE] == first:
             await asyncio.sleep(0.01)

@@ -45,7 +45,7 @@ async def opened() -> AsyncIterator[WorkspaceConsumer]:
         acknowledger = Acknowledger(in_flight, None, supervisor)
         supervisor.start(acknowledger.run(), "acknowledgements")
         in_hand = InHand(in_flight, acknowledger, PauseSwitch("default"))
-        consumer = WorkspaceConsumer(workspace, memory, settings, in_hand, NoLog(), NullTracer(), supervisor)
+        consumer = WorkspaceConsumer(workspace, memory, in_hand, NoLog(), NullTracer(), supervisor)
         await consumer.open("http://127.0.0.1:9")
         yield consumer
 

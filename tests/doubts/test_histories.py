@@ -70,9 +70,9 @@ class World:
         self.reader = ApiReader(self, UNPACED, self.clock)
         self.reader.alone = True
         triggers = SimpleNamespace(waiting=0, look=self.nothing)
-        workspace: Any = SimpleNamespace(clock=self.clock, reader=self.reader, triggers=triggers)
+        workspace: Any = SimpleNamespace(clock=self.clock, reader=self.reader, triggers=triggers, settings=DEFAULTS)
         recorder: Any = SimpleNamespace(put=self.ended.append, replay=self.nothing)
-        self.doubts = Doubts(workspace, self.ledger, recorder, DEFAULTS)
+        self.doubts = Doubts(workspace, self.ledger, recorder)
 
     async def nothing(self) -> None:
         """There are neither broadcasts nor an outcome log."""

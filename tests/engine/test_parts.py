@@ -105,13 +105,13 @@ async def test_an_end_during_a_look_up_is_not_missed() -> None:
     """The ledger answers as it stood; a twin that ended meanwhile must still be seen."""
     ledger = MemoryLedger()
     identities = Identities(ledger)
-    identities.hold("a", "c")
+    identities.claim("a", "c")
     look_up = await identities.look_up(["a"])
     identities.ended("a")
     with look_up as records:
         assert records == {}
-        assert identities.held("a") == "c"
-    assert identities.held("a") is None
+        assert identities.content_of("a") == "c"
+    assert identities.content_of("a") is None
 
 
 def test_breaker_opens_probes_and_doubles() -> None:
@@ -193,7 +193,7 @@ async def test_what_another_replica_took_is_no_duplicate_and_is_never_missing() 
     lane: Any = SimpleNamespace(name="send")
     session: Any = SimpleNamespace(identities=identities, ledger=ledger, record=told.append, orphans=set())
     intake = Intake(Mock(), lane, session, Mock(), Tally(books))
-    identities.hold(job.key, job.content)
+    identities.claim(job.key, job.content)
     with await identities.look_up(["other"]):
         intake.refused(job, JobRecord("handed_over", "c", 7, owned_elsewhere=True))
     assert (intake.elsewhere, told) == ([(job, None)], [])

@@ -40,7 +40,7 @@ class Memory:
 
 def run_of(memory: Memory, folder: Path) -> StateRun:
     state: Any = SimpleNamespace(ledger=memory)
-    return StateRun(state, folder / "fleet.deliveries.jsonl")
+    return StateRun(state.ledger, folder / "fleet.deliveries.jsonl")
 
 
 def test_lists_of_a_state(virtual: VirtualLoop, tmp_path: Path) -> None:

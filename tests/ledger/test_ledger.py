@@ -22,7 +22,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sender.errors import OutputError, UsageError
 from sender.ledger.ledger_view import LedgerView
 from sender.ledger.recent_jobs import MOST
+from sender.ledger.record_detail import with_error
 from sender.ledger.sqlite_ledger import SqliteLedger
+from sender.shared_state.shared_ledger import SharedLedger
 from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed, state_of
 from tests.support.memory_ledger import MemoryLedger
@@ -105,6 +107,27 @@ async def test_a_handed_over_job_keeps_its_known_result(ledger: Any) -> None:
     await ledger.finish([final("a", "in_doubt", result="d1", detail=b"{}")])
     await ledger.finish([final("a", "sent")])
     assert await ledger.known_results(["d1"]) == {"d1"}
+
+
+async def test_an_end_tells_its_result_and_its_error(ledger: Any) -> None:
+    error = {"code": "api_error", "field": "to", "message": "no such person"}
+    doubt = with_error(b'{"id":"d","to":"ada@example.com"}', error | {"problems": [error, error]})
+    await ledger.finish([
+        final("a", result="d1"), final("b", "rejected", detail=with_error(None, error)), final("c", "failed"),
+        final("d", "in_doubt", detail=doubt),
+    ])
+    found = await ledger.find(["a", "b", "c", "d"])
+    told = {key: (record.state, record.result, record.error) for key, record in found.items()}
+    assert told == {
+        "a": ("sent", "d1", None), "b": ("rejected", None, error), "c": ("failed", None, None),
+        "d": ("in_doubt", None, error),
+    }
+    refused = await ledger.hand_over([handed("a")]) if isinstance(ledger, SharedLedger) else found
+    assert refused["a"] == found["a"], "who is refused is told, too"
+    await ledger.finish([final("d", result="d2")])
+    settled = (await ledger.find(["d"]))["d"]
+    assert (settled.result, settled.error) == ("d2", None)
+    assert [doubt.key async for doubt in ledger.doubts()] == []
 
 
 async def test_new_known_and_repeated_jobs_end_in_one_batch(ledger: Any) -> None:

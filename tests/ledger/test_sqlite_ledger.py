@@ -47,7 +47,7 @@ async def test_what_another_memory_left_handed_over_is_in_doubt(tmp_path: Path) 
     assert await ledger.adopt(jobs) == 3
     assert await ledger.adopt(jobs) == 1, "what failed stays open to what another memory knows"
     assert await ledger.find(["a", "b", "c"]) == {
-        "a": JobRecord("in_doubt", "c", 0), "b": JobRecord("sent", "c", 0, resendable=False),
+        "a": JobRecord("in_doubt", "c", 0), "b": JobRecord("sent", "c", 0, resendable=False, result="d1"),
         "c": JobRecord("failed", "c", 0),
     }
     assert await all_doubts(ledger) == [Doubt("a", "c", "in_doubt", b'{"id":"a"}', True)]
@@ -158,7 +158,10 @@ PRAGMA user_version = 2;
 async def test_a_ledger_of_the_version_without_a_journal_is_read_and_goes_on(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "l")) as db:
         db.executescript(VERSION_2)
-    before = {"a": JobRecord("sent", "c", 3), "b": JobRecord("in_doubt", "c", 4), "h": JobRecord("handed_over", "x", 4)}
+    before = {
+        "a": JobRecord("sent", "c", 3, result="d1"), "b": JobRecord("in_doubt", "c", 4),
+        "h": JobRecord("handed_over", "x", 4),
+    }
     with closing(LedgerView.open(tmp_path / "l")) as view:
         assert view.find(["a", "b", "h", "n"]) == before
         assert {doubt.key for doubt in view.doubts()} == {"b", "h"}

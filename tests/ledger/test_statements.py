@@ -52,16 +52,16 @@ def test_what_is_found(db: sqlite3.Connection) -> None:
     hand_over(db, "held")
     hand_over(db, "both", run=SECOND, content="new")
     assert known(db, "ended", "held", "both", "unknown") == {
-        "ended": ("in_doubt", "c", FIRST, 0),
-        "held": ("handed_over", "c", FIRST, 1),
-        "both": ("handed_over", "new", SECOND, 0),
+        "ended": ("in_doubt", "c", FIRST, 0, None, None),
+        "held": ("handed_over", "c", FIRST, 1, None, None),
+        "both": ("handed_over", "new", SECOND, 0, None, None),
     }
 
 
 def test_a_second_hand_over_stays_the_first_runs(db: sqlite3.Connection) -> None:
     hand_over(db, "a", detail='{"n":1}')
     hand_over(db, "a", run=SECOND, content="new", detail='{"n":2}')
-    assert known(db, "a") == {"a": ("handed_over", "new", FIRST, 1)}
+    assert known(db, "a") == {"a": ("handed_over", "new", FIRST, 1, None, None)}
     assert statements.left_handed_over(db, "", SECOND, 9) == [("a", "new", "handed_over", '{"n":2}', 1)]
 
 
@@ -145,7 +145,8 @@ def test_another_memory_adds_what_is_unknown_or_failed_here(db: sqlite3.Connecti
     rows = [(key, "theirs", "in_doubt" if key == "newer" else "sent", 0, f"d-{key}", "{}") for key in keys]
     assert statements.adopt(db, json.dumps(rows)) == 3
     assert {key: row for key, row in known(db, *keys).items() if row[1] == "theirs"} == {
-        "failed": ("sent", "theirs", 0, 0), "new": ("sent", "theirs", 0, 0), "newer": ("in_doubt", "theirs", 0, 0),
+        "failed": ("sent", "theirs", 0, 0, "d-failed", None), "new": ("sent", "theirs", 0, 0, "d-new", None),
+        "newer": ("in_doubt", "theirs", 0, 0, "d-newer", None),
     }
     assert count(db) == {"sent": 3, "rejected": 1, "in_doubt": 2, "handed_over": 2}
     assert json.loads(statements.known_results(db, '["d-new","d-sent"]')) == ["d-new"]

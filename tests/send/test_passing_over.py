@@ -89,6 +89,9 @@ def test_nothing_but_time_tells_that_lines_were_passed_over(
             with closing(sqlite3.connect(folder / LEDGER)) as db, db:
                 db.execute("DELETE FROM blocks")
         status, summary, outcomes = send(sandbox, folder, "--send-again", *arguments)
+        if "--limit" in arguments:  # how far the other lanes have come by then depends on the moment
+            assert summary.pop("read") == summary.pop("duplicate") + summary["sent"] + summary["invalid"]
+            outcomes = [one for one in outcomes if one["status"] != "duplicate"]
         found.append((status, summary, told(outcomes)))
     assert found[0] == found[1]
 

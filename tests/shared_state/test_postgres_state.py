@@ -18,11 +18,11 @@ from structlog.testing import capture_logs
 
 from sender.errors import StateAway, UsageError
 from sender.ledger import LOST_NOTE
-from sender.shared_state.postgres.schema import sql_of
+from sender.shared_state.postgres.schema import rights_of, sql_of
 from sender.shared_state.postgres.server import examine
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_url import check_state_url, open_state
-from tests.support.databases import Database, find
+from tests.support.databases import PgBouncer, find
 from tests.support.ledgers import final, handed, state_of
 from tests.support.state_servers import PostgresState
 
@@ -136,11 +136,46 @@ async def test_a_schema_of_its_own_and_another_version(postgres_server: Postgres
         await odd.ledger.finish([final("a", result="with\0nul")])
         assert await state_of(usual.ledger, "a") is None
         assert await odd.ledger.known_results(["with\0nul"]) == {"with\ufffdnul"}
-    postgres_server.do('UPDATE "odd""name".schema_version SET version = 2')
+    postgres_server.do('UPDATE "odd""name".schema_version SET version = 99')
     postgres_server.do('DELETE FROM "odd""name".workspaces')
     with pytest.raises(UsageError, match="of another version"):
         await open_state(url, host="api")
     postgres_server.do('DROP SCHEMA "odd""name" CASCADE')
+
+
+EARLIER = """
+DROP FUNCTION earlier.find(integer, text, integer, bigint, text[]);
+CREATE FUNCTION earlier.find(space integer, epoch text, seen integer, who bigint, keys text[])
+RETURNS TABLE (key text, state text) LANGUAGE sql AS 'SELECT key, state FROM earlier.jobs';
+UPDATE earlier.schema_version SET version = 1;
+"""
+
+
+async def test_a_schema_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
+    postgres_server: PostgresState
+) -> None:
+    postgres_server.script("DROP ROLE IF EXISTS late; CREATE ROLE late LOGIN;" + sql_of("earlier") + rights_of(
+        "earlier", "late"))
+    url = postgres_server.url + "?schema=earlier"
+    async with opened(url) as state:
+        await state.ledger.finish([final("a", "rejected"), final("b", result="d1")])
+    postgres_server.script(EARLIER)
+    with pytest.raises(UsageError, match="earlier version, and this role may not bring it up") as caught:
+        await open_state(url.replace("//tester", "//late"), host="api")
+    assert "sender.shared_state.postgres.schema earlier --upgrade" in str(caught.value)
+    states = await asyncio.gather(*(open_state(url, host="api") for _ in range(3)))
+    for state in states:
+        found = await state.ledger.find(["a", "b"])
+        assert {key: (one.state, one.result, one.error) for key, one in found.items()} == {
+            "a": ("rejected", None, None), "b": ("sent", "d1", None),
+        }
+        await state.close()
+    printed = subprocess.run([sys.executable, "-m", "sender.shared_state.postgres.schema", "earlier", "--upgrade"],
+                             capture_output=True, check=True)
+    postgres_server.script(printed.stdout.decode())
+    async with opened(url.replace("//tester", "//late")) as state:
+        assert await state_of(state.ledger, "b") == "sent"
+    postgres_server.script("DROP SCHEMA earlier CASCADE; DROP ROLE late;")
 
 
 async def test_of_many_that_make_the_schema_one_does(postgres_server: PostgresState) -> None:
@@ -257,37 +292,12 @@ async def test_what_was_told_outlives_every_way_of_going(postgres_server: Postgr
         assert postgres_server.rows("SELECT lowest > 0 FROM sender.lanes")[0][0]
 
 
-class PgBouncer(Database):
-    """A pooler before a server."""
-
-    name = "pgbouncer"
-
-    def __init__(self, server: PostgresState, mode: str) -> None:
-        self.user = server.user
-        super().__init__()
-        self._server, self._mode = server, mode
-
-    def prepare(self) -> None:
-        (self.folder / "users").write_text('"tester" ""\n')
-        (self.folder / "pgbouncer.ini").write_text(
-            f"[databases]\npostgres = host=127.0.0.1 port={self._server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {self.port}\nauth_type = trust\nauth_file = {self.folder}/users\n"
-            f"pool_mode = {self._mode}\nunix_socket_dir =\n"
-        )
-
-    def arguments(self) -> list[str]:
-        return [find("pgbouncer", "pgbouncer"), str(self.folder / "pgbouncer.ini")]
-
-
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-async def test_a_pooler_that_forgets_prepared_statements_is_refused(
-    postgres_server: PostgresState, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
-    pooler = PgBouncer(postgres_server, mode)
+async def test_a_pooler_that_forgets_prepared_statements_is_refused(postgres_server: PostgresState, mode: str) -> None:
+    pooler = PgBouncer(postgres_server)
     try:
         pooler.start()
-        url = postgres_server.url.replace(f":{postgres_server.port}", f":{pooler.port}")
+        url = pooler.url(mode)
         if mode == "transaction":
             with pytest.raises(UsageError, match="a pooler is between that knows no prepared statements"):
                 await open_state(url, host="api")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sender.ledger.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
+from sender.ledger.record_detail import error_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -36,7 +37,12 @@ class MemoryLedger:
 
     async def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         rows = {key: self._rows[key] for key in keys if key in self._rows}
-        return {key: JobRecord(row.state, row.content, row.run, row.resendable) for key, row in rows.items()}
+        return {
+            key: JobRecord(
+                one.state, one.content, one.run, one.resendable, result=one.result, error=error_of(one.detail)
+            )
+            for key, one in rows.items()
+        }
 
     async def hand_over(self, records: Sequence[HandOverRecord]) -> dict[str, JobRecord]:
         for one in records:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
-from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer, first_sentence
-from sender.shared_state.postgres.schema import MISSING, NAME, check_version, make_schema, quoted
+from sender.queues.postgres_server import PASSING, POOLED, POOLER, REFUSED, PostgresServer, first_sentence
+from sender.shared_state.postgres.schema import MISSING, NAME, VERSION, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_connection import KEEPING, TIMEOUT, StateConnection
 
@@ -31,15 +32,9 @@ WHERE name = 'statement_timeout' AND setting::integer NOT BETWEEN 1 AND 1800
 """Milliseconds, within `TIMEOUT`, unless the role has fewer."""
 LOST: Final = "SND01"
 RESTARTED: Final = "SND02"
-POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
-"""What a pooler makes of prepared statements that it does not know."""
 CLOSED: Final = (errors.InterfaceError, errors.InternalClientError)
 """What the client makes of a connection that was closed under it."""
 FAILURES: Final = (errors.PostgresError, *CLOSED, OSError)
-POOLER: Final = (
-    "a pooler is between that knows no prepared statements: give the server itself, or set pool_mode = session, or "
-    "max_prepared_statements (PgBouncer 1.21)"
-)
 
 
 class PostgresConnection(StateConnection):
@@ -65,7 +60,7 @@ class PostgresConnection(StateConnection):
         connection = cls(server, workspace, host)
         try:
             async with asyncio.timeout(10 * TIMEOUT):
-                connection._pooled = await is_pooled(server)
+                connection._pooled = await server.is_pooled(TIMEOUT)
             await connection._enter()
         except FAILURES as error:
             await connection.close()
@@ -197,12 +192,7 @@ class PostgresConnection(StateConnection):
         return connection
 
     async def _enter(self) -> None:
-        try:
-            row = await self._ask_to_enter()
-        except MISSING:
-            await self._make()
-            row = await self._ask_to_enter()
-        self._space, self.token, born, host, generation, version = row
+        self._space, self.token, born, host, generation, version = await self._enter_or_make()
         check_version(version, self.schema, self.shown)
         if host != self._host:
             raise UsageError(
@@ -210,6 +200,15 @@ class PostgresConnection(StateConnection):
                 "use another database, ?schema= or workspace"
             )
         self.born, self._generation = born / 1e6, generation
+
+    async def _enter_or_make(self) -> Any:
+        """Having made, or brought up, what is not there as it should be."""
+        with suppress(*MISSING):
+            row = await self._ask_to_enter()
+            if row[-1] >= VERSION:
+                return row
+        await self._make()
+        return await self._ask_to_enter()
 
     async def _enter_again(self) -> None:
         """The server was restarted, or is another: know it as it is now, in the epoch that we know."""
@@ -256,28 +255,3 @@ async def _rows(
                 raise
             raise OutputError(first_sentence(error)) from None  # it says nothing of the state
     return list(rows)
-
-
-async def is_pooled(server: PostgresServer) -> bool:
-    """Whether a pooler is between; one of `POOLED` when prepared statements get lost in it."""
-    one = await server.connect(TIMEOUT)
-    try:
-        if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
-            return False
-        other = await server.connect(TIMEOUT)
-        try:
-            mine, its = one.transaction(), other.transaction()
-            await mine.start()
-            prepared = await one.prepare("SELECT 2")
-            await its.start()
-            await other.fetchval("SELECT 1", timeout=TIMEOUT)
-            await mine.commit()
-            await its.commit()  # what a pooler gives first now, it had given to the other
-            await prepared.fetchval(timeout=TIMEOUT)
-        except TimeoutError:
-            raise errors.InvalidSQLStatementNameError("the pool has one connection") from None
-        finally:
-            other.terminate()
-    finally:
-        one.terminate()
-    return True

@@ -13,6 +13,7 @@ import structlog
 
 from sender.errors import OutputError, StateLost
 from sender.ledger import Doubt, JobRecord
+from sender.ledger.record_detail import error_of
 from sender.shared_state.state_connection import Away
 from sender.shared_state.state_server import JobTable
 
@@ -155,7 +156,10 @@ def _columns(batch: Sequence[FinalRecord]) -> tuple[list[Any], ...]:
 
 
 def _records(rows: Sequence[Any]) -> dict[str, JobRecord]:
-    return {key: JobRecord(*rest) for key, *rest in rows}
+    return {
+        key: JobRecord(state, content, run, resendable, elsewhere, result, error_of(detail))
+        for key, state, content, run, resendable, elsewhere, result, detail in rows
+    }
 
 
 def _text(text: str) -> str:

@@ -1,5 +1,7 @@
 -- The state that replicas share, in a schema of its own. Instants are microseconds of the server's clock.
 --
+-- Tables first, then functions, which a schema of an earlier version gets anew.
+--
 -- Every function but `enter` begins with `known`: a server that lost the state answers SND01, and one that was
 -- restarted, or took over from another, SND02, until `enter` has noticed it. Each call is one transaction, and waits for
 -- the server's disk where it says what may be sent, and what has ended.
@@ -7,7 +9,7 @@
 CREATE SCHEMA IF NOT EXISTS sender;
 
 CREATE TABLE sender.schema_version (version integer NOT NULL);
-INSERT INTO sender.schema_version VALUES (1);
+INSERT INTO sender.schema_version VALUES (2);
 
 CREATE TABLE sender.workspaces (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -43,7 +45,8 @@ CREATE INDEX held_by ON sender.held (workspace, (coalesce(taker, owner)));
 
 CREATE TABLE sender.jobs (                       -- jobs that have ended
     workspace integer NOT NULL, key text COLLATE "C" NOT NULL, state text NOT NULL, content text NOT NULL,
-    owner bigint NOT NULL, resendable boolean NOT NULL, result text, detail bytea,
+    owner bigint NOT NULL, resendable boolean NOT NULL, result text,
+    detail bytea,                                -- JSON; in doubt what reconcile looks for, and the error of its end
     until bigint,                                -- when it is forgotten; null: never
     PRIMARY KEY (workspace, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
@@ -249,8 +252,8 @@ END $$;
 -- Jobs.
 
 CREATE FUNCTION sender.find(space integer, epoch text, seen integer, who bigint, keys text[])
-RETURNS TABLE (key text, state text, content text, owner bigint, resendable boolean, elsewhere boolean)
-LANGUAGE plpgsql AS $$
+RETURNS TABLE (key text, state text, content text, owner bigint, resendable boolean, elsewhere boolean, result text,
+    detail bytea) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     t record;
@@ -259,7 +262,8 @@ BEGIN
     RETURN QUERY
     SELECT wanted.key, CASE WHEN h.key IS NULL THEN j.state ELSE 'handed_over' END, coalesce(h.content, j.content),
         coalesce(h.owner, j.owner), coalesce(j.resendable, true),
-        h.owner IS NOT NULL AND h.owner <> who AND coalesce(o.deadline > t.living, false)
+        h.owner IS NOT NULL AND h.owner <> who AND coalesce(o.deadline > t.living, false), j.result,
+        CASE WHEN h.key IS NULL THEN j.detail END
     FROM unnest(keys) AS wanted (key)
     LEFT JOIN sender.held h ON h.workspace = space AND h.key = wanted.key COLLATE "C"
     LEFT JOIN sender.jobs j ON j.workspace = space AND j.key = wanted.key COLLATE "C"
@@ -270,8 +274,8 @@ END $$;
 -- `records`: what the caller saw of each, "state owner" or "". Returns those refused, as `find` does.
 CREATE FUNCTION sender.hand_over(space integer, epoch text, seen integer, who bigint, keys text[], contents text[],
     details bytea[], records text[])
-RETURNS TABLE (key text, state text, content text, owner bigint, resendable boolean, elsewhere boolean)
-LANGUAGE plpgsql AS $$
+RETURNS TABLE (key text, state text, content text, owner bigint, resendable boolean, elsewhere boolean, result text,
+    detail bytea) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     t record;
@@ -304,7 +308,8 @@ BEGIN
     RETURN QUERY
     SELECT wanted.key, CASE WHEN j.key IS NULL OR h.key IS NOT NULL THEN 'handed_over' ELSE j.state END,
         coalesce(h.content, j.content, ''), coalesce(h.owner, j.owner, 0), coalesce(j.resendable, true),
-        CASE WHEN h.key IS NOT NULL THEN coalesce(o.deadline > t.living, false) ELSE j.key IS NULL END
+        CASE WHEN h.key IS NOT NULL THEN coalesce(o.deadline > t.living, false) ELSE j.key IS NULL END, j.result,
+        CASE WHEN h.key IS NULL THEN j.detail END
     FROM unnest(keys) AS wanted (key)
     LEFT JOIN sender.held h ON h.workspace = space AND h.key = wanted.key COLLATE "C"
     LEFT JOIN sender.jobs j ON j.workspace = space AND j.key = wanted.key COLLATE "C"
@@ -346,7 +351,7 @@ BEGIN
     ON CONFLICT (workspace, owner, state) DO UPDATE SET jobs = counted.jobs + excluded.jobs;
     INSERT INTO sender.jobs AS j (workspace, key, state, content, owner, resendable, result, detail, until)
     SELECT space, new.key, new.state, new.content, who, new.resendable, new.result,
-        CASE WHEN new.state = 'in_doubt' THEN new.detail END, CASE WHEN new.state <> 'in_doubt' THEN t.now + keep END
+        new.detail, CASE WHEN new.state <> 'in_doubt' THEN t.now + keep END
     FROM unnest(keys, contents, states, resendables, new_results, details)
         AS new (key, content, state, resendable, result, detail)
     ON CONFLICT (workspace, key) DO UPDATE SET state = excluded.state, content = excluded.content,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sender.ledger import JobRecord
+from sender.ledger.record_detail import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,8 +34,11 @@ def seen_as(record: JobRecord | None) -> str:
 def job_records(flat: Sequence[bytes]) -> dict[str, JobRecord]:
     """The records that `find.lua` or `hand_over.lua` returned, by key."""
     return {
-        key.decode(): JobRecord(STATES[state], content.decode(), int(run), resendable != b"0", elsewhere == b"1")
-        for key, state, content, run, resendable, elsewhere in rows(flat, 6)
+        key.decode(): JobRecord(
+            STATES[state], content.decode(), int(run), resendable != b"0", elsewhere == b"1", result.decode() or None,
+            error_of(detail),
+        )
+        for key, state, content, run, resendable, elsewhere, result, detail in rows(flat, 8)
     }
 
 

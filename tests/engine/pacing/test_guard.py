@@ -6,12 +6,15 @@ import pytest
 
 from sender.engine.pacing.guard import (
     CLIMB,
+    ENOUGH,
+    FIRST_LOOK,
     FIRST_SPREAD,
     FORGET_AFTER,
     HASTE,
     LEAST_CUT,
     LEAST_SHARE,
     MOST_SPREAD,
+    NEXT_LOOK,
     Guard,
 )
 
@@ -136,3 +139,51 @@ def test_the_share_comes_back_before_the_window_narrows() -> None:
     guard.accepted(6.0 + FORGET_AFTER + 1)
     assert guard.spread == MOST_SPREAD
     assert guard.share > 1 - LEAST_CUT
+
+
+def test_a_careful_guard_goes_up_to_the_limit_while_nothing_is_refused() -> None:
+    guard, spread = Guard.careful(), MOST_SPREAD
+    guard.accepted(0.0)
+    guard.accepted(FIRST_LOOK - 0.01)
+    assert guard.spread == spread
+    now = FIRST_LOOK
+    while spread >= FIRST_SPREAD:
+        guard.accepted(now)
+        spread /= 2
+        assert guard.spread == (spread if spread >= FIRST_SPREAD / 2 else 0.0)
+        guard.accepted(now + NEXT_LOOK - 0.01)
+        now += NEXT_LOOK
+    guard.accepted(now)
+    assert (guard.spread, guard.share) == (0.0, 1.0)
+    assert now < 4
+
+
+def test_answers_that_all_take_the_same_time_end_the_care_sooner() -> None:
+    guard = Guard.careful()
+    for number in range(ENOUGH):
+        assert guard.spread == MOST_SPREAD
+        guard.accepted(number / 100, 0.150 + 0.001 * (number == 3))
+    assert guard.spread == 0.0
+
+
+@pytest.mark.parametrize("took", [0.1, 0.5])
+def test_a_slow_api_slows_no_lane_down(took: float) -> None:
+    guard = Guard.careful()
+    for number in range(400):
+        guard.accepted(number / 100, took * (number % 7))
+        assert guard.spread <= MOST_SPREAD
+    assert guard.spread == 0.0
+
+
+def test_the_first_refusal_gives_back_the_width_that_held() -> None:
+    guard = Guard.careful()
+    for now in (0.0, FIRST_LOOK, FIRST_LOOK + NEXT_LOOK):
+        guard.accepted(now)
+    assert guard.spread == MOST_SPREAD / 4
+    guard.refused(FIRST_LOOK + NEXT_LOOK + 0.1)
+    assert guard.spread == MOST_SPREAD / 2
+    guard.refused(FIRST_LOOK + NEXT_LOOK + 0.2)
+    guard.accepted(FIRST_LOOK + 2 * NEXT_LOOK)
+    assert guard.spread == MOST_SPREAD / 2, "it is learned from now on, and no longer tried"
+    guard.refused(FIRST_LOOK + NEXT_LOOK + 0.1 + 1)
+    assert guard.spread == pytest.approx(MOST_SPREAD * 0.8)

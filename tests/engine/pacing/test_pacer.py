@@ -187,13 +187,15 @@ def test_never_above_the_ceiling(rate: int, seed: int, stalls: float, lag: float
     assert most_in_any(1.0, stamps) <= rate
 
 
-def refused_share(jitter: float, seconds: int, *, rival: float = 0.0, skip: float = 0.0) -> tuple[float, float]:
+def refused_share(
+    jitter: float, seconds: int, *, rival: float = 0.0, skip: float = 0.0, careful: bool = False
+) -> tuple[float, float]:
     """(rate reached, part refused after `skip` seconds) against a strict sliding count behind a jittered wire."""
     chance = random.Random(7)
     result: list[float] = []
 
     async def body(loop: VirtualLoop) -> None:
-        guard = Guard()
+        guard = Guard.careful() if careful else Guard()
         pacer = Pacer(100, guard=guard)
         begin = loop.time()
         counted: list[float] = []
@@ -207,7 +209,10 @@ def refused_share(jitter: float, seconds: int, *, rival: float = 0.0, skip: floa
             if taken:
                 counted.append(now)
             await asyncio.sleep(0.05 + chance.random() * jitter)
-            (guard.accepted if taken else guard.refused)(loop.time())
+            if taken:
+                guard.accepted(loop.time(), loop.time() - written)
+            else:
+                guard.refused(loop.time())
             answers.append((written - begin, taken))
 
         async def other() -> None:
@@ -238,6 +243,14 @@ def test_jitter_is_learned(jitter: float) -> None:
     rate, refused = refused_share(jitter, 80, skip=20)
     assert rate >= 94
     assert refused <= 0.002
+
+
+@pytest.mark.parametrize(("jitter", "least"), [(0.0, 99.5), (0.002, 99.0), (0.01, 98.0), (0.03, 96.0), (0.1, 94.0)])
+def test_a_careful_guard_is_hardly_refused_from_the_first_second_on(jitter: float, least: float) -> None:
+    """A wire of 0 to 100 ms each way had one request in a hundred refused until the guard had learned it."""
+    rate, refused = refused_share(jitter, 20, careful=True)
+    assert refused < 0.005
+    assert rate >= least
 
 
 def test_a_rival_on_the_same_budget() -> None:

@@ -118,6 +118,27 @@ async def test_a_key_keeps_its_order_where_it_is_asked_for(cluster: Cluster) -> 
     assert numbers(await read(queue, 2)) == [2, 4]
 
 
+async def test_delayed_messages_wait_for_their_time_and_hold_up_no_other_partition(cluster: Cluster) -> None:
+    """A timestamp from the future, of a clock that is wrong, holds nothing up for longer."""
+    topic, hour = cluster.make(partitions=4), 3600
+    now = time.time()
+    cluster.put_at(topic, now, *bodies(2), partition=0)
+    cluster.put_at(topic, now - hour, *bodies(3, 2), partition=1)
+    cluster.put_at(topic, now + hour, *bodies(1, 5), partition=2)
+    cluster.put_at(topic, now - hour, *bodies(1, 6), partition=2)
+    queue = cluster.queue(topic, "&delay=4")
+    first = await read(queue, 3)
+    assert time.time() < now + 4, "this machine is too slow for this test"
+    assert numbers(first) == [2, 3, 4]
+    assert await queue.lag() == 7
+    rest = await read(queue, 4)
+    assert numbers(rest) == [0, 1, 5, 6]
+    assert time.time() >= now + 4
+    assert {one.deliveries for one in rest} == {1}
+    await queue.ack([*first, *rest])
+    assert await queue.lag() == 0
+
+
 async def test_null_values_are_empty_job_lines(cluster: Cluster) -> None:
     topic = cluster.make()
     cluster.put(topic, None, b"", key=b"deleted")

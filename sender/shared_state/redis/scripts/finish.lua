@@ -31,8 +31,8 @@ local function finish(key, content, state, resendable, result, detail, line)
   redis.call('HSET', job, 's', state, 'c', content, 'o', run)
   if result ~= '' then redis.call('HSET', job, 'i', result) end
   if resendable == '0' then redis.call('HSET', job, 'r', '0') end
+  if detail ~= '{}' then redis.call('HSET', job, 't', detail) end
   if state == 'd' then
-    redis.call('HSET', job, 't', detail)
     redis.call('ZADD', prefix .. 'doubts', 0, key)
   else
     redis.call('PEXPIRE', job, keep)

@@ -1,5 +1,5 @@
 -- ARGV: run, then key, content, detail, record the caller saw ("state run" or "") of each.
--- Returns those refused: key, state, content, run, resendable, held.
+-- Returns those refused, as find.lua does.
 local run = ARGV[2]
 local refused = require_alive(run)
 if refused then return refused end
@@ -7,7 +7,7 @@ refused = {}
 for n = 3, #ARGV, 4 do
   local key, content, detail, seen = ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3]
   local job = prefix .. 'j:' .. key
-  local row = redis.call('HMGET', job, 's', 'c', 'o', 'r')
+  local row = redis.call('HMGET', job, 's', 'c', 'o', 'r', 'i', 't')
   local state, owner = row[1], row[3]
   if state == 'h' and owner == run then
     redis.call('HSET', job, 'c', content, 't', detail)
@@ -25,7 +25,8 @@ for n = 3, #ARGV, 4 do
     tell('h', 1)
   else
     local held = state == 'h' and alive(owner)
-    for _, value in ipairs({key, state, row[2], owner, row[4] or '1', held and '1' or '0'}) do
+    local ending = state ~= 'h' and row[6] or ''
+    for _, value in ipairs({key, state, row[2], owner, row[4] or '1', held and '1' or '0', row[5] or '', ending}) do
       refused[#refused + 1] = value
     end
   end

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sender.outbox.outbox_table import OutboxTable
 
 FACTS: Final = """
-SELECT current_database() AS database, n.nspname AS schema, c.relname AS name,
+SELECT current_database() AS database, pg_backend_pid() AS backend, n.nspname AS schema, c.relname AS name,
        obj_description(c.oid, 'pg_class') AS comment,
        (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = c.oid) AS partitions
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
-from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer, first_sentence
+from sender.queues.postgres_server import PASSING, POOLED, POOLER, REFUSED, PostgresServer, first_sentence
 from sender.shared_state.postgres.schema import MISSING, NAME, VERSION, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_connection import TIMEOUT, StateConnection
@@ -32,15 +32,9 @@ WHERE name = 'statement_timeout' AND setting::integer NOT BETWEEN 1 AND 1800
 """Milliseconds, within `TIMEOUT`, unless the role has fewer."""
 LOST: Final = "SND01"
 RESTARTED: Final = "SND02"
-POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
-"""What a pooler makes of prepared statements that it does not know."""
 CLOSED: Final = (errors.InterfaceError, errors.InternalClientError)
 """What the client makes of a connection that was closed under it."""
 FAILURES: Final = (errors.PostgresError, *CLOSED, OSError)
-POOLER: Final = (
-    "a pooler is between that knows no prepared statements: give the server itself, or set pool_mode = session, or "
-    "max_prepared_statements (PgBouncer 1.21)"
-)
 
 
 class PostgresConnection(StateConnection):
@@ -66,7 +60,7 @@ class PostgresConnection(StateConnection):
         connection = cls(server, workspace, host)
         try:
             async with asyncio.timeout(10 * TIMEOUT):
-                connection._pooled = await is_pooled(server)
+                connection._pooled = await server.is_pooled(TIMEOUT)
             await connection._enter()
         except FAILURES as error:
             await connection.close()
@@ -254,28 +248,3 @@ async def _rows(
                 raise
             raise OutputError(first_sentence(error)) from None  # it says nothing of the state
     return list(rows)
-
-
-async def is_pooled(server: PostgresServer) -> bool:
-    """Whether a pooler is between; one of `POOLED` when prepared statements get lost in it."""
-    one = await server.connect(TIMEOUT)
-    try:
-        if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
-            return False
-        other = await server.connect(TIMEOUT)
-        try:
-            mine, its = one.transaction(), other.transaction()
-            await mine.start()
-            prepared = await one.prepare("SELECT 2")
-            await its.start()
-            await other.fetchval("SELECT 1", timeout=TIMEOUT)
-            await mine.commit()
-            await its.commit()  # what a pooler gives first now, it had given to the other
-            await prepared.fetchval(timeout=TIMEOUT)
-        except TimeoutError:
-            raise errors.InvalidSQLStatementNameError("the pool has one connection") from None
-        finally:
-            other.terminate()
-    finally:
-        one.terminate()
-    return True

@@ -35,7 +35,7 @@ _HINTS: Final = {
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "others read in this group who share partitions in another way; give this "
                                             "consumer a group of its own",
     KafkaError.GROUP_MAX_SIZE_REACHED: "the cluster takes no more members into this group (group.max.size)",
-    KafkaError.INVALID_SESSION_TIMEOUT: "the cluster takes no such session.timeout.ms; ?properties=FILE may give another",
+    KafkaError.INVALID_SESSION_TIMEOUT: "the cluster takes no such session.timeout.ms; ?properties=FILE gives another",
 }
 """What keeps a member out of its group until somebody acts."""
 _REFUSALS: Final = frozenset((

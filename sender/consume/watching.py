@@ -65,9 +65,7 @@ def _oldest(workspaces: Collection[WorkspaceTask], readers: Collection[Reader]) 
 
 def _state_away(one: WorkspaceTask) -> str | None:
     state = None if one.current is None else one.current.memory.state
-    if state is not None and not state.reachable:
-        return "the shared state does not answer"
-    return one.state_away
+    return one.state_away if state is None else state.trouble or one.state_away
 
 
 def _paused(one: WorkspaceTask) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sender.inputs.blocks import BlockReader
 from sender.inputs.chunks import Place, Plain
 from sender.inputs.compression import decompressed
+from sender.inputs.line_batch import LineBatch
 from sender.inputs.lines import LineCutter
 from sender.inputs.sent_lines import NOTHING
 from sender.inputs.spool import spool
@@ -63,6 +64,18 @@ class InputFile:
         while chunk := reader.read():
             yield from cutter.cut(chunk)
         yield from cutter.finish()
+
+    def batches(self) -> Iterator[LineBatch]:
+        """The same block by block; lines that are no part of one are cut already."""
+        blocks, cutter = BlockReader(self.chunks()), self.cutter()
+        while (block := blocks.read()).data:
+            if block.whole:
+                yield LineBatch(self.name, cutter.number + 1, block.data)
+                cutter.skip(block.data, 0)
+            elif lines := cutter.cut(block.data):
+                yield LineBatch(self.name, cut_lines=tuple(lines))
+        if lines := cutter.finish():
+            yield LineBatch(self.name, cut_lines=tuple(lines))
 
     def line_at(self, number: int) -> Line | None:
         """The line of this number, None where there is none."""

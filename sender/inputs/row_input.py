@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sender.inputs.files import PAUSE, take
+from sender.inputs.line_batch import LineBatch
 from sender.inputs.tables.json_elements import elements_of
 from sender.jobs.job import Line
 
@@ -35,6 +36,9 @@ class RowInput(Protocol):
 
     def line_batches(self) -> Iterator[list[Line]]:
         """Its job lines from the beginning, a few at a time; raises InputError where the input breaks."""
+
+    def batches(self) -> Iterator[LineBatch]:
+        """The same for those who check them elsewhere."""
 
     def lines(self) -> Iterator[Line]:
         """The same one by one."""
@@ -98,6 +102,10 @@ class TableInput:
         for records in self.table.batches():
             yield [None if record.problem else self.mapper.id_of(record.values) for record in records]
 
+    def batches(self) -> Iterator[LineBatch]:
+        """See `RowInput.batches`."""
+        return (LineBatch(self.name, cut_lines=tuple(lines)) for lines in self.line_batches())
+
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`."""
         for batch in self.line_batches():
@@ -128,6 +136,10 @@ class JobArray:
                 batch = []
         if batch:
             yield batch
+
+    def batches(self) -> Iterator[LineBatch]:
+        """See `RowInput.batches`."""
+        return (LineBatch(self.name, cut_lines=tuple(lines)) for lines in self.line_batches())
 
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`; a job that stands on several lines is put on one."""

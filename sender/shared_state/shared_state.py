@@ -56,8 +56,13 @@ class SharedState:
 
     @property
     def reachable(self) -> bool:
-        """Whether the server answered when it was last asked."""
+        """Whether the server answered when it was last asked, and kept what it was told."""
         return self._connection.away_since is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept in it just now; None while it can."""
+        return self._connection.trouble
 
     @property
     def database(self) -> str | None:
@@ -79,7 +84,7 @@ class SharedState:
 
     @property
     def away_since(self) -> float | None:
-        """Loop time since when the server does not answer; None while it does."""
+        """Loop time since when the server does not answer, or keeps nothing; None while it does."""
         return self._connection.away_since
 
     def pacer(

@@ -18,7 +18,7 @@ from sender.errors import OutputError, StateAway, UsageError
 from sender.queues.postgres_server import PASSING, POOLED, POOLER, REFUSED, PostgresServer, first_sentence
 from sender.shared_state.postgres.schema import MISSING, NAME, VERSION, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
-from sender.shared_state.state_connection import TIMEOUT, StateConnection
+from sender.shared_state.state_connection import KEEPING, TIMEOUT, StateConnection
 
 if TYPE_CHECKING:
     from sender.queues import StatementPart
@@ -100,7 +100,7 @@ class PostgresConnection(StateConnection):
             await self._enter_again()
             return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
 
-        return await self.until_answered(attempt, patient=patient)
+        return await self.until_answered(attempt, patient=patient, keeps=function in KEEPING)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement, once."""
@@ -166,6 +166,13 @@ class PostgresConnection(StateConnection):
         if isinstance(error, errors.PostgresError | errors.InterfaceError):
             raise OutputError(f"the shared state at {self.shown} cannot be written: {self.told(error)}") from None
         raise error
+
+    def refusal_in(self, error: Exception) -> str | None:
+        """See `StateConnection.refusal_in`."""
+        if isinstance(error, errors.DiskFullError):
+            return "is full: its PostgreSQL has no disk left"
+        reads = isinstance(error, errors.ReadOnlySQLTransactionError)
+        return "cannot be written: its PostgreSQL only reads" if reads else None
 
     def _take(self) -> Any:
         """One that is open, or None."""

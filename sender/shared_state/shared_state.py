@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
     from sender.ledger import FinalRecord
-    from sender.queues import TransactionPart
+    from sender.queues import StatementPart
     from sender.shared_state.state_server import StateServer
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class SharedState:
         """Names the database, as a `DatabaseQueue` does; None where there can be no queue in it."""
         return self._server.database
 
-    def end_together(self, together: Callable[[Sequence[FinalRecord]], TransactionPart | None]) -> None:
+    def end_together(self, together: Callable[[Sequence[FinalRecord]], StatementPart | None]) -> None:
         """Have this go into the transaction of ends."""
         self._server.jobs.together = together
 

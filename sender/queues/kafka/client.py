@@ -31,7 +31,15 @@ FIRST: Final = -2
 NO_ID: Final = "0"
 """For the topics of a cluster that gives them none (Kafka before 2.8)."""
 _ZERO: Final = "AAAAAAAAAAAAAAAAAAAAAA"
+_HINTS: Final = {
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "others read in this group who share partitions in another way; give this "
+                                            "consumer a group of its own",
+    KafkaError.GROUP_MAX_SIZE_REACHED: "the cluster takes no more members into this group (group.max.size)",
+    KafkaError.INVALID_SESSION_TIMEOUT: "the cluster takes no such session.timeout.ms; ?properties=FILE gives another",
+}
+"""What keeps a member out of its group until somebody acts."""
 _REFUSALS: Final = frozenset((
+    *_HINTS,
     KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION,
     KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.MSG_SIZE_TOO_LARGE,
@@ -106,6 +114,12 @@ def is_lost(error: Exception) -> bool | None:
         return isinstance(error, QueueLost)
     # the library's word for a client that was closed while it was asked is RuntimeError
     return True if isinstance(error, OSError | TimeoutError | RuntimeError) else None
+
+
+def refusal_of(shown: str, error: KafkaError) -> Exception:
+    """What the library says is refused, with what to do about it where that is known."""
+    hint = _HINTS.get(error.code())
+    return QueueError(f"{shown}: {error.str()}; {hint}") if hint else KafkaException(error)
 
 
 def error_of(error: KafkaException) -> KafkaError:

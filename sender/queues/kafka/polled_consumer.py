@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 
-from sender.queues.kafka.client import KafkaSettings, Trouble, find_topic, is_lost
+from sender.queues.kafka.client import KafkaSettings, Trouble, find_topic, is_lost, refusal_of
 from sender.queues.kafka.commits import Commits, refuse
 from sender.queues.kafka.partitions import Partitions, Record
 from sender.queues.kafka.rebalances import Rebalances
@@ -177,7 +177,7 @@ class PolledConsumer:
         elif is_lost(KafkaException(error)):
             self._trouble(error)
         else:
-            self._fail(KafkaException(error))
+            self._fail(refusal_of(self._address.shown, error))
         return False
 
     def _not_before(self, message: KafkaMessage) -> float:

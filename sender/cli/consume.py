@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
     from sender.config.settings import Settings
+    from sender.queues.address import Address
 
 HELP: Final = """Send jobs from queues: redis://HOST/DB?stream=jobs&group=senders, amqp://HOST/VHOST?queue=jobs,
 nats://HOST?stream=JOBS&consumer=senders, sqs://REGION/QUEUE, kafka://BROKERS/TOPIC?group=senders,
@@ -85,10 +86,29 @@ def make_plan(args: argparse.Namespace) -> ConsumePlan:
         parse(url)
     if state:
         check_shared(state)
+    dead_letter = settings.dead_letter or url_in(settings.dead_letter_file)
+    retry_to = settings.retry_to or url_in(settings.retry_to_file)
+    if retry_to:
+        _check_retries(parse(retry_to, writes=True), [parse(url) for url in urls], dead_letter)
     return ConsumePlan(
         settings, urls, _workspaces(settings, config, shared=bool(state)), settings.outcomes or f"sender{SUFFIX}",
-        state, settings.dead_letter or url_in(settings.dead_letter_file), config, read_settings,
+        state, dead_letter, retry_to, config, read_settings,
     )
+
+
+def _check_retries(target: Address, sources: list[Address], dead_letter: str) -> None:
+    """UsageError where jobs that failed would not come back, or come back at once though they need not."""
+    from sender.queues.address import parse
+    from sender.queues.message_identity import are_one
+
+    if "://" in dead_letter and are_one(target, parse(dead_letter, writes=True)):
+        raise UsageError("--retry-to and --dead-letter name the same queue; give each its own")
+    for source in sources:
+        if source.broker == "kafka" and are_one(target, source) and "delay" not in source.parameters:
+            raise UsageError(
+                f"{source.shown} is --retry-to and a source: a job that fails would be tried again at once, and fail; "
+                "name a topic of its own, and read it with ?delay=SECONDS"
+            )
 
 
 def _refuse_safety(settings: Settings) -> None:

@@ -254,6 +254,11 @@ class Settings:
         "", "queues", "text", "queue that takes jobs which nobody will try again, with the reason", metavar="URL"
     )
     dead_letter_file: str = _setting("", "queues", "path", "file that holds the URL of --dead-letter")
+    retry_to: str = _setting(
+        "", "queues", "text", "queue that takes jobs which failed, to be tried again by who reads it", metavar="URL"
+    )
+    retry_to_file: str = _setting("", "queues", "path", "file that holds the URL of --retry-to")
+    retries: int = _setting(3, "queues", "count", "times that a job goes to --retry-to before it is a dead letter")
     identity: str = _setting(
         "message", "queues", "choice", "what tells jobs without an id apart: the broker's message id, or their content",
         choices=("message", "content"),

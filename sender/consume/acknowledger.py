@@ -1,9 +1,10 @@
-"""The Acknowledger tells the brokers what became of messages: dead letter first where there is a reason, then the ack;
-or back to the queue, so that another replica may have them."""
+"""The Acknowledger tells the brokers what became of messages: retry queue or dead letter first where there is a reason,
+then the ack; or back to the queue, so that another replica may have them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from sender.consume.dead_letters import DeadLetters
     from sender.consume.in_flight import InFlight, Told, UnackedMessage
+    from sender.consume.retry_queue import RetryQueue
     from sender.outcomes.outcome import Outcome
     from sender.queues import Ending, Message, Queue
     from sender.runtime.supervisor import Supervisor
@@ -24,7 +26,7 @@ LETTER_WITHIN: Final = 2.0
 """Seconds for a dead letter; what takes longer is parked, so that it takes memory, but no place of other messages."""
 
 MANY: Final = 20
-"""Letters that wait and are refused, after which something is wrong with the dead letter, and not with one of them."""
+"""Letters that wait and are refused, after which something is wrong with their queue, and not with one of them."""
 
 log = structlog.get_logger()
 
@@ -32,24 +34,27 @@ log = structlog.get_logger()
 class Acknowledger:
     """Of one workspace. It takes messages at once; they stay in hand until their broker knows."""
 
-    def __init__(self, in_flight: InFlight, dead_letters: DeadLetters | None, supervisor: Supervisor) -> None:
+    def __init__(
+        self, in_flight: InFlight, dead_letters: DeadLetters | None, supervisor: Supervisor,
+        retries: RetryQueue | None = None,
+    ) -> None:
         self._in_flight = in_flight
         self._dead_letters = dead_letters
+        self._retries = retries
         self._supervisor = supervisor
         self._acks: asyncio.Queue[UnackedMessage] = asyncio.Queue()
         self.queues: list[Queue] = []
         """All that are read, to be told of jobs whose messages are gone."""
-        self.late_letters = 0
-        """Dead letters that their queue has not taken within `LETTER_WITHIN`."""
+        self._late: Counter[DeadLetters] = Counter()
+        """Letters that their queue has not taken within `LETTER_WITHIN`."""
 
-    @property
-    def trouble(self) -> str | None:
-        """Why messages cannot go to the dead letter; None while they can, or only a few are refused."""
-        if self._dead_letters is None or not self.late_letters:
+    def trouble(self, letters: DeadLetters | None) -> str | None:
+        """Why messages cannot go there; None while they can, or only a few are refused."""
+        if letters is None or not (late := self._late[letters]):
             return None
-        if self._dead_letters.away:
-            return f"the dead letter does not answer; letters that wait: {self.late_letters}"
-        return None if self.late_letters < MANY else f"the dead letter refuses {self.late_letters} letters; see the log"
+        if letters.away:
+            return f"the {letters.name} does not answer; letters that wait: {late}"
+        return None if late < MANY else f"the {letters.name} refuses {late} letters; see the log"
 
     def ack(self, message: UnackedMessage) -> None:
         """The job is done."""
@@ -57,12 +62,15 @@ class Acknowledger:
         self._acks.put_nowait(message)
 
     def dead_letter(self, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
-        """Nobody will try the job again: to the dead letter with it, and then it is done."""
+        """The job ended, and was not sent: to the retry queue with it, or to the dead letter, and then it is done."""
         self._in_flight.close([message])
-        if self._dead_letters is None:
+        retries, letters = self._retries, self._dead_letters
+        if retries is not None and retries.takes(message.message, reason):
+            letters = retries
+        if letters is None:
             self._acks.put_nowait(message)
         else:  # a task for each: they are no more than the messages in hand
-            self._supervisor.start(self._write(self._dead_letters, message, reason), "dead letter", ends=True)
+            self._supervisor.start(self._write(letters, message, reason), letters.name, ends=True)
 
     def amend(self, ending: Ending) -> None:
         """A job whose message is gone has another end than that had."""
@@ -95,16 +103,16 @@ class Acknowledger:
             except QueueError as error:
                 log.warning("the later end of a job could not be written beside it", error=str(error))
 
-    async def _write(self, dead_letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
-        writing = asyncio.ensure_future(dead_letters.write(message.message, reason))
+    async def _write(self, letters: DeadLetters, message: UnackedMessage, reason: Mapping[str, Any]) -> None:
+        writing = asyncio.ensure_future(letters.write(message.message, reason))
         try:
             if not (await asyncio.wait([writing], timeout=LETTER_WITHIN))[0]:
                 message.parked = True
-                self.late_letters += 1
+                self._late[letters] += 1
                 try:
                     await asyncio.wait([writing])
                 finally:
-                    self.late_letters -= 1
+                    self._late[letters] -= 1
             await writing
         finally:
             writing.cancel()

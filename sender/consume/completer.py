@@ -92,6 +92,8 @@ class Completer:
                 self._record_duplicate(message, outcome)
             else:
                 message.message.ending = message.message.ending or ending
+                if message.message.retries:  # the message that failed first is gone
+                    self._acknowledger.amend(ending)
                 self._end(message)
 
     def _record_again(self, message: UnackedMessage, job: Job, record: JobRecord) -> None:

@@ -37,6 +37,8 @@ class ConsumePlan:
     state: str
     """URL of the shared state, or empty."""
     dead_letter: str
+    retry_to: str
+    """The URL of a queue, or empty."""
     config: str
     """Path of the settings file, which is followed; or empty."""
     read_settings: Callable[[], Settings]

@@ -51,9 +51,9 @@ def make_consumer(
     live = LiveSettings(plan.settings, plan.read_settings, partial(_apply, tasks), plan.config or None)
     for config in plan.workspaces:
         opening = WorkspaceOpening(config, plan.state, plan.urls, lambda: live.settings, outputs, telemetry)
-        tasks[config.name] = WorkspaceTask(config, opening, outputs.dead_letters, supervisor)
+        tasks[config.name] = WorkspaceTask(config, opening, outputs.dead_letters, supervisor, outputs.retries)
     readers = [_make_reader(url, plan.settings, tasks, conditions, stack) for url in plan.urls]
-    watch(telemetry.metrics, conditions, tasks, readers, outputs.dead_letters)
+    watch(telemetry.metrics, conditions, tasks, readers, outputs.dead_letters, outputs.retries)
     consumer = Consumer(tasks, readers, conditions, live, supervisor)
     if (view := telemetry.view) is not None:
         desk = None

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 class DeadLetters:
     """Of one consumer."""
 
+    name = "dead letter"
+
     def __init__(self, queue: DeadLetter) -> None:
         self._queue = queue
         self._writing = asyncio.Semaphore(AT_ONCE)
@@ -51,16 +53,12 @@ class DeadLetters:
         self.written[str(reason.get("reason"))] += 1
 
     async def _write(self, message: Message, reason: Mapping[str, Any]) -> None:
-        line, about, wait = message.data, {**reason, **_about(message)}, FIRST_WAIT
-        if message.entry is not None:
-            line, about = message.entry, {**about, "entry": True}
-        if message.unread:
-            about["unread"] = message.unread
+        about, wait = {**reason, **_about(message)}, FIRST_WAIT
         letter = object()
         while True:
             try:
                 async with self._writing:
-                    await self._queue.put(line, about, message.identity)
+                    await self._put(message, about)
             except QueueError as error:
                 self.refused += 1
                 self._failed(letter, error)
@@ -70,11 +68,16 @@ class DeadLetters:
                 self._done(letter)
                 return
 
+    async def _put(self, message: Message, about: Mapping[str, Any]) -> None:
+        line = message.data if message.entry is None else message.entry
+        await self._queue.put(line, about, message.identity)
+
     def _failed(self, letter: object, error: QueueError) -> None:
         """Told once, for however many letters and tries, until it is over."""
         away = isinstance(error, QueueLost)
         if not self._failing or away > self.away:
-            log.warning("the dead letter cannot be written; its messages stay in hand", error=str(error))
+            told = f"the {self.name} cannot be written; its messages stay in hand"
+            log.warning(told, error=str(error))
         self._failing.add(letter)
         self.away = away
 
@@ -83,10 +86,13 @@ class DeadLetters:
         if self._failing:
             self._failing.discard(letter)
             if not self._failing:
-                log.info("the dead letter takes all letters again")
+                told = f"the {self.name} takes all letters again"
+                log.info(told)
 
 
 def _about(message: Message) -> dict[str, Any]:
-    """Where the message came from, and when the letter was written."""
+    """Where the message came from, what of it the letter holds, and when that was written."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"queue": message.source, "message": message.id, "at": now}
+    about: dict[str, Any] = {"queue": message.source, "message": message.id, "at": now}
+    more = {"entry": message.entry is not None, "unread": message.unread, "retries": message.retries}
+    return about | {name: value for name, value in more.items() if value}

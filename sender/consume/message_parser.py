@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from sender.jobs.job import MOST_LINE, Invalid, Line
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 from sender.queues.message_identity import shown_id
+from sender.queues.queue import EXPIRES
 
 if TYPE_CHECKING:
     from sender.config.settings import Settings
@@ -34,12 +36,13 @@ class MessageParser:
         fault = _too_long(message.unread) if message.unread else None
         line = Line(
             message.source, self._number, message.data, fault, identity, message.priority or "normal",
-            expires_at=message.expires_at,
+            expires_at=_expires_at(message),
         )
-        found = self._check(line, message.deliveries)
+        found = self._check(line, message)
         return invalid(found, found.problems) if isinstance(found, Invalid) else found
 
-    def _check(self, line: Line, deliveries: int) -> Job | Invalid:
+    def _check(self, line: Line, message: Message) -> Job | Invalid:
+        deliveries = message.deliveries
         try:
             found = self._parser.parse(line, time.time())
         except Exception:
@@ -48,9 +51,21 @@ class MessageParser:
             text = f"it was delivered {deliveries - 1} times, and nobody could read it"
             return Invalid(None, None, line.source, line.number, (Problem("too_many_deliveries", None, text),))
         late = isinstance(found, Invalid) and found.problems[0].code == "expired"
-        if late and deliveries > 1:  # it may have been sent in time: the ledger knows, else the lane says it
+        if late and (deliveries > 1 or message.is_copy):
+            # It may have been sent in time: the ledger knows, else the lane says it.
             return self._parser.parse(line, 0.0)
         return found
+
+
+def _expires_at(message: Message) -> float | None:
+    """As its queue tells, or as the queue told that it was in before it came to a retry queue."""
+    if message.expires_at is not None:
+        return message.expires_at
+    try:
+        told = float(message.headers.get(EXPIRES, "nan"))
+    except ValueError:
+        return None
+    return told if isfinite(told) else None
 
 
 def _too_long(size: int) -> Problem:

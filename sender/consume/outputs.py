@@ -1,4 +1,4 @@
-"""The Outputs of a consumer: where its outcome lines and its dead letters go, a file, stdout, or a queue."""
+"""The Outputs of a consumer: where outcome lines, retries and dead letters go, a file, stdout, or a queue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 
 from sender.consume.dead_letters import DeadLetters
+from sender.consume.retry_queue import RetryQueue
 from sender.consume.stdout_lines import StdoutLines
 from sender.outcomes.outcome_log import OutcomeLog
 from sender.queues import QueueError
+from sender.queues.address import parse
+from sender.queues.message_identity import are_one
 from sender.queues.queue_url import is_queue, open_publisher
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from sender.consume.consume_plan import ConsumePlan
     from sender.outcomes.recorder import Log
     from sender.queues import OutcomeSink
+    from sender.queues.address import Address
     from sender.queues.publisher import Publisher
     from sender.runtime.conditions import Conditions
 
@@ -36,20 +40,33 @@ class Outputs(NamedTuple):
 
     sink: Log
     dead_letters: DeadLetters | None
+    retries: RetryQueue | None = None
 
 
 async def open_outputs(plan: ConsumePlan, conditions: Conditions, stack: AsyncExitStack) -> Outputs:
     """Open them, to be closed with the stack; a queue that is away is waited for. UsageError: a wrong URL or path."""
-    named = (("--dead-letter", plan.dead_letter), ("--outcomes", plan.outcomes))
+    named = (("--dead-letter", plan.dead_letter), ("--retry-to", plan.retry_to), ("--outcomes", plan.outcomes))
     publishers = {option: open_publisher(url) for option, url in named if is_queue(url)}
     sink = None if "--outcomes" in publishers else _open_sink(plan.outcomes, stack)
     if not plan.dead_letter:
         log.warning("no --dead-letter: jobs that are refused, given up or in doubt are in the outcomes alone")
+    if retry_to := publishers.get("--retry-to"):
+        _warn_of_haste(retry_to.address, plan.urls)
     for option, publisher in publishers.items():
         stack.push_async_callback(publisher.aclose)
         await _wait_for(publisher, option, conditions)
-    letters = publishers.get("--dead-letter")
-    return Outputs(sink or _PatientSink(publishers["--outcomes"]), None if letters is None else DeadLetters(letters))
+    letters, retries = publishers.get("--dead-letter"), publishers.get("--retry-to")
+    return Outputs(
+        sink or _PatientSink(publishers["--outcomes"]), None if letters is None else DeadLetters(letters),
+        None if retries is None else RetryQueue(retries, plan.settings.retries),
+    )
+
+
+def _warn_of_haste(target: Address, urls: Sequence[str]) -> None:
+    """Where what failed is read again here, from a broker that cannot delay it (an SQS queue itself may)."""
+    if target.broker not in ("kafka", "sqs") and any(are_one(target, parse(url)) for url in urls):
+        log.warning("--retry-to is a source, and its broker delays nothing: a job that fails is tried again as soon as "
+                    "it is read", queue=target.shown)
 
 
 def _open_sink(name: str, stack: AsyncExitStack) -> Log:

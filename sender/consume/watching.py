@@ -1,4 +1,4 @@
-"""What a consumer's readiness and metrics look at: its workspaces, readers and dead letters."""
+"""What a consumer's readiness and metrics look at: its workspaces, readers, retries and dead letters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from sender.consume.dead_letters import DeadLetters
     from sender.consume.reader import Reader
+    from sender.consume.retry_queue import RetryQueue
     from sender.consume.workspace_task import WorkspaceTask
     from sender.runtime.conditions import Conditions
     from sender.runtime.metrics.replica_metrics import ReplicaMetrics
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def watch(
     metrics: ReplicaMetrics | None, conditions: Conditions, tasks: Mapping[str | None, WorkspaceTask],
-    readers: Sequence[Reader], dead_letters: DeadLetters | None,
+    readers: Sequence[Reader], dead_letters: DeadLetters | None, retries: RetryQueue | None = None,
 ) -> None:
     """Have the conditions and the metrics, where there are any, look at these whenever asked."""
     workspaces = tuple(tasks.values())
@@ -30,14 +31,17 @@ def watch(
         conditions.watch(f"key of {one.name}", partial(getattr, one, "key_problem"))
         conditions.watch(f"pause of {one.name}", partial(_paused, one))
         conditions.watch(f"kinds of {one.name}", partial(_refused_kinds, one))
-        conditions.watch(f"dead letter of {one.name}", partial(getattr, one.acknowledger, "trouble"))
+        conditions.watch(f"outcomes of {one.name}", partial(_blocked_log, one))
+        conditions.watch(f"dead letter of {one.name}", partial(one.acknowledger.trouble, dead_letters))
+        if retries is not None:
+            conditions.watch(f"retry queue of {one.name}", partial(one.acknowledger.trouble, retries))
     if metrics is None:
         return
     for name, task in tasks.items():
         metrics.of(name).watch_flags(_flags_of(task))
     for reader in readers:
         metrics.watch_queue(reader.queue.source, partial(getattr, reader, "lag"), reader.queue)
-    metrics.dead_letters = dead_letters
+    metrics.dead_letters, metrics.retries = dead_letters, retries
     in_flight = [one.in_flight for one in workspaces]
     metrics.in_hand = lambda: (
         sum(1 for one in in_flight for _ in one) + sum(len(one.beside) for one in readers)
@@ -62,13 +66,16 @@ def _oldest(workspaces: Collection[WorkspaceTask], readers: Collection[Reader]) 
 
 def _state_away(one: WorkspaceTask) -> str | None:
     state = None if one.current is None else one.current.memory.state
-    if state is not None and not state.reachable:
-        return "the shared state does not answer"
-    return one.state_away
+    return one.state_away if state is None else state.trouble or one.state_away
 
 
 def _paused(one: WorkspaceTask) -> str | None:
     return "paused by an operator or the settings; SIGUSR2 goes on" if one.pause.paused else None
+
+
+def _blocked_log(one: WorkspaceTask) -> str | None:
+    blocked = one.current is not None and one.current.session.recorder.log_blocked
+    return "the outcome log takes no lines; jobs wait until it does" if blocked else None
 
 
 def _refused_kinds(one: WorkspaceTask) -> str | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sender.consume.consume_plan import WorkspaceConfig
     from sender.consume.dead_letters import DeadLetters
     from sender.consume.in_flight import UnackedMessage
+    from sender.consume.retry_queue import RetryQueue
     from sender.consume.workspace_consumer import LeftEnd, WorkspaceConsumer
     from sender.consume.workspace_opening import WorkspaceOpening
     from sender.jobs.job import Job, Priority
@@ -54,11 +55,11 @@ class WorkspaceTask:
 
     def __init__(
         self, config: WorkspaceConfig, opening: WorkspaceOpening, dead_letters: DeadLetters | None,
-        supervisor: Supervisor,
+        supervisor: Supervisor, retries: RetryQueue | None = None,
     ) -> None:
         self.name = config.name or "default"
         self.in_flight = InFlight()
-        self.acknowledger = Acknowledger(self.in_flight, dead_letters, supervisor)
+        self.acknowledger = Acknowledger(self.in_flight, dead_letters, supervisor, retries)
         self.pause = PauseSwitch(self.name)
         self.current: WorkspaceConsumer | None = None
         """While it works."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sender.engine.job_execution import LOOKED_FOR, template_of
+from sender.engine.job_execution import template_of
+from sender.jobs.payload import TRAITS
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
 
@@ -101,7 +102,7 @@ class DoubtfulJob:
 
     def with_payload_of(self, other: DoubtfulJob) -> DoubtfulJob:
         """This attempt, with what another attempt of the same content looks for."""
-        found = {name: other.detail[name] for name in LOOKED_FOR if name in other.detail}
+        found = {name: other.detail[name] for name in TRAITS if name in other.detail}
         kept = {name: value for name, value in self.detail.items() if name != MARK}
         return replace(self, detail=kept | found)
 

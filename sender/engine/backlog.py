@@ -45,7 +45,7 @@ class Backlog:
                 self.let_go(execution)
             elif not self._context.kinds.may_start(execution.job.kind.name):
                 self.leave(execution)
-            elif execution.expired(self._context.wall()):
+            elif execution.job.expires_at is not None and execution.expired(self._context.wall()):
                 self.expire(execution)
             else:
                 return execution

@@ -57,12 +57,13 @@ class HandOver:
         """
         if not self._context.listener.has_room:
             return [], now + LOOK_AGAIN
-        at = self._pacer.next_at(now) - AHEAD
-        if not self.low or (self.ready and at > now):
+        ahead = self._ahead
+        if len(self.ready) > ahead // 2:
             return [], None
+        at = self._pacer.next_at(now) - AHEAD
         if at > now:
-            return [], at if at < float("inf") else None
-        room = self._ahead - len(self.ready)
+            return [], at if at < float("inf") and not self.ready else None
+        room = ahead - len(self.ready)
         batch: list[JobExecution] = []
         while len(batch) < room and (execution := self._backlog.take(now)) is not None:
             batch.append(execution)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from sender.jobs.payload import person_of, read_payload
 from sender.ledger import FinalRecord, HandOverRecord
 from sender.ledger.record_detail import with_error
 from sender.outcomes.outcome import Outcome
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from sender.jobs.status import Status
     from sender.runtime.tracing import JobSpan
 
-LOOKED_FOR = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
-"""What reconcile recognises a delivery by; kept in the ledger only while a job is in doubt.
-
-See docs/api.md, "Reading the API".
-"""
 TRIGGER = re.compile(r"[0-9]+/[0-9]+")
 """What the ledger keeps of a broadcast that was accepted."""
 UNTEMPLATED = 1
@@ -170,24 +164,13 @@ class JobExecution:
         self, since: float | None, until: float | None = None, marks: ClockMarks | None = None
     ) -> bytes:
         job = self.job
-        payload = read_payload(job.body) if job.kind.lane == "send" else {}
-        self.template = template_of(payload)
-        detail: dict[str, Any] = {name: payload[name] for name in LOOKED_FOR if name in payload}
-        if "identifiers" in detail:
-            detail["identifiers"] = person_of(payload, job.body)
-        detail.update(
-            id=job.id,
-            kind=job.kind.name,
-            path=job.path,
-            source=job.source,
-            line=job.line,
-            attempts=self.attempts,
-            started_at=self.started_at,
-            written_at=self.written_at,
-            since=since,
-            until=until,
-        )
-        detail.update(marks or {})
+        traits = job.recognised_by()
+        self.template = template_of(traits)
+        detail: dict[str, Any] = {
+            **traits, "id": job.id, "kind": job.kind.name, "path": job.path, "source": job.source, "line": job.line,
+            "attempts": self.attempts, "started_at": self.started_at, "written_at": self.written_at, "since": since,
+            "until": until, **(marks or {}),
+        }
         if job.meta is not None:
             detail["meta"] = orjson.Fragment(job.meta)
         if job.warnings:

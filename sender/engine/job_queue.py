@@ -14,6 +14,10 @@ LOW_SHARE: Final = 20
 """Every 20th job comes from the lower ranks when they wait: 5 % of the lane at least."""
 
 
+ORDER: Final[tuple[Priority, ...]] = ("high", "normal", "low")
+LOW_FIRST: Final[tuple[Priority, ...]] = ("low", "normal", "high")
+
+
 class JobQueue:
     """Deliveries waiting for their first start, in input order within a priority."""
 
@@ -23,14 +27,15 @@ class JobQueue:
         self._ranks: dict[Priority, deque[JobExecution]] = {"high": deque(), "normal": deque(), "low": deque()}
         self._busy: dict[str, tuple[JobExecution, deque[JobExecution]]] = {}
         """Whose turn it is on a resource, and who waits for it."""
-        self._parked = 0
+        self._jobs = 0
+        """All that wait, parked ones too."""
         self._bytes = 0
         self._taken = 0
         self._room = asyncio.Event()
         self._room.set()
 
     def __len__(self) -> int:
-        return sum(map(len, self._ranks.values())) + self._parked
+        return self._jobs
 
     @property
     def startable(self) -> tuple[int, int, int]:
@@ -41,7 +46,7 @@ class JobQueue:
     @property
     def room(self) -> tuple[int, int]:
         """(jobs, bytes) that may be added; an empty queue takes one job of any size."""
-        return self._most_jobs - len(self), self._most_bytes - self._bytes
+        return self._most_jobs - self._jobs, self._most_bytes - self._bytes
 
     async def wait_for_room(self) -> None:
         """Return once at least one job may be added."""
@@ -49,21 +54,21 @@ class JobQueue:
 
     def put(self, execution: JobExecution) -> None:
         """Add to the end of its rank."""
-        self._ranks[execution.job.priority].append(execution)
-        self._bytes += len(execution.job.body)
+        job = execution.job
+        self._ranks[job.priority].append(execution)
+        self._jobs += 1
+        self._bytes += len(job.body)
         self._update_room()
 
     def take(self) -> JobExecution | None:
         """The next that may start now, or None; its resource is busy until `finish`."""
         self._taken += 1
-        order: tuple[Priority, ...] = ("high", "normal", "low")
-        if self._taken % LOW_SHARE == 0:
-            order = ("low", "normal", "high")
-        for rank in order:
+        for rank in ORDER if self._taken % LOW_SHARE else LOW_FIRST:
             waiting = self._ranks[rank]
             while waiting:
                 execution = waiting.popleft()
                 if self._seize(execution):
+                    self._jobs -= 1
                     self._bytes -= len(execution.job.body)
                     self._update_room()
                     return execution
@@ -77,7 +82,6 @@ class JobQueue:
         del self._busy[execution.resource or ""]
         if waiting:
             following = waiting.popleft()
-            self._parked -= len(waiting) + 1
             for later in reversed(waiting):
                 self._ranks[later.job.priority].appendleft(later)
             self._ranks[following.job.priority].appendleft(following)
@@ -90,7 +94,7 @@ class JobQueue:
             rank.clear()
         for _, waiting in self._busy.values():
             waiting.clear()
-        self._parked = self._bytes = 0
+        self._jobs = self._bytes = 0
         self._update_room()
         return left
 
@@ -100,14 +104,12 @@ class JobQueue:
             return True
         if resource in self._busy:
             self._busy[resource][1].append(execution)
-            self._parked += 1
             return False
         self._busy[resource] = execution, deque()
         return True
 
     def _update_room(self) -> None:
-        jobs, size = self.room
-        if jobs > 0 and size > 0:
-            self._room.set()
-        else:
+        if self._jobs >= self._most_jobs or self._bytes >= self._most_bytes:
             self._room.clear()
+        elif not self._room.is_set():
+            self._room.set()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sender.errors import HaltError, UsageError
-from sender.jobs.payload import read_payload
 from sender.transport import Reply, Request, TransportFault
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class TemplateCheck:
     def _unlisted(self, job: Job) -> int | None:
         if self._known is None or job.kind.lane != "send":
             return None
-        template = read_payload(job.body).get("transactional_message_id")
+        template = job.recognised_by().get("transactional_message_id")
         return template if type(template) is int and template not in self._known else None
 
     async def _is_missing(self, template: int) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sender.inputs import LaneOf
+    from sender.inputs.line_batch import LineBatch
     from sender.inputs.sent_lines import SentLines
     from sender.inputs.tables import Table
     from sender.jobs.job import Line
@@ -241,10 +242,16 @@ def _open_stdin() -> int:
 
 def all_lines(names: tuple[str, ...], options: InputOptions = BY_NAME) -> Iterator[Line]:
     """Every line of these inputs; all are opened before the first is read."""
+    for batch in all_batches(names, options):
+        yield from batch.cut()
+
+
+def all_batches(names: tuple[str, ...], options: InputOptions = BY_NAME) -> Iterator[LineBatch]:
+    """The same, some lines at a time."""
     inputs = open_inputs(names, options)
     try:
         for one in inputs.files:
-            yield from one.lines()
+            yield from one.batches()
     finally:
         for one in inputs.files:
             one.close()

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sender.inputs.files import PAUSE, take
-from sender.inputs.tables.json_elements import elements_of
+from sender.inputs.line_batch import LineBatch
 from sender.jobs.job import Line
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class RowInput(Protocol):
 
     def line_batches(self) -> Iterator[list[Line]]:
         """Its job lines from the beginning, a few at a time; raises InputError where the input breaks."""
+
+    def batches(self) -> Iterator[LineBatch]:
+        """The same for those who check them elsewhere."""
 
     def lines(self) -> Iterator[Line]:
         """The same one by one."""
@@ -98,6 +101,10 @@ class TableInput:
         for records in self.table.batches():
             yield [None if record.problem else self.mapper.id_of(record.values) for record in records]
 
+    def batches(self) -> Iterator[LineBatch]:
+        """See `RowInput.batches`."""
+        return (LineBatch(self.name, cut_lines=tuple(lines)) for lines in self.line_batches())
+
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`."""
         for batch in self.line_batches():
@@ -129,8 +136,14 @@ class JobArray:
         if batch:
             yield batch
 
+    def batches(self) -> Iterator[LineBatch]:
+        """See `RowInput.batches`."""
+        return (LineBatch(self.name, cut_lines=tuple(lines)) for lines in self.line_batches())
+
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`; a job that stands on several lines is put on one."""
+        from sender.inputs.tables.json_elements import elements_of
+
         for number, element in enumerate(elements_of(self.file), 1):
             data = element.text.encode().replace(b"\r\n", b" ").replace(b"\n", b" ").replace(b"\r", b" ")
             yield Line(self.name, number, data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import struct
 import tempfile
 import threading
@@ -19,6 +20,7 @@ import structlog
 
 from sender.errors import InputError, UsageError
 from sender.inputs.files import take
+from sender.inputs.line_batch import LineBatch
 from sender.inputs.lines import LineCutter
 from sender.jobs.job import MOST_LINE, Line
 from sender.jobs.kinds import LANES
@@ -84,13 +86,22 @@ class StreamInput:
 
     def lines(self) -> Iterator[Line]:
         """All lines, for those who need no lanes and may block."""
-        started = False
+        for batch in self.batches():
+            yield from batch.cut_lines
+
+    def batches(self) -> Iterator[LineBatch]:
+        """The same as they come; one without lines where there are none for the moment, before it waits for them."""
+        started, waiting = False, select.poll()
         while chunk := self._read_chunk():
             if not started and chunk.strip():
                 started = True
                 refuse_array(self.name, chunk)
-            yield from self._cutter.cut(chunk)
-        yield from self._cutter.finish()
+            if self._handle is not None:
+                waiting.register(self._handle, select.POLLIN)
+            yield LineBatch(self.name, cut_lines=tuple(self._cutter.cut(chunk)))
+            if not waiting.poll(0):
+                yield LineBatch(self.name)
+        yield LineBatch(self.name, cut_lines=tuple(self._cutter.finish()))
 
     def stop(self) -> None:
         """Read no further."""

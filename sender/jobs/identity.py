@@ -12,6 +12,7 @@ import json
 import re
 from binascii import b2a_base64
 from decimal import Decimal
+from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,9 +43,14 @@ def key_of_message(workspace: str | None, identity: str) -> str:
 
 def content_of(kind: str, path_ids: Sequence[int], payload: bytes) -> str:
     """Hash of what a job asks for: kind, path ids and canonical payload."""
-    ids = ",".join(map(str, path_ids)) if path_ids else ""
-    head = f"7:content{len(kind)}:{kind}{len(ids)}:{ids}{len(payload)}:"
-    return _digest(head.encode() + payload)
+    if path_ids:
+        return _hash(b"content", kind.encode(), ",".join(map(str, path_ids)).encode(), payload)
+    return _digest(b"%b%d:%b" % (_content_head(kind), len(payload), payload))
+
+
+@cache
+def _content_head(kind: str) -> bytes:
+    return b"7:content%d:%b0:" % (len(kind), kind.encode())
 
 
 def key_of_content(workspace: str | None, content: str) -> str:
@@ -52,17 +58,21 @@ def key_of_content(workspace: str | None, content: str) -> str:
     return _hash(b"anonymous", (workspace or "").encode(), content.encode())
 
 
-def canonical(payload: Any, body: bytes) -> bytes:
-    """The payload with keys sorted at every level, no white space, and equal numbers written alike."""
+def canonical(payload: Any, body: bytes) -> tuple[bytes, bool]:
+    """The payload with keys sorted at every level, no white space, and equal numbers written alike.
+
+    Also whether nothing of `body` is missing in it: without decimals no writing is shorter, so that one which is as
+    long dropped no key that stood twice. False means that this is not known.
+    """
     text = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
     if not (_may_have_float(text) and _has_float(payload)):  # integers that need more than 64 bits are floats here
-        return text
+        return text, len(text) == len(body)
     if _LONG_NUMBER.search(body):
         try:
             payload = json.loads(body, parse_float=Decimal)
         except (ArithmeticError, ValueError):  # numbers of thousands of digits: only the same writing is the same job
-            return body
-    return _write(payload).encode()
+            return body, False
+    return _write(payload).encode(), False
 
 
 def _may_have_float(text: bytes) -> bool:

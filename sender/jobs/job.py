@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+
+from sender.jobs.payload import read_payload, traits_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +90,14 @@ class Job(NamedTuple):
     warnings: tuple[Problem, ...] = ()
     files: FilesToRead | None = None
     """What is read into the body when the job starts."""
+    traits: Mapping[str, Any] | None = None
+    """See `traits_of`; None where the payload was not looked through, or is large."""
+
+    def recognised_by(self) -> Mapping[str, Any]:
+        """The traits, read out of the body where they are not known; none of a job that is no send."""
+        if self.kind.lane != "send":
+            return {}
+        return traits_of(read_payload(self.body), self.body) if self.traits is None else self.traits
 
     @property
     def path_ids(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|u|"
     rb"[^u](?:\\[^u])*+)"
 )
+TRAITS: Final = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
+"""What reconcile recognises a delivery by (docs/api.md, "Reading the API")."""
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 
 
@@ -59,11 +61,21 @@ def read_exactly(data: bytes) -> Any:
         return None
 
 
+def traits_of(payload: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """What a delivery is recognised by, out of the checked payload of a send: the `TRAITS` that it has."""
+    found: dict[str, Any] = {name: payload[name] for name in TRAITS if name in payload}
+    if "identifiers" in found:
+        found["identifiers"] = person_of(payload, body)
+    return found
+
+
 def person_of(payload: dict[str, Any], body: bytes) -> dict[str, str | int] | None:
     """The `identifiers` of a checked payload without what is null; integers over 64 bits as texts."""
     person = payload.get("identifiers")
     if type(person) is not dict:
         return None
+    if len(person) == 1 and type(next(iter(person.values()))) is str:
+        return person
     given = {name: value for name, value in person.items() if value is not None}
     if any(type(value) is float for value in given.values()):
         exact = (read_exactly(body) or payload)["identifiers"]

@@ -15,7 +15,9 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_START: Final = re.compile(rb'(?<!\\)"payload"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_START: Final = re.compile(rb'"payload"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_BACKSLASH: Final = ord("\\")
+_BRACE: Final = ord("}")
 BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
@@ -27,10 +29,10 @@ def take_apart(data: bytes) -> tuple[dict[str, Any], bytes] | None:
     object, and as the last one it wins over others of its name.
     """
     found = _START.search(data)
-    if found is None:
+    if found is None or data[found.start() - 1] == _BACKSLASH:
         return None
     start, end = found.end(), data.rfind(b"}")
-    last = data.rfind(b"}", 0, end) + 1
+    last = end if data[end - 1] == _BRACE else data.rfind(b"}", 0, end) + 1
     if last <= start or (last != end and data[last:end].strip()):
         return None
     body = data[start:last]

@@ -74,11 +74,11 @@ def _by_psycopg(connection: Any, sql: str, values: tuple[Any, ...]) -> Any:
 
     if not isinstance(connection, AsyncConnection):
         with connection.cursor(row_factory=tuple_row) as cursor:
-            return _first(cursor.execute(sql, values).fetchone())
+            return _first(cursor.execute(sql, values, prepare=False).fetchone())  # poolers lose what is prepared
 
     async def insert() -> int:
         async with connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(sql, values)
+            await cursor.execute(sql, values, prepare=False)
             return _first(await cursor.fetchone())
 
     return insert()

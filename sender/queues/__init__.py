@@ -11,10 +11,11 @@ from sender.queues.queue import (
     QueueLost,
     QueueOrigins,
     RequeueCounts,
-    TransactionPart,
+    RetryTarget,
+    StatementPart,
 )
 
 __all__ = [
     "DatabaseQueue", "DeadLetter", "Ending", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost",
-    "QueueOrigins", "RequeueCounts", "TransactionPart",
+    "QueueOrigins", "RequeueCounts", "RetryTarget", "StatementPart",
 ]

@@ -35,7 +35,9 @@ _MORE: Final = {
     "redis": ("sentinel", "sentinel_password_file", "cluster", *_TLS), "amqp": _TLS, "nats": ("creds", "nkey", *_TLS),
     "sqs": ("endpoint",), "kafka": ("properties",), "postgres": ("table", *POSTGRES_WAYS),
 }
-_MORE_TO_READ: Final = {"redis": ("trim",), "amqp": (), "nats": (), "sqs": (), "kafka": ("order",), "postgres": ()}
+_MORE_TO_READ: Final = {
+    "redis": ("trim",), "amqp": (), "nats": (), "sqs": (), "kafka": ("order", "delay"), "postgres": (),
+}
 _MORE_TO_WRITE: Final = {"redis": ("maxlen",), "amqp": (), "nats": (), "sqs": (), "kafka": (), "postgres": ()}
 _LOOKS: Final = {
     "redis": "redis://HOST/DB?stream=jobs&group=senders",
@@ -47,6 +49,7 @@ _LOOKS: Final = {
 }
 _TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 PRIORITIES: Final = ("high", "normal", "low")
+LONGEST_DELAY: Final = 7 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,9 @@ def _check_kafka(parts: SplitResult, parameters: dict[str, str]) -> None:
         raise UsageError(f"kafka://{parts.hostname} lacks a topic, or it is none: it must look like {_LOOKS['kafka']}")
     if parameters.get("order", "key") != "key":
         raise UsageError(f"kafka://{parts.hostname}: order is key, or left out")
+    delay = parameters.get("delay", "1")
+    if not (delay.isascii() and delay.isdigit() and len(delay) < 9 and 0 < int(delay) <= LONGEST_DELAY):
+        raise UsageError(f"kafka://{parts.hostname}: delay is a whole number of seconds, from 1 to {LONGEST_DELAY:,}")
 
 
 def _check_postgres(parts: SplitResult, parameters: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ HEADER: Final = "x-sender-id"
 CONTENT: Final = "content"
 """In the header of a copy: its message had no id, and is known by what its job asks for."""
 MOST: Final = 2048
-"""Characters; a longer header is none of ours."""
+"""Characters; a longer header, or one that is not plain ASCII, is none of ours."""
 _PARTS: Final = {"redis": 2, "amqp": 2, "nats": 1, "sqs": 3, "kafka": 3, "postgres": 2}
 """After how many parts a message's own begin, which people are shown."""
 _PORTS: Final = {"redis": 6379, "amqp": 5672, "nats": 4222, "sqs": 443, "kafka": 9092, "postgres": 5432}
@@ -89,7 +89,7 @@ def carried(headers: Mapping[Any, Any] | None) -> str | None:
     for name, value in (headers or {}).items():
         if _text(name).lower() == HEADER and isinstance(value, str | bytes):
             found = _text(value)
-            return found if 0 < len(found) <= MOST else None
+            return found if 0 < len(found) <= MOST and found.isascii() and found.isprintable() else None
     return None
 
 

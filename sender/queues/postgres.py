@@ -30,9 +30,9 @@ from sender.outbox.schema import SPARE, VERSION, version_of
 from sender.queues.broker_connection import BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.message_identity import queue_name
-from sender.queues.postgres_server import DATABASE, PASSING, PostgresServer
+from sender.queues.postgres_server import DATABASE, PASSING, POOLED, POOLER, PostgresServer
 from sender.queues.publisher import OutgoingLine, Publisher
-from sender.queues.queue import REDRIVE, Ending, Message, QueueError, QueueLost, trace_context
+from sender.queues.queue import Ending, Message, QueueError, QueueLost, trace_context
 from sender.queues.read_order import ReadOrder
 from sender.queues.server_access import with_host
 
@@ -95,18 +95,21 @@ class PostgresConnection(BrokerConnection[PostgresClient]):
         address = self.address
         url = f"{with_host(address.url, ','.join(address.hosts))}?{urlencode(address.parameters)}".rstrip("?")
         server = PostgresServer.of(url, _OWN, looks=LOOKS)
-        connection = await server.connect(CONNECT_WITHIN, server_settings={"application_name": "sender", "jit": "off"})
+        connection = await server.connect(CONNECT_WITHIN, server_settings={"application_name": "sender"})
         try:
-            client = await self._look_at_table(connection)
+            await connection.execute("SET jit = off")  # a pooler takes it no earlier
+            client = await self._look_at_table(connection, server)
         except BaseException:
             connection.terminate()
             raise
         connection.add_termination_listener(lambda _: client.arrived.set())
         return client
 
-    async def _look_at_table(self, connection: Any) -> PostgresClient:
+    async def _look_at_table(self, connection: Any, server: PostgresServer) -> PostgresClient:
         named = OutboxTable.named(self.address.parameters.get("table", DEFAULT))
         facts = await connection.fetchrow(sql.FACTS, str(named))
+        if facts is not None and facts["backend"] != connection.get_server_pid():
+            await server.is_pooled(CONNECT_WITHIN)
         if facts is None:
             raise QueueError(f"{self.address.shown}: there is no table {named}; sender outbox create makes it")
         version = version_of(facts["comment"])
@@ -127,7 +130,7 @@ class PostgresConnection(BrokerConnection[PostgresClient]):
     def _is_lost(self, error: Exception) -> bool | None:
         if isinstance(error, QueueLost):
             return True
-        if isinstance(error, QueueError | asyncpg.ClientConfigurationError | asyncpg.DataError):
+        if isinstance(error, (QueueError, asyncpg.ClientConfigurationError, asyncpg.DataError, *POOLED)):
             return False
         if isinstance(error, (*PASSING, asyncpg.InternalClientError, asyncpg.UndefinedTableError)):
             return True  # a table that is gone, or another by now, is looked at anew by who connects
@@ -137,6 +140,8 @@ class PostgresConnection(BrokerConnection[PostgresClient]):
 
     def _told(self, error: Exception, kind: type[QueueError]) -> QueueError:
         """The details of PostgreSQL's errors show rows: its first sentence has to do."""
+        if isinstance(error, POOLED):
+            return kind(f"{self.address.shown}: {POOLER}")
         if isinstance(error, asyncpg.PostgresError):
             text = mask(self.address.hide(str(error.args[0] if error.args else "")))
             return kind(f"{self.address.shown}: {type(error).__name__}: {text[:300]}")
@@ -246,9 +251,9 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
             async with client.transaction() as connection:
                 await end_messages(connection, client.table, client.ring, left)
 
-    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
+    def ending(self, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
         """See `DatabaseQueue`."""
-        await end_messages(connection, self._table, self._ring, messages)
+        return ending_of(self._table, self._ring, messages, first)
 
     async def in_doubt(self, after: str, most: int) -> Sequence[str]:
         """See `DatabaseQueue`; none where rows are deleted when they end."""
@@ -292,17 +297,20 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
 
 async def end_messages(connection: Any, table: OutboxTable, ring: int, messages: Sequence[Message]) -> None:
     """Take these out of what is open, with what became of them, in whatever transaction `connection` (asyncpg) is."""
-    statements = sql.Statements.of(table)
-    if not ring:
-        await connection.execute(statements.delete, [one.handle for one in messages])
-        return
+    expressions, values = ending_of(table, ring, messages, 1)
+    await connection.execute(f"WITH {expressions} SELECT", *values)
+    if ring:
+        await amend(connection, table, [one.ending for one in messages if one.ending and one.is_copy])
+
+
+def ending_of(table: OutboxTable, ring: int, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
+    """See `DatabaseQueue.ending`; it says nothing to rows that had ended before."""
     ends = {one.handle: one.ending or Ending("acknowledged") for one in messages}
     rows = sorted(ends)
-    values = [_columns(ends[row]) for row in rows]
-    await connection.execute(
-        sql.end_rows(table, sql.slot_of(_today(), ring)), rows, *map(list, zip(*values, strict=True))
-    )
-    await amend(connection, table, [one.ending for one in messages if one.ending and REDRIVE in one.headers])
+    if not ring:
+        return sql.delete_rows(table, first), [rows]
+    columns = zip(*(_columns(ends[row]) for row in rows), strict=True)
+    return sql.end_rows(table, sql.slot_of(_today(), ring), first), [rows, *map(list, columns)]
 
 
 async def amend(connection: Any, table: OutboxTable, endings: Iterable[Ending]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMES: Final = ("postgres", "postgresql")
 WAYS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "host")
 """Parameters by which the server is reached, named as for every PostgreSQL client; `host` is the folder of a socket."""
+FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 PASSING: Final = (
     errors.PostgresConnectionError, errors.OperatorInterventionError, errors.InsufficientResourcesError,
     errors.ReadOnlySQLTransactionError, errors.TransactionRollbackError, errors.LockNotAvailableError,
@@ -35,6 +36,12 @@ REFUSED: Final = (
     errors.ClientConfigurationError,
 )
 """What somebody has to mend: password, database, right, certificate."""
+POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
+"""What a pooler makes of prepared statements that it does not know."""
+POOLER: Final = (
+    "a pooler is between that knows no prepared statements: give the server itself, or set pool_mode = session, or "
+    "max_prepared_statements (PgBouncer 1.21)"
+)
 DATABASE: Final = """
 SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d
 WHERE d.datname = current_database()
@@ -53,6 +60,8 @@ class PostgresServer(NamedTuple):
     options: Mapping[str, str]
     """Parameters of ours."""
     secrets: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """Certificates and keys that the URL names."""
 
     def __repr__(self) -> str:
         return f"<PostgresServer {self.shown}>"
@@ -83,15 +92,43 @@ class PostgresServer(NamedTuple):
         dsn = url.partition("?")[0] + (f"?{ways}" if ways else "")
         ours = {name: value for name, value in options.items() if name not in WAYS}
         secrets = tuple(filter(None, (parts.password, unquote(parts.password or ""))))
-        return cls(dsn, shown, len(hosts) > 1, ours, secrets)
+        files = tuple(options[name] for name in FILES if name in options)
+        return cls(dsn, shown, len(hosts) > 1, ours, secrets, files)
 
     async def connect(self, timeout: float, **more: Any) -> Any:
         """A connection (asyncpg) to the host that can be written; raises what `PASSING` and `REFUSED` tell apart."""
         attributes = "read-write" if self.several else None
+        for file in self.files:
+            with open(file, "rb"):  # noqa: PTH123, ASYNC230 - small and local; the client says no name of what is missing
+                pass
         try:
             return await asyncpg.connect(self.dsn, timeout=timeout, target_session_attrs=attributes, **more)
         except ValueError as error:  # a file of certificates or passwords that cannot be used
             raise errors.ClientConfigurationError(self.told(error)) from None
+
+    async def is_pooled(self, timeout: float) -> bool:
+        """Whether a pooler is between; raises one of `POOLED` when prepared statements get lost in it."""
+        one = await self.connect(timeout)
+        try:
+            if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
+                return False
+            other = await self.connect(timeout)
+            try:
+                mine, its = one.transaction(), other.transaction()
+                await mine.start()
+                prepared = await one.prepare("SELECT 2")
+                await its.start()
+                await other.fetchval("SELECT 1", timeout=timeout)
+                await mine.commit()
+                await its.commit()  # what a pooler gives first now, it had given to the other
+                await prepared.fetchval(timeout=timeout)
+            except TimeoutError:
+                raise errors.InvalidSQLStatementNameError("the pool has one connection") from None
+            finally:
+                other.terminate()
+        finally:
+            one.terminate()
+        return True
 
     def told(self, error: BaseException) -> str:
         """An error's text on one line, without credentials."""

@@ -1,19 +1,21 @@
-"""What all publishers have in common: dead letters and outcome lines, durable before the call returns."""
+"""What all publishers have in common: letters, retries and outcome lines, durable before the call returns."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from sender.queues.message_identity import HEADER, to_header
-from sender.queues.queue import REDRIVE
+from sender.queues.queue import EXPIRES, REDRIVE, RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sender.queues.address import Address
     from sender.queues.broker_connection import BrokerConnection
+    from sender.queues.queue import Message
 
 C = TypeVar("C")
 
@@ -28,14 +30,16 @@ class OutgoingLine(NamedTuple):
     """JSON in ASCII, on one line."""
     identity: str | None = None
     """For the header `x-sender-id`: who the message was that this is a copy of."""
-    redriven: bool = False
-    """Whether an operator sends it on its way again."""
+    marks: Mapping[str, str] = MappingProxyType({})
+    """Further headers, for who reads it."""
+    key: bytes | None = None
+    """The Kafka key."""
 
     @property
     def headers(self) -> dict[str, str]:
         """What a copy carries beside its line."""
         found = {} if self.identity is None else {HEADER: self.identity}
-        return found | {REDRIVE: "1"} if self.redriven else found
+        return {**found, **self.marks}
 
 
 class Publisher(ABC, Generic[C]):
@@ -63,7 +67,16 @@ class Publisher(ABC, Generic[C]):
 
     async def redrive(self, jobs: Sequence[tuple[bytes, str | None]]) -> None:
         """Durably put these job lines back on their way, each under the identity that its letter carries."""
-        await self._put([OutgoingLine(line, "job", None, identity, redriven=True) for line, identity in jobs])
+        await self._put([OutgoingLine(line, "job", None, identity, {REDRIVE: "1"}) for line, identity in jobs])
+
+    async def retry(self, message: Message, reason: Mapping[str, object]) -> None:
+        """Durably keep the message for its job's next retry, with what came of the last try."""
+        marks = {name: text for name, text in message.headers.items() if name != REDRIVE}
+        marks |= {RETRY: str(message.retries + 1)}
+        if message.expires_at is not None:
+            marks[EXPIRES] = repr(message.expires_at)
+        text, identity = json.dumps(reason), to_header(message.identity)
+        await self._put([OutgoingLine(message.data, "job", text, identity, marks, message.key)])
 
     async def copy(self, jobs: Sequence[tuple[bytes, str | None]]) -> None:
         """Durably put these job lines here, each under the identity that its message has; None: its id says it."""

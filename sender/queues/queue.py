@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
 REDRIVE: Final = "x-sender-redrive"
 """Marks a message that an operator took out of the dead letter: a job that was refused may be tried again."""
+RETRY: Final = "x-sender-retry"
+"""On a message of a retry queue: which retry of its job this is, from 1 on."""
+EXPIRES: Final = "x-sender-expires-at"
+"""On the same, where it is not the job line that tells: unix seconds after which the job is not started."""
+KEPT_HEADERS: Final = (*TRACE_HEADERS, REDRIVE, RETRY, EXPIRES)
+MOST_RETRIES: Final = 1000
 
 
 class QueueError(SenderError):
@@ -91,15 +97,28 @@ class Message:
     gone: bool = False
     """Whether it was taken out of its queue in the transaction that made its end durable."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Trace context and `REDRIVE`, by lower-case name."""
+    """Those of `KEPT_HEADERS`, by lower-case name."""
     identity: str | None = None
     """Who it is, on whatever way it was read (`sender.queues.message_identity`); None: it is known by its content."""
     group: str | None = None
     """The SQS FIFO group: only one message of it is in hand at a time."""
+    key: bytes | None = field(default=None, repr=False)
+    """The Kafka key."""
     unread: int = 0
     """Its size in bytes where it is larger than any job: `data` is its beginning then, and the rest was not kept."""
     entry: bytes | None = field(default=None, repr=False)
     """All fields of a stream entry that has no job line, as JSON."""
+
+    @property
+    def retries(self) -> int:
+        """How often its job was put to a retry queue; anyone may have written that, and what is no number is 0."""
+        text = self.headers.get(RETRY, "")
+        return min(int(text), MOST_RETRIES) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether its job was tried before, as another message."""
+        return REDRIVE in self.headers or RETRY in self.headers
 
 
 class Queue(Protocol):
@@ -163,27 +182,27 @@ class Queue(Protocol):
         """Disconnect; what is still in hand returns to the queue by itself."""
 
 
-class TransactionPart(NamedTuple):
-    """What somebody puts into a transaction of another's."""
+class StatementPart(NamedTuple):
+    """What somebody puts into a statement of another's, which is a whole transaction."""
 
-    work: Callable[[Any], Awaitable[None]]
-    """Takes the connection, in the transaction."""
+    expressions: Callable[[int], tuple[str, Sequence[Any]]]
+    """Common table expressions whose parameters are numbered from there on, and their values."""
     done: Callable[[], None]
     """Called once that is durable."""
 
 
 @runtime_checkable
 class DatabaseQueue(Protocol):
-    """A queue that is a table: its messages can end in a transaction that somebody else has begun, and what became of
-    their jobs stands there."""
+    """A queue that is a table: its messages can end in a statement of somebody else's, and what became of their jobs
+    stands there."""
 
     source: str
     """See `Queue.source`."""
     database: str | None
     """Names the database on its server, for all that look at it; None until it was opened."""
 
-    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
-        """Take these out of the queue, with what became of them, in the transaction that `connection` is in."""
+    def ending(self, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
+        """See `StatementPart`: take these out of the queue, with what became of them."""
 
     async def in_doubt(self, after: str, most: int) -> Sequence[str]:
         """A page of the identities, in order, of jobs whose messages are gone and that stand as in doubt."""
@@ -226,6 +245,13 @@ class DeadLetter(Protocol):
         """Disconnect."""
 
 
+class RetryTarget(DeadLetter, Protocol):
+    """Where jobs go that are tried again later, by whoever reads it."""
+
+    async def retry(self, message: Message, reason: Mapping[str, object]) -> None:
+        """Durably keep the message for its job's next retry, with what came of the last try; QueueError as above."""
+
+
 class OutcomeSink(Protocol):
     """Outcome lines to a queue or stream."""
 
@@ -237,11 +263,11 @@ class OutcomeSink(Protocol):
 
 
 def trace_context(headers: Mapping[Any, Any] | None) -> dict[str, str]:
-    """The trace context among a message's headers, and `REDRIVE`, whatever case and type they come in."""
+    """The trace context and our own marks among a message's headers, whatever case and type they come in."""
     found = {}
     for name, value in (headers or {}).items():
         key = _text(name).lower()
-        if key in (*TRACE_HEADERS, REDRIVE) and isinstance(value, str | bytes):
+        if key in KEPT_HEADERS and isinstance(value, str | bytes):
             found[key] = _text(value)
     return found
 

@@ -75,7 +75,8 @@ class Forecast:
             return Foreseen(found, "invalid", found.problems)
         record = self._ledger.find([found.key]).get(found.key)
         retry = frozenset(self._settings.retry)
-        before = None if skip is not None else self._seen.add(found)  # a job that is kept out takes nobody's place
+        # A job that is kept out takes nobody's place.
+        before = None if skip is not None else self._seen.add(found.key, found.content)
         admission = admit(found, before, record, run=NO_RUN, retry=retry)
         if admission == "start":
             return Foreseen(found, None) if skip is None else Foreseen(found, "skipped", (skip,))

@@ -74,7 +74,7 @@ class Redirect(NamedTuple):
             return Invalid(job.id, job.kind.name, job.source, job.line, (problem,), job.warnings, _marked(job.meta))
         members = self._members(job.kind.name, payload)
         files = None if job.files is None else RedirectedFiles(job.files, job.body, members)
-        return job._replace(body=with_members(job.body, members), files=files, meta=_marked(job.meta))
+        return job._replace(body=with_members(job.body, members), files=files, meta=_marked(job.meta), traits=None)
 
     def mark(self, bad: Invalid) -> Invalid:
         """The same, told as one of a rehearsal."""

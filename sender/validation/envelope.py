@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MARKS: Final = ENVELOPE - {"payload"}
 """Keys that no payload of a send kind has: they tell an envelope without a payload from a bare payload."""
+USUAL: Final = frozenset({"id", "kind", "payload"})
+"""Keys of most envelopes: with no others there is nothing more to look at."""
 MOST_ID: Final = 256
 MOST_META: Final = 1024
 MOST_UNKNOWN: Final = 100
@@ -94,7 +96,8 @@ class Opener:
         return Envelope(read_id(members.get("id")), self.kind_of(members))
 
     def _open_envelope(self, members: dict[str, Any], body: bytes | None, line: Line, report: Report) -> Envelope:
-        if not ENVELOPE.issuperset(members):
+        usual = USUAL.issuperset(members)
+        if not usual and not ENVELOPE.issuperset(members):
             _check_keys(members, report)
         kind = self.kind_of(members)
         if kind is None:
@@ -107,8 +110,13 @@ class Opener:
             report.problem("wrong_type", "payload", message)
         if body is None:
             body = payload_bytes(line.data) if isinstance(payload, dict) else b""
+        job_id = members.get("id")
+        if type(job_id) is not str or not 0 < len(job_id) <= MOST_ID:
+            job_id = _check_id(members, kind, report, needed=line.identity is None)
+        if usual and kind is not None and not kind.path_ids:
+            return Envelope(job_id, kind, (), payload, body, line.priority, None, line.expires_at)
         return Envelope(
-            _check_id(members, kind, report, needed=line.identity is None),
+            job_id,
             kind,
             _check_path_ids(members, kind, report),
             payload,

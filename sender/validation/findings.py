@@ -33,6 +33,11 @@ class Report:
         return bool(self._problems)
 
     @property
+    def has_warnings(self) -> bool:
+        """Whether somebody should look."""
+        return bool(self._warnings)
+
+    @property
     def takes_problems(self) -> bool:
         """Whether the next problem is told, and not only counted: a costly sentence need not be made otherwise."""
         return len(self._problems) < MOST_PROBLEMS

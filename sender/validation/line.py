@@ -18,8 +18,8 @@ class Document(NamedTuple):
     """A line that is a JSON object."""
 
     members: dict[str, Any]
-    body: bytes | None = None
-    """The bytes of its payload, where they are known already."""
+    body: bytes | None
+    """The bytes of its payload, where that is its last member."""
     halves: tuple[int, ...] = ()
     """Where half of a surrogate pair stands, in bytes from 0; in `members` it is U+FFFD."""
 
@@ -28,7 +28,7 @@ def read_line(data: bytes) -> Document | Problem:
     """Read a line; never raises."""
     apart = take_apart(data)
     if apart is not None:
-        return Document(*apart)
+        return Document(apart[0], apart[1])
     data = data.removeprefix(BOM)
     halves: tuple[int, ...] = ()
     try:

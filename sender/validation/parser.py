@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -9,7 +10,7 @@ import orjson
 from sender.jobs.identity import canonical, content_of, key_of_content, key_of_id, key_of_message
 from sender.jobs.job import Invalid, Job, Line
 from sender.jobs.kinds import KINDS
-from sender.jobs.payload import mend, read_exactly
+from sender.jobs.payload import mend, read_exactly, traits_of
 from sender.jobs.problem import Problem
 from sender.validation.check import CHECKS
 from sender.validation.check_options import DEFAULT, Options
@@ -17,7 +18,7 @@ from sender.validation.envelope import Envelope, Opener, read_id
 from sender.validation.field_types import is_ours
 from sender.validation.findings import Report
 from sender.validation.line import BOM, TOO_DEEP, Document, read_line
-from sender.validation.repeated_keys import may_repeat_keys, repeated_keys
+from sender.validation.repeated_keys import is_plain, may_repeat_keys, repeated_keys
 from sender.validation.rows import of_row
 
 if TYPE_CHECKING:
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
 
     from sender.jobs.kinds import LaneName
 
-NEVER: Final = float("inf")
+_OTHER_LANE: Final = re.compile(
+    rb'"kind"[ \t\r\n]*:[ \t\r\n]*"(?:%b)"' % b"|".join(
+        kind.name.encode() for kind in KINDS.values() if kind.lane != "send"
+    )
+)
+MOST_READ: Final = 8192
+"""Bytes of a payload of which a job keeps what is looked for in it: it holds on to those texts."""
 
 
 class Parser:
@@ -88,8 +95,7 @@ class Parser:
             _tell_halves(document.halves, envelope.body, report)
         if envelope.kind is not None and isinstance(envelope.payload, dict) and envelope.body:
             CHECKS[envelope.kind.name](envelope.payload, envelope.body, report, now, self._options)
-        expires_at = NEVER if envelope.expires_at is None else envelope.expires_at
-        if expires_at < now and not report.has_problems:
+        if envelope.expires_at is not None and envelope.expires_at < now and not report.has_problems:
             message = "the job's time was over before it could start; it was not requested"
             report.problem("expired", "expires_at", message)
         if report.has_problems:
@@ -103,7 +109,8 @@ def _unreadable(line: Line, problem: Problem) -> Invalid:
 
 
 def _may_name_another_lane(data: bytes) -> bool:
-    return b"broadcast" in data or b"newsletter" in data or b"content" in data or b"\\u" in data
+    """Whether a kind of another lane than `send` stands there, or letters that are written by their numbers."""
+    return _OTHER_LANE.search(data) is not None or (b"\\" in data and b"\\u" in data)
 
 
 def _tell_halves(halves: tuple[int, ...], body: bytes, report: Report) -> None:
@@ -119,10 +126,12 @@ def _tell_halves(halves: tuple[int, ...], body: bytes, report: Report) -> None:
 def _job(envelope: Envelope, document: Document, line: Line, report: Report) -> Job:
     kind = envelope.kind
     assert kind is not None  # noqa: S101 - an unknown kind is a problem, and problems make no job
-    payload = document.members.get("payload", document.members)
-    text = canonical(payload, mend(envelope.body).data if document.halves else envelope.body)
+    members, body = document.members, envelope.body
+    payload = members.get("payload", members)
+    text, whole = canonical(payload, mend(body).data if document.halves else body)
     content = content_of(kind.name, envelope.path_ids, text)
-    _check_keys(envelope, document.members, text, line.data, report)
+    if not (whole and is_plain(line.data, members, document.body)):
+        _check_keys(members, text, line.data, report)
     shown = envelope.id
     if shown is not None:
         key = key_of_id(envelope.workspace, shown)
@@ -138,18 +147,20 @@ def _job(envelope: Envelope, document: Document, line: Line, report: Report) -> 
         content,
         kind,
         path,
-        envelope.body,
+        body,
         line.source,
         line.number,
         envelope.priority,
         envelope.workspace,
         envelope.expires_at,
         envelope.meta,
-        report.findings().warnings,
+        report.findings().warnings if report.has_warnings else (),
+        None,
+        traits_of(payload, body) if len(body) <= MOST_READ and kind.lane == "send" else None,
     )
 
 
-def _check_keys(envelope: Envelope, members: dict[str, Any], canonical: bytes, data: bytes, report: Report) -> None:
+def _check_keys(members: dict[str, Any], canonical: bytes, data: bytes, report: Report) -> None:
     """Warn of keys that stand twice; the line is read anew only if its number of keys is not what was understood."""
     if not may_repeat_keys(data, members, canonical):
         return

@@ -9,6 +9,16 @@ from typing import Any
 import orjson
 
 
+def is_plain(data: bytes, members: dict[str, Any], last: bytes | None) -> bool:
+    """Whether the envelope surely repeats no key; `last` is the payload where it is the line's last member.
+
+    Cheap: a colon ends a key or stands in a text, and before the payload there is one for each member.
+    """
+    if last is None:
+        return "payload" not in members
+    return data.count(b":", 0, len(data) - len(last)) == len(members)
+
+
 def may_repeat_keys(data: bytes, members: dict[str, Any], payload: bytes) -> bool:
     """Whether the JSON `data` may hold more keys than what was understood of it: its members, its payload as JSON.
 

@@ -6,29 +6,34 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from sender.consume.acknowledger import Acknowledger, reason_of, requeue
 from sender.consume.dead_letters import DeadLetters
 from sender.consume.in_flight import InFlight
+from sender.consume.retry_queue import RetryQueue
 from sender.errors import FaultError
 from sender.jobs.problem import Problem
 from sender.outcomes.outcome import Outcome
-from sender.queues import QueueError
+from sender.queues import QueueError, QueueLost
+from sender.queues.queue import RETRY
 from sender.runtime.supervisor import Supervisor
 from tests.consume.parts import FakeDeadLetter, FakeQueue, message, unacked, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from sender.queues import Message
 
 
 @asynccontextmanager
-async def running(letters: FakeDeadLetter | None) -> AsyncIterator[tuple[Acknowledger, InFlight, Supervisor]]:
+async def running(
+    letters: FakeDeadLetter | None, retries: RetryQueue | None = None
+) -> AsyncIterator[tuple[Acknowledger, InFlight, Supervisor]]:
     in_flight = InFlight()
     async with Supervisor() as supervisor:
-        acknowledger = Acknowledger(in_flight, None if letters is None else DeadLetters(letters), supervisor)
+        acknowledger = Acknowledger(in_flight, None if letters is None else DeadLetters(letters), supervisor, retries)
         supervisor.start(acknowledger.run(), "acknowledgements")
         yield acknowledger, in_flight, supervisor
 
@@ -70,6 +75,50 @@ async def test_without_a_dead_letter_the_message_is_acknowledged() -> None:
         acknowledger.dead_letter(unacked(queue, 1), {})
         await in_flight.wait_closed()
     assert queue.acked == ["m1"]
+
+
+class FakeRetryTarget(FakeDeadLetter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.retried: list[tuple[str, Any]] = []
+
+    async def retry(self, message: Message, reason: Mapping[str, object]) -> None:
+        if self.away:
+            raise QueueLost("away")
+        self.retried.append((message.id, reason["retry"]))
+
+
+@pytest.mark.parametrize(("status", "headers", "goes"), [
+    ("failed", {}, 1), ("failed", {RETRY: "1"}, 2), ("failed", {RETRY: "2"}, None), ("failed", {RETRY: "999"}, None),
+    ("failed", {RETRY: "nonsense"}, 1), ("in_doubt", {}, None), ("rejected", {}, None), ("invalid", {}, None),
+])
+async def test_only_what_failed_is_tried_again_and_not_for_ever(
+    status: str, headers: dict[str, str], goes: int | None
+) -> None:
+    letters, target, queue = FakeDeadLetter(), FakeRetryTarget(), FakeQueue()
+    async with running(letters, RetryQueue(target, 2)) as (acknowledger, in_flight, _):
+        one = unacked(queue, 1)
+        one.message.headers = headers
+        acknowledger.dead_letter(one, {"reason": status})
+        await in_flight.wait_closed()
+    assert target.retried == ([] if goes is None else [("m1", goes)])
+    assert len(letters.put_in) == (goes is None)
+    assert queue.acked == ["m1"]
+
+
+async def test_a_retry_queue_that_is_away_keeps_the_message_and_is_told_apart_from_the_dead_letter() -> None:
+    letters, target, queue = FakeDeadLetter(), FakeRetryTarget(), FakeQueue()
+    target.away = True
+    retries = RetryQueue(target, 2)
+    async with running(letters, retries) as (acknowledger, in_flight, _):
+        acknowledger.dead_letter(unacked(queue, 1), {"reason": "failed"})
+        await until(lambda: acknowledger.trouble(retries))
+        assert acknowledger.trouble(retries) == "the retry queue does not answer; letters that wait: 1"
+        assert (queue.acked, letters.put_in) == ([], [])
+        target.away = False
+        await in_flight.wait_closed()
+        assert acknowledger.trouble(retries) is None
+    assert (queue.acked, target.retried) == (["m1"], [("m1", 1)])
 
 
 def test_reasons_name_the_first_problem() -> None:

@@ -298,7 +298,8 @@ async def exposed() -> dict[str, set[str]]:
     metrics = ReplicaMetrics()
     metrics.state, metrics.conditions, metrics.in_hand = lambda: True, lambda: {"state": True}, lambda: 1
     metrics.watch_queue("jobs", lambda: 1, Traffic())
-    metrics.dead_letters, metrics.oldest, metrics.parked = Letters(), lambda: 1.0, lambda: (1, 1)
+    metrics.dead_letters = metrics.retries = Letters()
+    metrics.oldest, metrics.parked = lambda: 1.0, lambda: (1, 1)
     metrics.of(None).watch_flags(dict.fromkeys(FLAGS, lambda: True))
     default = metrics.of(None)
     default.observe_attempt("send", "email", 200, 0.1)

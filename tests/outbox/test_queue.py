@@ -99,14 +99,17 @@ async def test_what_became_of_a_job_stands_beside_it(outbox: Outbox, queue: Any)
     assert await outbox.client.fetchval(f"SELECT count(*) FROM {outbox.table}_open") == 0
 
 
-async def test_a_job_that_is_redriven_mends_the_row_that_it_was(outbox: Outbox, queue: Any) -> None:
+@pytest.mark.parametrize("mark", ["x-sender-redrive", "x-sender-retry"])
+async def test_a_job_that_is_redriven_or_retried_mends_the_row_that_it_was(
+    outbox: Outbox, queue: Any, mark: str
+) -> None:
     """The shop showed `failed` for ever."""
     await put(outbox, 1)
     (message,) = await queue.read(10)
     message.ending = Ending("failed", None, {"code": "x"}, "k1")
     await queue.ack([message])
     await outbox.client.execute(
-        f"INSERT INTO {outbox.table} (job, headers) VALUES ('{{}}', '{{\"x-sender-redrive\": \"1\"}}')"
+        f"INSERT INTO {outbox.table} (job, headers) VALUES ('{{}}', '{{\"{mark}\": \"1\"}}')"
     )
     (again,) = await read(queue, 1)
     again.ending = Ending("sent", "dlv-2", None, "k1")

@@ -24,7 +24,7 @@ GOOD = [
     "postgres://user:p%40ss@host/shop?table=sender_outbox&priority=low&name=eu",
     "postgresql://a:5432,b:5433/shop?sslmode=verify-full&sslrootcert=ca.pem&passfile=p&table=mail.outbox",
     "postgres:///shop?host=/var/run/postgresql",
-    "kafka://a:9092,b,[::1]:9093/jobs.v1_x-y?group=senders&order=key&name=eu&priority=high",
+    "kafka://a:9092,b,[::1]:9093/jobs.v1_x-y?group=senders&order=key&delay=60&name=eu&priority=high",
 ]
 
 
@@ -64,6 +64,10 @@ def test_good(url: str) -> None:
         ("kafka://host/..?group=g", "lacks a topic"),
         ("kafka://user:secret@host/topic?group=g", "properties"),
         ("kafka://host/topic?group=g&order=time", "order is key"),
+        ("kafka://host/topic?group=g&delay=0", "whole number of seconds"),
+        ("kafka://host/topic?group=g&delay=1.5", "whole number of seconds"),
+        ("kafka://host/topic?group=g&delay=604801", "from 1 to 604,800"),
+        ("redis://host/0?stream=s&group=g&delay=5", "no parameter delay"),
         ("kafka://b,host:a/topic?group=g", "a port is no number"),
         ("postgres://host", "lacks the database"),
         ("postgres:///shop", "must look like"),

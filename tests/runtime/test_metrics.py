@@ -140,6 +140,11 @@ async def test_dead_letters_and_what_comes_again() -> None:
     assert one(samples, "sender_dead_letters_written_total", reason="rejected") == 0, "known from the start"
     assert one(samples, "sender_dead_letters_refused_total") == 3
     assert one(samples, "sender_dead_letters_waiting") == 1
+    assert not {name for name, _ in samples if "retries" in name}
+    metrics.retries = Letters()
+    retries = await scrape(metrics)
+    assert one(retries, "sender_retries_written_total") == sum(Letters().written.values())
+    assert (one(retries, "sender_retries_refused_total"), one(retries, "sender_retries_waiting")) == (3, 1)
     assert one(samples, "sender_redeliveries_total", queue="jobs") == 4
     assert one(samples, "sender_give_backs_total", queue="jobs") == 5
     assert one(samples, "sender_oldest_message_age_seconds") == 7.5
@@ -168,6 +173,7 @@ async def test_promtool_has_nothing_to_say() -> None:
     metrics.of(None).observe_attempt("send", "email", 200, 0.05)
     metrics.of(None).watch_ledger(CountingLedger())
     metrics.dead_letters, metrics.oldest, metrics.in_hand = Letters(), lambda: 7.5, lambda: 5
+    metrics.retries = Letters()
     metrics.state, metrics.conditions = lambda: True, lambda: {"working": True}
     metrics.parked, metrics.deliveries = lambda: (2, 9000), lambda: {"delivered": 7}
     metrics.watch_queue("jobs", lambda: 3, Traffic())

@@ -53,6 +53,7 @@ def test_every_recipient_of_an_email_is_replaced_and_all_else_keeps_its_bytes() 
     payload = payload_of(found)
     assert payload["to"] == payload["cc"] == payload["bcc"] == "me@example.com"
     assert payload["identifiers"] == {"email": "me@example.com"}
+    assert {name: found.recognised_by()[name] for name in ("to", "identifiers")}.items() <= payload.items()
     assert json.loads(found.meta or b"") == {"sender_rehearsal": True, "batch": 7}
     for text in (b"a@b.c", b"d@e.f", b"x@y.z", b"u@v.w", b'"42"'):
         assert text not in found.body

@@ -22,7 +22,7 @@ from sender.shared_state.postgres.schema import rights_of, sql_of
 from sender.shared_state.postgres.server import examine
 from sender.shared_state.postgres.timeline import Timeline
 from sender.shared_state.state_url import check_state_url, open_state
-from tests.support.databases import Database, find
+from tests.support.databases import PgBouncer, find
 from tests.support.ledgers import final, handed, state_of
 from tests.support.state_servers import PostgresState
 
@@ -292,37 +292,12 @@ async def test_what_was_told_outlives_every_way_of_going(postgres_server: Postgr
         assert postgres_server.rows("SELECT lowest > 0 FROM sender.lanes")[0][0]
 
 
-class PgBouncer(Database):
-    """A pooler before a server."""
-
-    name = "pgbouncer"
-
-    def __init__(self, server: PostgresState, mode: str) -> None:
-        self.user = server.user
-        super().__init__()
-        self._server, self._mode = server, mode
-
-    def prepare(self) -> None:
-        (self.folder / "users").write_text('"tester" ""\n')
-        (self.folder / "pgbouncer.ini").write_text(
-            f"[databases]\npostgres = host=127.0.0.1 port={self._server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {self.port}\nauth_type = trust\nauth_file = {self.folder}/users\n"
-            f"pool_mode = {self._mode}\nunix_socket_dir =\n"
-        )
-
-    def arguments(self) -> list[str]:
-        return [find("pgbouncer", "pgbouncer"), str(self.folder / "pgbouncer.ini")]
-
-
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-async def test_a_pooler_that_forgets_prepared_statements_is_refused(
-    postgres_server: PostgresState, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
-    pooler = PgBouncer(postgres_server, mode)
+async def test_a_pooler_that_forgets_prepared_statements_is_refused(postgres_server: PostgresState, mode: str) -> None:
+    pooler = PgBouncer(postgres_server)
     try:
         pooler.start()
-        url = postgres_server.url.replace(f":{postgres_server.port}", f":{pooler.port}")
+        url = pooler.url(mode)
         if mode == "transaction":
             with pytest.raises(UsageError, match="a pooler is between that knows no prepared statements"):
                 await open_state(url, host="api")

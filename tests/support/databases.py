@@ -18,11 +18,14 @@ from tests.support.servers import UNAVAILABLE, Server, note_started
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import trustme
+
 
 def find(program: str, package: str) -> str:
     """The program, installed if that is possible; its tests are left out loudly, or fail when CI is set, if not."""
     for attempt in range(2):
         beside = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), reverse=True)
+        beside.append(f"/usr/sbin/{program}")
         if found := next(filter(os.path.exists, [shutil.which(program) or "", *beside]), None):
             return found
         if attempt == 0 and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -102,6 +105,59 @@ class PostgresServer(Database):
     @property
     def url(self) -> str:
         return f"postgres://tester@127.0.0.1:{self.port}/postgres"
+
+
+class PgBouncer(Database):
+    """A pooler before a server; the database says in which mode it pools."""
+
+    name = "pgbouncer"
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.user = server.user
+        super().__init__()
+        self._server = server
+
+    def prepare(self) -> None:
+        (self.folder / "users").write_text('"tester" ""\n')
+        (self.folder / "pgbouncer.ini").write_text("[databases]\n" + "".join(
+            f"{mode} = host=127.0.0.1 port={self._server.port} dbname=postgres pool_mode={mode}\n"
+            for mode in ("session", "transaction")
+        ) + (
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nauth_type = trust\n"
+            f"auth_file = {self.folder}/users\nunix_socket_dir =\n"
+        ))
+
+    def arguments(self) -> list[str]:
+        return [find("pgbouncer", "pgbouncer"), str(self.folder / "pgbouncer.ini")]
+
+    def url(self, mode: str) -> str:
+        return f"postgres://tester@127.0.0.1:{self.port}/{mode}"
+
+
+class TlsServer(PostgresServer):
+    """It is called `localhost`, and takes nobody without a certificate in his name."""
+
+    def __init__(self, authority: trustme.CA) -> None:
+        super().__init__()
+        self.authority = authority
+
+    def prepare(self) -> None:
+        super().prepare()
+        data = self.folder / "data"
+        (data / "pg_hba.conf").write_text(
+            "hostssl all tester 127.0.0.1/32 trust\nhostssl all shop 127.0.0.1/32 cert\n"
+        )
+        self.authority.cert_pem.write_to_path(data / "ca.pem")
+        mine = self.authority.issue_cert("localhost")
+        mine.private_key_and_cert_chain_pem.write_to_path(data / "server.pem")
+        (data / "server.pem").chmod(0o600)
+        for name in ("ca.pem", "server.pem"):
+            shutil.chown(data / name, self.user)
+
+    def arguments(self) -> list[str]:
+        files = {"ssl_ca_file": "ca.pem", "ssl_cert_file": "server.pem", "ssl_key_file": "server.pem"}
+        more = [f"-c{name}={self.folder}/data/{file}" for name, file in files.items()]
+        return [*super().arguments(), "-cssl=on", *more]
 
 
 class MariaServer(Database):

@@ -70,7 +70,7 @@ class KafkaServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.proxied_port, self.proxy_port, self.sasl_port = free_port(), free_port(), free_port()
-        self.tls_port, self._controller_port = free_port(), free_port()
+        self.tls_port, self.sasl_tls_port, self._controller_port = free_port(), free_port(), free_port()
         self.authority = folder / "authority.pem"
         """The certificate of whoever signed the server's, which holds for `localhost`."""
 
@@ -99,8 +99,11 @@ class KafkaServer(Server):
             (data / "meta.properties").write_text(
                 "version=1\ncluster.id=c2VuZGVyLXRlc3RzLTAwMQ\nnode.id=1\ndirectory.id=c2VuZGVyLXRlc3RzLTAwMg\n"
             )
-        host, sasl = "127.0.0.1", "listener.name.sasl."
-        listeners = f"PLAINTEXT://{host}:{self.port},SASL://{host}:{self.sasl_port},TLS://localhost:{self.tls_port}"
+        host = "127.0.0.1"
+        listeners = (
+            f"PLAINTEXT://{host}:{self.port},SASL://{host}:{self.sasl_port},TLS://localhost:{self.tls_port},"
+            f"SASL_TLS://localhost:{self.sasl_tls_port}"
+        )
         jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         (self.folder / "server.properties").write_text(
             "process.roles=broker,controller\nnode.id=1\nmessage.max.bytes=40000000\nauto.create.topics.enable=false\n"
@@ -108,14 +111,14 @@ class KafkaServer(Server):
             f"listeners={listeners},PROXIED://{host}:{self.proxied_port},CONTROLLER://{host}:{self._controller_port}\n"
             f"advertised.listeners={listeners},PROXIED://{host}:{self.proxy_port}\n"
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "SASL:SASL_PLAINTEXT,TLS:SSL\n"
-            f"listener.name.tls.ssl.keystore.type=PEM\nlistener.name.tls.ssl.keystore.location={self._certificate()}\n"
-            f"{sasl}sasl.enabled.mechanisms=PLAIN\n"
-            f'{sasl}plain.sasl.jaas.config={jaas} user_{USER}="{PASSWORD}";\n'
+            "SASL:SASL_PLAINTEXT,TLS:SSL,SASL_TLS:SASL_SSL\n"
+            f"ssl.keystore.type=PEM\nssl.keystore.location={self._certificate()}\nsasl.enabled.mechanisms=PLAIN\n"
+            f'listener.name.sasl.plain.sasl.jaas.config={jaas} user_{USER}="{PASSWORD}";\n'
+            f'listener.name.sasl_tls.plain.sasl.jaas.config={jaas} user_{USER}="{PASSWORD}";\n'
             f"inter.broker.listener.name=PLAINTEXT\nlog.dirs={data}\noffsets.topic.replication.factor=1\n"
             "offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\n"
             "transaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=1\n"
-            "group.initial.rebalance.delay.ms=0\nlog.cleaner.dedupe.buffer.size=2097152\n"
+            "group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=1000\nlog.cleaner.dedupe.buffer.size=2097152\n"
             "num.network.threads=2\nnum.io.threads=2\nbackground.threads=2\n"
         )
 

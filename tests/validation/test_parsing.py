@@ -206,6 +206,26 @@ def test_a_key_of_ours_that_stands_twice_is_named(line: bytes, field: str) -> No
     assert [(warning.code, warning.field) for warning in found.warnings] == [("duplicate_key", field)]
 
 
+@pytest.mark.parametrize(
+    "members", [b'"n":1,"n":1e8', b'"n":1,"n":1e8,"m":0.5', b'"n":1,  "n":2', b'"\\u006e":1,"n":2']
+)
+def test_a_key_that_stands_twice_is_seen_though_nothing_became_shorter(members: bytes) -> None:
+    """Decimals may be written longer than they stood, and make up for what was dropped."""
+    payload = orjson.dumps(SEND)[:-1] + b',"message_data":{%b}}' % members
+    for line in (payload, b'{"id":"a:b","payload":%b}' % payload, b'{"payload":%b,"id":"a"}' % payload):
+        assert [warning.code for warning in job(line).warnings] == ["duplicate_key"]
+
+
+@given(st.dictionaries(st.sampled_from(["subject", "language", "message_data"]), st.none() | st.just("x\ud83d")),
+       st.sampled_from([{"id": "1"}, {"id": HUGE}, {"id": "1", "email": None}, {"cio_id": "a", "id": None}]),
+       st.integers(0, 9000))
+def test_what_a_job_is_recognised_by_is_what_its_body_says(more: dict[str, Any], person: Any, size: int) -> None:
+    found = parse({"payload": SEND | more | {"identifiers": person, "message_data": {"a": "b" * size}}})
+    if isinstance(found, Job):
+        assert found.recognised_by() == found._replace(traits=None).recognised_by()
+        assert (found.traits is None) == (len(found.body) > 8192), "a large payload's texts are not held on to"
+
+
 def test_an_expiry_in_milliseconds_is_warned_of() -> None:
     assert [one.code for one in job({"payload": SEND, "expires_at": NOW * 1000}).warnings] == ["milliseconds"]
 
@@ -239,13 +259,17 @@ def test_path_ids_stand_in_the_path() -> None:
         {"kind": "content", "payload": {}},
         {"kind": "nonsense", "payload": {}},
         {"payload": {"message_data": {"kind": "broadcast"}}},
+        *({"kind": name, "id": "a", **dict.fromkeys(kind.path_ids, 3), "payload": payload}
+          for name, kind in KINDS.items() for payload in (SEND, {"body": "x"}, {"scheduled_at": 1, "timezone": "UTC"})),
     ],
 )
 def test_lane_of_agrees_with_parse(line: dict[str, Any]) -> None:
     parser = Parser()
     raw = json.dumps(line).encode()
     escaped = raw.replace(b"broadcast", b"\\u0062roadcast")
-    for data in (raw, escaped):
+    spaced = raw.replace(b'"kind":', b'"kind"\t \r:')
+    twice = raw.replace(b'"kind": "broadcast"', b'"kind": "email", "kind": "broadcast"')
+    for data in (raw, escaped, spaced, twice, raw.replace(b'"kind"', b'"\\u006bind"')):
         found = parser.parse(Line("f", 1, data), NOW)
         kind = found.kind if isinstance(found, Job) else None
         if kind is not None:

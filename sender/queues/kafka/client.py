@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from sender.jobs.masking import MASK
-from sender.queues.kafka.progress import PartitionProgress
+from sender.queues.kafka.progress import PartitionProgress, is_of_another
 from sender.queues.kafka.properties import read_properties, secrets_of
 from sender.queues.queue import QueueError, QueueLost
 from sender.queues.server_access import host_and_port
@@ -31,14 +31,22 @@ FIRST: Final = -2
 NO_ID: Final = "0"
 """For the topics of a cluster that gives them none (Kafka before 2.8)."""
 _ZERO: Final = "AAAAAAAAAAAAAAAAAAAAAA"
+_HINTS: Final = {
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "others read in this group who share partitions in another way; give this "
+                                            "consumer a group of its own",
+    KafkaError.GROUP_MAX_SIZE_REACHED: "the cluster takes no more members into this group (group.max.size)",
+    KafkaError.INVALID_SESSION_TIMEOUT: "the cluster takes no such session.timeout.ms; ?properties=FILE gives another",
+}
+"""What keeps a member out of its group until somebody acts."""
 _REFUSALS: Final = frozenset((
+    *_HINTS,
     KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION,
     KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_RECORD,
     KafkaError.TOPIC_EXCEPTION, KafkaError._INVALID_ARG, KafkaError._SSL, KafkaError.UNSUPPORTED_SASL_MECHANISM,
 ))
-_UNKNOWN: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+UNKNOWN: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 
 
 class Topic(NamedTuple):
@@ -48,6 +56,11 @@ class Topic(NamedTuple):
     """Another one when it was made anew: its offsets begin anew with it."""
     partitions: tuple[int, ...]
     cluster: str
+
+    @property
+    def known_id(self) -> str:
+        """The id; empty where the cluster gives none."""
+        return "" if self.id == NO_ID else self.id
 
 
 class Trouble:
@@ -103,6 +116,12 @@ def is_lost(error: Exception) -> bool | None:
     return True if isinstance(error, OSError | TimeoutError | RuntimeError) else None
 
 
+def refusal_of(shown: str, error: KafkaError) -> Exception:
+    """What the library says is refused, with what to do about it where that is known."""
+    hint = _HINTS.get(error.code())
+    return QueueError(f"{shown}: {error.str()}; {hint}") if hint else KafkaException(error)
+
+
 def error_of(error: KafkaException) -> KafkaError:
     """What the library says is wrong."""
     found = error.args[0] if error.args else None
@@ -124,7 +143,7 @@ def find_topic(
             raise KafkaException(trouble.latest) from None
         raise
     topic = found.topics[name]
-    if topic.error is not None and topic.error.code() in _UNKNOWN:
+    if topic.error is not None and topic.error.code() in UNKNOWN:
         raise QueueError(f"{shown}: there is no topic {name}; make it first")
     if topic.error is not None:
         raise KafkaException(topic.error)
@@ -143,13 +162,16 @@ def id_of(admin: AdminClient, name: str) -> str:
     return NO_ID if found == _ZERO else found
 
 
-def progress_of(consumer: Consumer, topic: str, partitions: Iterable[int]) -> dict[int, PartitionProgress]:
-    """What the consumer's group has committed; partitions of which nothing was are left out."""
+def progress_of(
+    consumer: Consumer, topic: str, partitions: Iterable[int], topic_id: str = ""
+) -> dict[int, PartitionProgress]:
+    """What the consumer's group has committed for the topic of this id; without the partitions of which nothing was."""
     found = consumer.committed([TopicPartition(topic, number) for number in partitions], timeout=WITHIN)
     for one in found:
         if one.error is not None:
             raise KafkaException(one.error)
-    return {one.partition: PartitionProgress.decode(one.offset, one.metadata) for one in found if one.offset >= 0}
+    ours = [one for one in found if one.offset >= 0 and not is_of_another(one.metadata, topic_id)]
+    return {one.partition: PartitionProgress.decode(one.offset, one.metadata) for one in ours}
 
 
 def ends_of(consumer: Consumer, topic: str, partitions: Iterable[int], *, first: bool = False) -> dict[int, int]:

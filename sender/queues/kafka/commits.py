@@ -151,7 +151,8 @@ class Commits:
         found = []
         for number in sorted(numbers):
             progress = self._partitions[number].progress
-            found.append(TopicPartition(self._topic, number, progress.base, progress.encode()))
+            text = progress.encode(self._partitions.topic_id)
+            found.append(TopicPartition(self._topic, number, progress.base, text))
         return found
 
 

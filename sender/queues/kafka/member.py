@@ -14,10 +14,10 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from sender.queues.kafka.client import KafkaSettings, Topic, Trouble, find_topic, id_of
+from sender.queues.kafka.client import UNKNOWN, KafkaSettings, Topic, Trouble, error_of, find_topic, id_of
 from sender.queues.kafka.commits import refuse
 from sender.queues.kafka.polled_consumer import PolledConsumer, Wish
 from sender.queues.queue import QueueLost
@@ -71,10 +71,13 @@ class GroupMember:
         wish = Wish(most, room, wait)
         self._put(lambda: self._polled.want(wish))
         try:
-            return await asyncio.shield(asyncio.wrap_future(wish.found))
-        except asyncio.CancelledError:
+            found = await asyncio.shield(asyncio.wrap_future(wish.found))
+            if found and self.topic.known_id:
+                await asyncio.to_thread(self._confirm_topic)
+        except BaseException:
             wish.found.add_done_callback(self._return)
             raise
+        return found
 
     async def finish(self, handles: Sequence[Handle]) -> None:
         """These have an end: returns when that is committed."""
@@ -94,9 +97,7 @@ class GroupMember:
 
     def look(self) -> Topic:
         """The topic as it is now; another thread than the member's may ask."""
-        admin = self._admin
-        if admin is None:
-            raise QueueLost(f"{self._address.shown}: the consumer has ended")
+        admin = self._asked()
         partitions, cluster = find_topic(self.watcher, self._address.shown, self._address.path, Trouble())
         return Topic(id_of(admin, self._address.path), partitions, cluster)
 
@@ -109,6 +110,27 @@ class GroupMember:
         if not self.ended:
             self._polled.work.put(lambda: setattr(self._polled, "stopping", True))
 
+    def _confirm_topic(self) -> None:
+        """What was read before this was asked is of the topic that we know, since an offset means nothing in another.
+
+        QueueLost ends the member: that topic is no more.
+        """
+        try:
+            found = id_of(self._asked(), self._address.path)
+        except KafkaException as error:
+            if error_of(error).code() not in UNKNOWN:
+                raise
+            found = None
+        if found != self.topic.id:
+            self.stop()
+            raise QueueLost(f"{self._address.shown}: the topic was made anew")
+
+    def _asked(self) -> AdminClient:
+        admin = self._admin
+        if admin is None:
+            raise QueueLost(f"{self._address.shown}: the consumer has ended")
+        return admin
+
     async def _call(self, act: Callable[[], R]) -> R:
         done: Future[R] = Future()
         self._put(lambda: done.set_result(act()))
@@ -120,9 +142,10 @@ class GroupMember:
         self._polled.work.put(work)
 
     def _return(self, found: Future[Sequence[Given]]) -> None:
-        """Nobody waits for these any more; done in the thread."""
+        """Nobody gets these."""
         if found.exception() is None:
-            self._polled.partitions.give_back([one.record.handle for one in found.result()])
+            handles = [one.record.handle for one in found.result()]
+            self._polled.work.put(lambda: self._polled.partitions.give_back(handles))
 
     def _made_watcher(self) -> Consumer:
         return Consumer(self.settings.of(
@@ -140,6 +163,7 @@ class GroupMember:
             partitions, cluster = find_topic(polled.consumer, self._address.shown, self._address.path, trouble)
             admin = self._admin = AdminClient(self.settings.of("admin"))
             self.topic = Topic(id_of(admin, self._address.path), partitions, cluster)
+            polled.partitions.topic_id = self.topic.known_id
             del admin
             self.watcher = self._made_watcher()
             started.set_result(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,11 +61,20 @@ class Partition:
     waiting: list[tuple[int, float, Record]] = field(default_factory=list)
     """(offset, not before this time, record), in the order of offsets."""
     in_hand: dict[int, Record] = field(default_factory=dict)
+    held: tuple[int, float, Record] | None = None
+    """As in `waiting`: the message whose time has not come, where messages are delayed. What is behind it is not read
+    before."""
 
     @property
     def is_full(self) -> bool:
         """Whether jobs behind its first unfinished one are far enough ahead."""
         return self.progress.next - self.progress.base >= WINDOW
+
+    def release_held(self, now: float = inf) -> None:
+        """If its time has come at these unix seconds, it waits with the others."""
+        if self.held is not None and self.held[1] <= now:
+            insort(self.waiting, self.held)
+            self.held = None
 
 
 class Partitions:
@@ -72,6 +82,8 @@ class Partitions:
 
     def __init__(self, *, by_key: bool) -> None:
         self._by_key = by_key
+        self.topic_id = ""
+        """Of the topic that they are of, which is committed with what is done; empty where its cluster tells none."""
         self._all: dict[int, Partition] = {}
         self.changed: set[int] = set()
         """Those whose progress is to be committed."""
@@ -104,6 +116,10 @@ class Partitions:
         """Those that are not to be read further now."""
         return {number for number, one in self._all.items() if one.is_full}
 
+    def held(self, now: float) -> set[int]:
+        """Those whose next message is not to be given out yet at these unix seconds."""
+        return {number for number, one in self._all.items() if one.held is not None and one.held[1] > now}
+
     def add(self, number: int, progress: PartitionProgress) -> None:
         """It is ours from now on."""
         self._all[number] = Partition(progress)
@@ -119,21 +135,30 @@ class Partitions:
         for number in numbers:
             if number in self._all:
                 self._all[number].waiting.clear()
+                self._all[number].held = None
 
     def in_hand(self, numbers: Iterable[int]) -> list[Handle]:
         """What is in hand of these."""
         return [(number, offset) for number in numbers if number in self._all for offset in self._all[number].in_hand]
 
-    def stash(self, record: Record) -> None:
-        """It was read; unless it has an end, it waits to be given out."""
+    def stash(self, record: Record, not_before: float = 0.0) -> bool:
+        """It was read; unless it has an end, it waits to be given out.
+
+        Returns whether it is held until the unix seconds `not_before`.
+        """
         partition = self._all.get(record.partition)
         if partition is None or not partition.progress.see(record.offset):
-            return
+            return False
         if record.handle in self._ended:
             del self._ended[record.handle]
             self.finish([record.handle])
+            return False
+        partition.release_held()
+        if not_before:
+            partition.held = (record.offset, not_before, record)
         else:
             insort(partition.waiting, (record.offset, 0.0, record))
+        return not_before > 0
 
     def reach(self, number: int, offset: int) -> None:
         """The partition ends before this offset for now."""
@@ -148,6 +173,7 @@ class Partitions:
         found: list[Given] = []
         for number in list(self._all):
             partition = self._all[number]
+            partition.release_held(now)
             chosen = self._eligible(partition, most - len(found), room - _size(found), now)
             for record in chosen:
                 partition.in_hand[record.offset] = record
@@ -169,6 +195,7 @@ class Partitions:
                     self._ended.popitem(last=False)
             else:
                 partition.in_hand.pop(offset, None)
+                partition.release_held()
                 partition.waiting = [one for one in partition.waiting if one[0] != offset]
                 partition.progress.finish(offset)
                 self.changed.add(number)

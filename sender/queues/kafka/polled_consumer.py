@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 
-from sender.queues.kafka.client import KafkaSettings, Trouble, find_topic, is_lost
+from sender.queues.kafka.client import KafkaSettings, Trouble, find_topic, is_lost, refusal_of
 from sender.queues.kafka.commits import Commits, refuse
 from sender.queues.kafka.partitions import Partitions, Record
 from sender.queues.kafka.rebalances import Rebalances
@@ -40,6 +40,9 @@ REFRESH_EVERY: Final = 5
 PROBE_WITHIN: Final = 2.0
 READ_AHEAD: Final = 16 * 1024
 """KiB that the library reads ahead."""
+NAP: Final = 0.5
+"""Seconds for which a partition rests at least once its next message is not to be given out yet: what the library read
+ahead is dropped then."""
 BESIDE: Final = 1000
 BESIDE_BYTES: Final = 16 * 2**20
 """What may wait behind other messages of its key."""
@@ -65,6 +68,7 @@ class PolledConsumer:
         self.work: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.stopping = False
         self._by_key = "order" in address.parameters
+        self._delay = int(address.parameters.get("delay", "0"))
         self.partitions = Partitions(by_key=self._by_key)
         self._address = address
         self._largest, self._head = sizes
@@ -126,13 +130,14 @@ class PolledConsumer:
             pass
 
     def _regulate(self) -> None:
-        """Read only what is wanted, and of no partition too far ahead."""
+        """Read only what is wanted, and of no partition too far ahead, nor before its time."""
         if self._wishes:
             self._wished_at = time.monotonic()
         self._idle = time.monotonic() - self._wished_at > IDLE
         ours = self.partitions.numbers
         self._paused -= self._rebalances.take_dropped()
-        paused = ours if self._idle or (self._wishes and not self._has_room) else self.partitions.full
+        rests = self.partitions.full | self.partitions.held(time.time())
+        paused = ours if self._idle or (self._wishes and not self._has_room) else rests
         if pause := paused - self._paused:
             self.consumer.pause(self._of(pause))
         if resume := (self._paused & ours) - paused:
@@ -155,15 +160,16 @@ class PolledConsumer:
             return
         message = self.consumer.poll(TICK)
         while message is not None:
-            self._take(message)
-            message = self.consumer.poll(0) if self._has_room else None
+            held = self._take(message)
+            message = self.consumer.poll(0) if self._has_room and not held else None
 
-    def _take(self, message: KafkaMessage) -> None:
+    def _take(self, message: KafkaMessage) -> bool:
+        """Returns whether its partition is to rest."""
         error, number, offset = message.error(), message.partition(), message.offset()
         if error is None:
             self._trouble.latest = None
-            self.partitions.stash(self._record(message))
-        elif error.code() == END:
+            return self.partitions.stash(self._record(message), self._not_before(message))
+        if error.code() == END:
             self._trouble.latest = None
             self.partitions.reach(number or 0, offset or 0)
         elif error.fatal() or error.code() in BEGIN_ANEW:
@@ -171,7 +177,17 @@ class PolledConsumer:
         elif is_lost(KafkaException(error)):
             self._trouble(error)
         else:
-            self._fail(KafkaException(error))
+            self._fail(refusal_of(self._address.shown, error))
+        return False
+
+    def _not_before(self, message: KafkaMessage) -> float:
+        """Unix seconds until which a delayed message waits, if any; a timestamp in the future counts as now."""
+        if not self._delay:
+            return 0.0
+        kind, stamp = message.timestamp()
+        now = time.time()
+        due = now if kind == TIMESTAMP_NOT_AVAILABLE else min(stamp / 1000, now) + self._delay
+        return max(due, now + NAP) if due > now else 0.0
 
     def _record(self, message: KafkaMessage) -> Record:
         """Of what is larger than any job no more than the head is kept; a null value is an empty job line."""

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 MOST: Final = 4000
 """Characters of metadata; brokers take 4,096 unless told otherwise (`offset.metadata.max.bytes`)."""
-MARK: Final = "s1:"
-"""How metadata of this form begins; anything else is another program's, and means nothing."""
+MARK: Final = "s2:"
+"""How metadata of this form begins: then come the topic's id, a colon, and the packed runs. Anything else is another
+program's, and means nothing."""
+MARK_WITHOUT_TOPIC: Final = "s1:"
+"""How metadata of the form before begins, which has no id."""
 LARGEST: Final = 1 << 20
 """Bytes that metadata unpack to at most, and messages without an end that they may tell of."""
 FURTHEST: Final = 1 << 62
@@ -61,20 +64,20 @@ class PartitionProgress:
             found._inherited.extend(found._open)
         return found
 
-    def encode(self, most: int = MOST) -> str:
-        """Metadata for a commit of `base`.
+    def encode(self, topic: str = "", most: int = MOST) -> str:
+        """Metadata for a commit of `base` in the topic of this id.
 
         Where the gaps do not fit, those at the end are forgotten: messages that are done come again, as delivered once,
         and the ledger knows them.
         """
         runs = list(self._runs())
         since = (int(self.given_since or 0), 0)
-        text = _written([since, *runs])
+        text = _written(topic, [since, *runs])
         kept = len(runs)
         while len(text) > most:
             kept //= 2
             rest = sum(length for _, length in runs[kept:])
-            text = _written([since, *runs[:kept], (GIVEN_ONCE, rest)])
+            text = _written(topic, [since, *runs[:kept], (GIVEN_ONCE, rest)])
         return text
 
     @property
@@ -160,18 +163,32 @@ class PartitionProgress:
             yield 0, self.next - at
 
 
-def _written(runs: Iterable[Run]) -> str:
+def is_of_another(metadata: str | None, topic: str) -> bool:
+    """Whether a commit with these metadata was surely made for another topic of this one's name, by their ids."""
+    found = _parts(metadata or "")[1]
+    return bool(found and topic) and found != topic
+
+
+def _parts(metadata: str) -> tuple[str, str, str]:
+    """(mark, topic's id, packed runs)."""
+    mark, rest = metadata[: len(MARK)], metadata[len(MARK) :]
+    topic, colon, packed = rest.partition(":")
+    return (mark, topic, packed) if mark == MARK and colon else (mark, "", rest)
+
+
+def _written(topic: str, runs: Iterable[Run]) -> str:
     packed = zlib.compress(b"".join(_varint(number) for run in runs for number in run), 6)
-    return MARK + base64.b85encode(packed).decode()
+    return f"{MARK}{topic}:{base64.b85encode(packed).decode()}"
 
 
 def _read(metadata: str) -> list[Run]:
     """Anyone may have written it: what cannot be read is nothing."""
-    if not metadata.startswith(MARK) or len(metadata) > 2 * MOST:
+    mark, _, packed = _parts(metadata)
+    if mark not in (MARK, MARK_WITHOUT_TOPIC) or len(metadata) > 2 * MOST:
         return []
     try:
         unpacker = zlib.decompressobj()
-        data = unpacker.decompress(base64.b85decode(metadata[len(MARK) :]), LARGEST)
+        data = unpacker.decompress(base64.b85decode(packed), LARGEST)
     except (ValueError, zlib.error):
         return []
     numbers = list(_numbers(data))

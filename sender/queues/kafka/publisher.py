@@ -1,4 +1,4 @@
-"""To a Kafka topic: letters, outcome lines, and jobs on their way again."""
+"""To a Kafka topic: letters, retries, outcome lines, and jobs on their way again."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class KafkaPublisher(Publisher[Producer]):
 
         for one in lines:
             headers: dict[str, Any] = one.headers | ({"x-sender-reason": one.reason} if one.reason else {})
-            client.produce(self.address.path, one.line, headers=headers, on_delivery=delivered)
+            client.produce(self.address.path, one.line, one.key, headers=headers, on_delivery=delivered)
         await asyncio.to_thread(client.flush, DELIVERED_WITHIN + 1)
         if problems:
             raise KafkaException(problems[0])

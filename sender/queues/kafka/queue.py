@@ -112,7 +112,8 @@ class KafkaQueue(BrokerQueue[GroupMember]):
             source=self.source, id=f"{self._topic}/{place}",
             identity=self._identity(f"{client.topic.id}/{place}", record.headers), data=record.value,
             deliveries=given.deliveries, handle=record.handle, connection=client, priority=self.address.priority,
-            headers=trace_context(record.headers), unread=record.size if record.size > len(record.value) else 0,
+            key=record.key, headers=trace_context(record.headers),
+            unread=record.size if record.size > len(record.value) else 0,
         )
 
     async def _ack(self, client: GroupMember, batch: list[Message]) -> None:
@@ -157,7 +158,7 @@ class KafkaQueue(BrokerQueue[GroupMember]):
         return waiting + sum(max(0, ends[number] - one.next) + one.unfinished for number, one in known.items())
 
     def _known(self, client: GroupMember) -> dict[int, PartitionProgress]:
-        return progress_of(client.watcher, self._topic, client.topic.partitions)
+        return progress_of(client.watcher, self._topic, client.topic.partitions, client.topic.known_id)
 
     async def _left_since(self, client: GroupMember, seconds: float) -> bool:
         begun = [one.given_since for one in (await asyncio.to_thread(self._known, client)).values()]

@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from sender.queues.kafka.client import WITHIN
-from sender.queues.kafka.progress import PartitionProgress
+from sender.queues.kafka.progress import PartitionProgress, is_of_another
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -86,6 +86,10 @@ class Rebalances:
 
     def _begin(self, committed: TopicPartition, low: int, high: int) -> PartitionProgress:
         base = committed.offset
+        if is_of_another(committed.metadata, self._partitions.topic_id):
+            log.warning("what the group had done was done in another topic of this name; this one is read from its "
+                        "front", queue=self._shown, partition=committed.partition)
+            return PartitionProgress(low)
         if low <= base <= high:
             return PartitionProgress.decode(base, committed.metadata)
         if base >= 0:

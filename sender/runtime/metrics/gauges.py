@@ -57,6 +57,7 @@ class Gauges(Collector):
         yield from self._flags()
         yield from self._messages()
         yield from self._dead_letters()
+        yield from self._retries()
         deliveries = {} if self._watching.deliveries is None else self._watching.deliveries()
         yield _gauge("deliveries", "Deliveries that are followed, by their fate.", ("fate",),
                      {(fate,): number for fate, number in deliveries.items()})
@@ -124,6 +125,15 @@ class Gauges(Collector):
                        {} if letters is None else {(): letters.refused})
         yield _gauge("dead_letters_waiting", "Letters that are not durable yet; their messages stay in hand.", (),
                      {} if letters is None else {(): letters.waiting})
+
+    def _retries(self) -> Iterable[Metric]:
+        retries = self._watching.retries
+        yield _counter("retries_written", "Jobs that failed, and that the retry queue holds durably.", (),
+                       {} if retries is None else {(): sum(retries.written.values())})
+        yield _counter("retries_refused", "Tries to put a job to the retry queue that failed.", (),
+                       {} if retries is None else {(): retries.refused})
+        yield _gauge("retries_waiting", "Jobs that the retry queue has not taken yet; their messages stay in hand.", (),
+                     {} if retries is None else {(): retries.waiting})
 
     def _surroundings(self) -> Iterable[Metric]:
         watching = self._watching

@@ -23,6 +23,8 @@ class Watching:
     traffic: dict[str, Queue] = field(default_factory=dict)
     """The queues themselves, by the same names."""
     dead_letters: DeadLetters | None = None
+    retries: DeadLetters | None = None
+    """The same of the way to the retry queue."""
     state: Callable[[], bool] | None = None
     """Whether the shared state can be reached; None where there is none."""
     conditions: Callable[[], dict[str, bool]] = dict

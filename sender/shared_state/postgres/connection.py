@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncpg import exceptions as errors
 
 from sender.errors import OutputError, StateAway, UsageError
-from sender.queues.postgres_server import PASSING, REFUSED, PostgresServer, first_sentence
+from sender.queues.postgres_server import PASSING, POOLED, POOLER, REFUSED, PostgresServer, first_sentence
 from sender.shared_state.postgres.schema import MISSING, NAME, VERSION, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
-from sender.shared_state.state_connection import TIMEOUT, StateConnection
+from sender.shared_state.state_connection import KEEPING, TIMEOUT, StateConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from sender.queues import StatementPart
 
 MOST: Final = 4
 """Connections at once."""
@@ -32,15 +32,9 @@ WHERE name = 'statement_timeout' AND setting::integer NOT BETWEEN 1 AND 1800
 """Milliseconds, within `TIMEOUT`, unless the role has fewer."""
 LOST: Final = "SND01"
 RESTARTED: Final = "SND02"
-POOLED: Final = (errors.DuplicatePreparedStatementError, errors.InvalidSQLStatementNameError)
-"""What a pooler makes of prepared statements that it does not know."""
 CLOSED: Final = (errors.InterfaceError, errors.InternalClientError)
 """What the client makes of a connection that was closed under it."""
 FAILURES: Final = (errors.PostgresError, *CLOSED, OSError)
-POOLER: Final = (
-    "a pooler is between that knows no prepared statements: give the server itself, or set pool_mode = session, or "
-    "max_prepared_statements (PgBouncer 1.21)"
-)
 
 
 class PostgresConnection(StateConnection):
@@ -66,7 +60,7 @@ class PostgresConnection(StateConnection):
         connection = cls(server, workspace, host)
         try:
             async with asyncio.timeout(10 * TIMEOUT):
-                connection._pooled = await is_pooled(server)
+                connection._pooled = await server.is_pooled(TIMEOUT)
             await connection._enter()
         except FAILURES as error:
             await connection.close()
@@ -81,32 +75,34 @@ class PostgresConnection(StateConnection):
         await self.until_answered(self._enter)
 
     async def call(
-        self, function: str, *arguments: Any, types: str = "", patient: bool = True,
-        also: Callable[[Any], Awaitable[None]] | None = None,
+        self, function: str, *arguments: Any, types: str = "", patient: bool = True, also: StatementPart | None = None
     ) -> list[Any]:
         """The rows that a function returns; with patience until the server answers.
 
-        `types` are those of the arguments; `also` goes into the same transaction. Raises StateLost, Away (without
+        `types` are those of the arguments; `also` goes into the same statement. Raises StateLost, Away (without
         patience only), and OutputError for what waiting does not mend.
         """
         names = ["integer", "text", "integer", *types.split()]
         places = ", ".join(f"${number}::{name}" for number, name in enumerate(names, 1))
         sql = f"SELECT * FROM {quoted(self.schema)}.{function}({places})"  # noqa: S608 - our own names
+        if also is not None:
+            expressions, more = also.expressions(len(names) + 1)
+            sql, arguments = f"WITH {expressions} {sql}", (*arguments, *more)
 
         async def attempt() -> list[Any]:
             try:
-                return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
+                return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
             except errors.PostgresError as error:
                 if error.sqlstate != RESTARTED:
+                    if also is not None and error.sqlstate != LOST and not isinstance(error, PASSING):
+                        raise OutputError(first_sentence(error)) from None  # it may say nothing of the state
                     raise
             await self._enter_again()
-            return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
+            return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
 
-        return await self.until_answered(attempt, patient=patient)
+        return await self.until_answered(attempt, patient=patient, keeps=function in KEEPING)
 
-    async def fetch(
-        self, sql: str, *arguments: Any, also: Callable[[Any], Awaitable[None]] | None = None
-    ) -> list[Any]:
+    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement, once."""
         async with self._places:
             self.calls += 1
@@ -114,7 +110,7 @@ class PostgresConnection(StateConnection):
             try:
                 async with asyncio.timeout(TIMEOUT):
                     connection = self._take() or await self._connect()
-                    rows = await _rows(connection, sql, arguments, also)
+                    rows = list(await connection.fetch(sql, *arguments))
             except BaseException as error:
                 if connection is not None and getattr(error, "sqlstate", None) in (LOST, RESTARTED):
                     self._idle.append(connection)  # our own words; after any other error it is not to be trusted
@@ -170,6 +166,13 @@ class PostgresConnection(StateConnection):
         if isinstance(error, errors.PostgresError | errors.InterfaceError):
             raise OutputError(f"the shared state at {self.shown} cannot be written: {self.told(error)}") from None
         raise error
+
+    def refusal_in(self, error: Exception) -> str | None:
+        """See `StateConnection.refusal_in`."""
+        if isinstance(error, errors.DiskFullError):
+            return "is full: its PostgreSQL has no disk left"
+        reads = isinstance(error, errors.ReadOnlySQLTransactionError)
+        return "cannot be written: its PostgreSQL only reads" if reads else None
 
     def _take(self) -> Any:
         """One that is open, or None."""
@@ -238,44 +241,3 @@ class PostgresConnection(StateConnection):
         if isinstance(error, PASSING + CLOSED) and not isinstance(error, REFUSED):
             return StateAway(f"--state {self.shown} cannot be used: {self.told(error)}")
         return UsageError(f"--state {self.shown} cannot be used: {self.told(error)}")
-
-
-async def _rows(
-    connection: Any, sql: str, arguments: Sequence[Any], also: Callable[[Any], Awaitable[None]] | None
-) -> list[Any]:
-    if also is None:
-        return list(await connection.fetch(sql, *arguments))
-    async with connection.transaction():
-        rows = await connection.fetch(sql, *arguments)
-        try:
-            await also(connection)
-        except errors.PostgresError as error:
-            if isinstance(error, PASSING):
-                raise
-            raise OutputError(first_sentence(error)) from None  # it says nothing of the state
-    return list(rows)
-
-
-async def is_pooled(server: PostgresServer) -> bool:
-    """Whether a pooler is between; one of `POOLED` when prepared statements get lost in it."""
-    one = await server.connect(TIMEOUT)
-    try:
-        if one.get_server_pid() == await one.fetchval("SELECT pg_backend_pid()"):
-            return False
-        other = await server.connect(TIMEOUT)
-        try:
-            mine, its = one.transaction(), other.transaction()
-            await mine.start()
-            prepared = await one.prepare("SELECT 2")
-            await its.start()
-            await other.fetchval("SELECT 1", timeout=TIMEOUT)
-            await mine.commit()
-            await its.commit()  # what a pooler gives first now, it had given to the other
-            await prepared.fetchval(timeout=TIMEOUT)
-        except TimeoutError:
-            raise errors.InvalidSQLStatementNameError("the pool has one connection") from None
-        finally:
-            other.terminate()
-    finally:
-        one.terminate()
-    return True

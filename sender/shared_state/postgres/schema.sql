@@ -9,7 +9,7 @@
 CREATE SCHEMA IF NOT EXISTS sender;
 
 CREATE TABLE sender.schema_version (version integer NOT NULL);
-INSERT INTO sender.schema_version VALUES (2);
+INSERT INTO sender.schema_version VALUES (3);
 
 CREATE TABLE sender.workspaces (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -80,22 +80,9 @@ CREATE TABLE sender.lanes (
     winner bigint,
     hungry bigint[] NOT NULL DEFAULT '{0,0}', hungry_by bigint[] NOT NULL DEFAULT '{0,0}',
     share double precision[] NOT NULL DEFAULT '{0,0,0}',
-    rank integer,                                -- of the jobs that the last who asked has most of
-    unsettled bigint NOT NULL DEFAULT 0,         -- when replicas differed in it last, or the rate changed
-    divided boolean NOT NULL DEFAULT false,      -- replicas hold parts, no slots are given
-    version bigint NOT NULL DEFAULT 0, division text NOT NULL DEFAULT '',
-    begins bigint NOT NULL DEFAULT 0,            -- when its first parts may be used
-    heard jsonb NOT NULL DEFAULT '{}',           -- when each owner last renewed its part
-    care double precision NOT NULL DEFAULT 0, care_at bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace, name)
 ) WITH (fillfactor = 50);
 
-
--- For how long something may still be written that was granted before: lanes of 20 and more may be divided, and parts
--- are held for seconds.
-CREATE FUNCTION sender.grant_time(slots bigint, period bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN slots >= 20 AND period <= 1000000 THEN period + 5200000 ELSE period + 700000 END
-$$;
 
 CREATE FUNCTION sender.microseconds() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
@@ -510,7 +497,24 @@ BEGIN
 END $$;
 
 
--- Lanes.
+-- Lanes. What came with version 3 is added here, so that it comes to earlier ones, too.
+
+ALTER TABLE sender.lanes
+    ADD COLUMN IF NOT EXISTS rank integer,       -- of the jobs that the last who asked has most of
+    ADD COLUMN IF NOT EXISTS unsettled bigint NOT NULL DEFAULT 0,       -- when replicas differed in it, or the rate changed
+    ADD COLUMN IF NOT EXISTS divided boolean NOT NULL DEFAULT false,    -- replicas hold parts, no slots are given
+    ADD COLUMN IF NOT EXISTS version bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS division text NOT NULL DEFAULT '',
+    ADD COLUMN IF NOT EXISTS begins bigint NOT NULL DEFAULT 0,          -- when its first parts may be used
+    ADD COLUMN IF NOT EXISTS heard jsonb NOT NULL DEFAULT '{}',         -- when each owner last renewed its part
+    ADD COLUMN IF NOT EXISTS care double precision NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS care_at bigint NOT NULL DEFAULT 0;
+
+-- For how long something may still be written that was granted before: lanes of 20 and more may be divided, and parts
+-- are held for seconds.
+CREATE FUNCTION sender.grant_time(slots bigint, period bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN slots >= 20 AND period <= 1000000 THEN period + 5200000 ELSE period + 700000 END
+$$;
 
 -- declare, configured rate ('' as it is), limit, window | rate, limit, window | pause, microseconds | hold | go | distrust
 CREATE FUNCTION sender.lane(space integer, epoch text, seen integer, lane text, asked text, arguments text[],

@@ -45,6 +45,13 @@ class Cluster:
             producer.produce(topic, body, key, partition)
         assert producer.flush(20) == 0
 
+    def put_at(self, topic: str, stamp: float, *bodies: bytes, partition: int = 0) -> None:
+        """With a timestamp, in unix seconds."""
+        producer = Producer({"bootstrap.servers": self.brokers})
+        for body in bodies:
+            producer.produce(topic, body, partition=partition, timestamp=int(stamp * 1000))
+        assert producer.flush(20) == 0
+
     def queue(self, topic: str, more: str = "", **options: Any) -> Queue:
         queue = open_queue(f"kafka://{self.brokers}/{topic}?group=senders-{topic}{more}", **options)
         queue._wait = 0.3  # type: ignore[attr-defined]

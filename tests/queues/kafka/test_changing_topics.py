@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
+from structlog.testing import capture_logs
 
 from sender.queues import QueueError
 from tests.support.messages import die, read
@@ -81,6 +83,65 @@ async def test_a_topic_that_is_made_anew_is_read_from_its_front(cluster: Cluster
     assert await queue.lag() == number
     await queue.ack(new)
     assert await queue.lag() == 0
+
+
+async def read_through(queue: Queue, count: int, within: float = 40.0) -> list[Message]:
+    """As `read`, through all trouble; nobody asks for the lag meanwhile, which tells of a topic that was made anew."""
+    found: list[Message] = []
+    ends = time.monotonic() + within
+    while len(found) < count and time.monotonic() < ends:
+        try:
+            found += await queue.read(count - len(found))
+        except QueueError:
+            await asyncio.sleep(0.05)
+    return found
+
+
+@real
+@pytest.mark.parametrize("number", [2, 8], ids=["fewer messages", "more messages"])
+async def test_a_topic_that_is_made_anew_and_filled_at_once_is_never_taken_for_the_old_one(
+    cluster: Cluster, number: int
+) -> None:
+    """For seconds its messages were given out from the old place on, under identities of messages that were done."""
+    topic = cluster.make()
+    cluster.put(topic, *bodies(5))
+    queue = cluster.queue(topic)
+    old = await read(queue, 5)
+    await queue.ack(old[:3])
+    await asyncio.to_thread(delete, cluster, topic)
+    await asyncio.to_thread(make_again, cluster, topic)
+    cluster.put(topic, *bodies(number, 100))
+    with suppress(QueueError):
+        await queue.ack(old[3:])
+    new = await read_through(queue, number)
+    assert numbers(new) == list(range(100, 100 + number))
+    assert {one.deliveries for one in new} == {1}
+    assert not {one.identity for one in new} & {one.identity for one in old}
+    await queue.ack(new)
+    assert await queue.lag() == 0
+
+
+@real
+async def test_what_was_done_in_the_old_topic_is_not_done_in_the_new_one(cluster: Cluster) -> None:
+    """A reader that had not noticed yet committed for the topic of the same name, and five messages were lost."""
+    topic = cluster.make()
+    cluster.put(topic, *bodies(6))
+    queue = cluster.queue(topic)
+    await queue.ack((await read(queue, 6))[:5])
+    group = {"bootstrap.servers": cluster.brokers, "group.id": f"senders-{topic}", "enable.auto.commit": False}
+    await queue.aclose()
+    with closing(Consumer(group)) as other:
+        (committed,) = other.committed([TopicPartition(topic, 0)], timeout=10)
+    await asyncio.to_thread(delete, cluster, topic)
+    await asyncio.to_thread(make_again, cluster, topic)
+    cluster.put(topic, *bodies(8, 100))
+    with closing(Consumer(group)) as other:
+        other.commit(offsets=[committed], asynchronous=False)
+    again = cluster.queue(topic)
+    assert await again.lag() == 8
+    with capture_logs() as logs:
+        assert numbers(await read(again, 8)) == list(range(100, 108))
+    assert ["another topic of this name" in one["event"] for one in logs] == [True]
 
 
 @real

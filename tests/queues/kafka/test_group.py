@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
@@ -118,6 +119,27 @@ async def test_a_key_keeps_its_order_where_it_is_asked_for(cluster: Cluster) -> 
     assert numbers(await read(queue, 2)) == [2, 4]
 
 
+async def test_delayed_messages_wait_for_their_time_and_hold_up_no_other_partition(cluster: Cluster) -> None:
+    """A timestamp from the future, of a clock that is wrong, holds nothing up for longer."""
+    topic, hour = cluster.make(partitions=4), 3600
+    now = time.time()
+    cluster.put_at(topic, now, *bodies(2), partition=0)
+    cluster.put_at(topic, now - hour, *bodies(3, 2), partition=1)
+    cluster.put_at(topic, now + hour, *bodies(1, 5), partition=2)
+    cluster.put_at(topic, now - hour, *bodies(1, 6), partition=2)
+    queue = cluster.queue(topic, "&delay=4")
+    first = await read(queue, 3)
+    assert time.time() < now + 4, "this machine is too slow for this test"
+    assert numbers(first) == [2, 3, 4]
+    assert await queue.lag() == 7
+    rest = await read(queue, 4)
+    assert numbers(rest) == [0, 1, 5, 6]
+    assert time.time() >= now + 4
+    assert {one.deliveries for one in rest} == {1}
+    await queue.ack([*first, *rest])
+    assert await queue.lag() == 0
+
+
 async def test_null_values_are_empty_job_lines(cluster: Cluster) -> None:
     topic = cluster.make()
     cluster.put(topic, None, b"", key=b"deleted")
@@ -133,13 +155,7 @@ async def test_a_reader_stays_in_its_group_while_nothing_is_read(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pacer may wait for longer than the group does for a poll."""
-    of = kafka_client.KafkaSettings.of
-    short = {"max.poll.interval.ms": 6500, "session.timeout.ms": 6000}
-    monkeypatch.setattr(
-        kafka_client.KafkaSettings, "of", lambda self, kind, **more: of(self, kind, **more) | (
-            short if "heartbeat_interval_ms" in more else {}
-        ),
-    )
+    shorten(monkeypatch, max_poll_interval_ms=6500, session_timeout_ms=6000)
     topic = cluster.make()
     cluster.put(topic, *bodies(2))
     queue = cluster.queue(topic)
@@ -151,6 +167,113 @@ async def test_a_reader_stays_in_its_group_while_nothing_is_read(
         rest = await read(queue, 1)
     assert numbers([*held, *rest]) == [0, 1]
     assert (rest[0].deliveries, logs) == (1, [])
+
+
+def shorten(patch: pytest.MonkeyPatch, **short: int) -> None:
+    """The times of a group's members, in milliseconds; names have underscores for dots."""
+    of, times = kafka_client.KafkaSettings.of, {name.replace("_", "."): value for name, value in short.items()}
+    patch.setattr(
+        kafka_client.KafkaSettings, "of",
+        lambda self, kind, **more: of(self, kind, **more) | (times if "heartbeat_interval_ms" in more else {}),
+    )
+
+
+@real
+async def test_a_reader_that_stalled_for_longer_than_its_group_waits_goes_on_with_what_it_gets(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a process that was stopped: nothing is lost, and what was in hand comes again, counted."""
+    shorten(monkeypatch, session_timeout_ms=1500, max_poll_interval_ms=2000, heartbeat_interval_ms=300)
+    topic = cluster.make()
+    cluster.put(topic, *bodies(4))
+    queue: Any = cluster.queue(topic)
+    left: list[Message] = []
+
+    async def leave(messages: Collection[Message]) -> None:
+        left.extend(messages)
+
+    queue.on_revoked = leave
+    held = await read(queue, 3)
+    await queue.ack(held[:1])
+    with capture_logs() as logs:
+        queue._connection._client._polled.work.put(lambda: time.sleep(4))
+        found = await read(queue, 3, within=30)
+    assert [one["event"] for one in logs] == ["the group has taken partitions from us that it thought dead"]
+    assert left == held[1:]
+    assert {numbers([one])[0]: one.deliveries for one in found} == {1: 2, 2: 2, 3: 1}
+    await queue.ack(held[1:])
+    await queue.ack(found)
+    assert await queue.lag() == 0
+
+
+@real
+async def test_a_group_that_others_are_in_who_share_otherwise_is_told(cluster: Cluster) -> None:
+    """A consumer read nothing for ever, and said that it was ready."""
+    topic = cluster.make()
+    cluster.put(topic, *bodies(2))
+    settings = {"bootstrap.servers": cluster.brokers, "group.id": f"senders-{topic}", "log_level": 0}
+    with closing(Consumer({**settings, "partition.assignment.strategy": "range"})) as other:
+        other.subscribe([topic])
+        ends = time.monotonic() + 20
+        while not other.assignment() and time.monotonic() < ends:
+            other.poll(0.1)
+        queue = cluster.queue(topic)
+        with pytest.raises(QueueError, match="give this consumer a group of its own") as caught:
+            await read(queue, 1, within=20)
+    assert not isinstance(caught.value, QueueLost)
+    ends = time.monotonic() + 30
+    while time.monotonic() < ends:
+        with suppress(QueueError):
+            if found := await queue.read(2):
+                break
+        await asyncio.sleep(0.1)
+    assert numbers(found) == [0, 1], "it goes on once they have left"
+
+
+@real
+async def test_headers_that_others_wrote_are_no_marks_of_ours(cluster: Cluster) -> None:
+    topic = cluster.make()
+    strange: list[Any] = [
+        ("x-sender-id", b"\xff\xfe\x00"), ("x-sender-id", b"a\x00b"), ("x-sender-id", None), ("x-sender-id", b""),
+        ("x-sender-id", b"x" * 100_000), ("x-sender-retry", b"\xff"), ("x-sender-retry", "\u0663".encode()),
+        ("x-sender-retry", b"-5"), ("traceparent", None), ("", b"no name"), ("n" * 1000, bytes(range(256))),
+    ]
+    producer = Producer({"bootstrap.servers": cluster.brokers})
+    for number, header in enumerate(strange):
+        producer.produce(topic, bodies(1, number)[0], b"\x00\xff", 0, headers=[header])
+    assert producer.flush(20) == 0
+    queue = cluster.queue(topic)
+    found = await read(queue, len(strange))
+    assert numbers(found) == list(range(len(strange)))
+    assert [one.retries for one in found] == [0] * len(strange)
+    assert all((one.identity or "").startswith(f"kafka/{topic}/") for one in found)
+    await queue.ack(found)
+
+
+@real
+async def test_transactions_are_read_when_they_are_committed_and_then_wholly(cluster: Cluster) -> None:
+    topic = cluster.make()
+    producer = Producer({"bootstrap.servers": cluster.brokers, "transactional.id": topic, "log_level": 0})
+    producer.init_transactions(20)
+    queue = cluster.queue(topic)
+    commit, abort = producer.commit_transaction, producer.abort_transaction
+    for number, end in enumerate((commit, abort, commit)):
+        producer.begin_transaction()
+        for body in bodies(2, 2 * number):
+            producer.produce(topic, body, partition=0)
+        producer.flush(20)
+        if number == 2:
+            await queue.ack(await read(queue, 2))
+            assert list(await queue.read(2)) == [], "it is open"
+        end(20)
+    found = await read(queue, 2)
+    assert numbers(found) == [4, 5]
+    await queue.ack(found)
+    for _ in range(100):
+        if not (lag := await queue.lag()):
+            break
+        await queue.read(1)
+    assert lag == 0, "marks of transactions are no messages"
 
 
 @real
@@ -205,6 +328,26 @@ async def test_users_and_passwords_stand_in_the_properties(cluster: Cluster, tmp
     assert not isinstance(caught.value, QueueLost), "waiting does not help"
     assert "uthentication failed" in str(caught.value)
     assert "wrong-horse" not in str(caught.value)
+
+
+@real
+async def test_a_password_over_tls(cluster: Cluster, tmp_path: Path) -> None:
+    topic = cluster.make()
+    cluster.put(topic, *bodies(1))
+    cluster.brokers = f"localhost:{cluster.server.sasl_tls_port}"
+    properties = tmp_path / "kafka.properties"
+    text = f"security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username={USER}\nsasl.password={PASSWORD}\n"
+    properties.write_text(f"{text}ssl.ca.location={cluster.server.authority}")
+    queue = cluster.queue(topic, f"&properties={properties}")
+    found = await read(queue, 1)
+    assert numbers(found) == [0]
+    await queue.ack(found)
+    assert await queue.lag() == 0
+    properties.write_text(text)
+    with pytest.raises(QueueError) as caught:
+        await cluster.queue(topic, f"&properties={properties}").open()
+    assert "ertificate" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
 
 
 @real

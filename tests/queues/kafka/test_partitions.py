@@ -120,6 +120,36 @@ def test_what_was_given_back_for_later_holds_up_its_key_alone() -> None:
     assert [(one.record.offset, one.deliveries) for one in partitions.take(9, 999, 5.0)] == [(0, 1)]
 
 
+def test_a_delayed_message_holds_up_its_partition_alone_until_its_time() -> None:
+    partitions = Partitions(by_key=False)
+    for number in range(2):
+        partitions.add(number, PartitionProgress(0))
+    assert partitions.stash(record(0, 0), 60.0)
+    assert not partitions.stash(record(1, 0))
+    assert partitions.waiting[0] == 1, "what waits for its time takes no room of others"
+    assert partitions.held(50.0) == {0}
+    assert [one.record.handle for one in partitions.take(9, 999, 50.0)] == [(1, 0)]
+    assert partitions[0].progress.unfinished == 1, "it counts as lag"
+    assert partitions.held(60.0) == set()
+    assert [one.record.handle for one in partitions.take(9, 999, 60.0)] == [(0, 0)]
+
+
+def test_what_was_held_is_not_lost_when_another_comes_or_goes_with_its_partition() -> None:
+    partitions = Partitions(by_key=False)
+    partitions.add(0, PartitionProgress(0))
+    partitions.stash(record(0, 0), 60.0)
+    partitions.stash(record(0, 1), 61.0)
+    assert partitions.take(9, 999, 59.0) == []
+    assert [one.record.offset for one in partitions.take(9, 999, 60.5)] == [0]
+    assert [one.record.offset for one in partitions.take(9, 999, 62.0)] == [1]
+    partitions.stash(record(0, 2), 70.0)
+    partitions.finish([(0, 2)])
+    assert partitions.take(9, 999, 80.0) == []
+    partitions.stash(record(0, 3), 90.0)
+    partitions.clear_waiting([0])
+    assert partitions.take(9, 999, 99.0) == []
+
+
 def test_one_unfinished_job_holds_its_partition_up_in_the_end() -> None:
     partitions = Partitions(by_key=False)
     partitions.add(0, PartitionProgress(0))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sender.queues.kafka.progress import LARGEST, MARK, MOST, PartitionProgress
+from sender.queues.kafka.progress import LARGEST, MARK, MOST, PartitionProgress, is_of_another
 
 
 def handed_on(progress: PartitionProgress) -> PartitionProgress:
@@ -172,7 +172,23 @@ def test_metadata_that_somebody_else_wrote_mean_nothing(text: str) -> None:
     assert found.unfinished <= LARGEST
 
 
-@pytest.mark.parametrize("text", [None, "", "s1:", MARK + "0" * 9000])
+def test_metadata_of_the_form_before_are_still_read() -> None:
+    found = PartitionProgress.decode(8, "s1:c$|B|&cMXTz{tb|00@Hs_y")
+    assert (found.base, found.next, found.unfinished) == (8, 12, 3)
+
+
+def test_metadata_tell_which_topic_they_are_of() -> None:
+    progress = PartitionProgress(5)
+    progress.see(5)
+    text = progress.encode("first-topic_s-id")
+    assert is_of_another(text, "second")
+    assert not is_of_another(text, "first-topic_s-id")
+    assert not is_of_another(text, ""), "the cluster gives no ids"
+    assert not any(is_of_another(one, "second") for one in (progress.encode(), "s1:abc", "other:program", "", None))
+    assert PartitionProgress.decode(5, text).unfinished == 1
+
+
+@pytest.mark.parametrize("text", [None, "", "s1:", MARK, MARK + "0" * 9000])
 def test_no_metadata(text: str | None) -> None:
     found = PartitionProgress.decode(7, text)
     assert (found.base, found.next, found.unfinished) == (7, 7, 0)

@@ -1,6 +1,6 @@
 """One limit for 1, 2, 4 and 8 replicas through one Redis, counted where the requests arrive.
 
-    python benchmarks/shared_limit.py [--replicas 1,2,4,8] [--seconds 15] [--only TEXT] [--save]
+    python benchmarks/shared_limit.py [--replicas 1,2,4,8] [--seconds 15] [--only TEXT] [--pause SECONDS] [--save]
 
 Each replica is a process that sends whatever turns it gets to one server. Redis itself says how many commands it ran
 (those inside a script too) and how many times it read from a connection, which is a round trip.
@@ -9,6 +9,8 @@ Each replica is a process that sends whatever turns it gets to one server. Redis
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -61,7 +63,7 @@ def main() -> None:
         for name in ("sender", *SHARED):
             if options.only in name:
                 print(f"{name}, {number} replicas", file=sys.stderr, flush=True)
-                found[name, number] = measure(name, number, options.seconds)
+                found[name, number] = measure(name, number, options.seconds, pause=options.pause)
     if options.save:
         notes = NOTES.format(seconds=options.seconds)
         results.write("shared-limit", "One limit for many replicas", notes, table(found))
@@ -74,11 +76,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--replicas", default="1,2,4,8")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--only", default="", help="contenders with this in their name")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds for which Redis is stopped in the middle")
     parser.add_argument("--save", action="store_true", help="write the section of RESULTS.md")
     return parser.parse_args()
 
 
-def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Shared | None:
+def measure(name: str, replicas: int, seconds: float, warm: float = WARM, pause: float = 0.0) -> Shared | None:
     """None when the rival is not installed."""
     with redis_server() as port, sandbox("--rate-send", "0", "--latency", LATENCY_MS) as url, ExitStack() as stack:
         command = command_of(name, url, port)
@@ -87,11 +90,23 @@ def measure(name: str, replicas: int, seconds: float, warm: float = WARM) -> Sha
             return None
         time.sleep(warm)
         begin, before = time.time_ns(), _used(port)
-        time.sleep(seconds)
+        time.sleep(seconds / 2)
+        _stop(port, pause)
+        time.sleep(seconds / 2)
         end, after = time.time_ns(), _used(port)
         stamps = [stamp for stamp in arrivals(url) if begin <= stamp < end]
     commands, trips, looks = ((new - old) / len(stamps) for new, old in zip(after, before, strict=True))
     return Shared(counted(stamps, LIMIT), commands, trips, trips - 2 * looks)
+
+
+def _stop(port: int, seconds: float) -> None:
+    """Stop this Redis, and let it go on."""
+    if seconds:
+        with Redis(port=port) as client:
+            process = int(client.info("server")["process_id"])
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(process, signal.SIGCONT)
 
 
 def _started(url: str, replica: subprocess.Popen[bytes]) -> bool:

@@ -60,7 +60,7 @@ def sql_of(schema: str = NAME, *, is_there: bool = False) -> str:
 
 
 def upgrade_of(schema: str = NAME) -> str:
-    """What brings any earlier version up, and does no harm to this one: its functions anew, and what its tables lack."""
+    """What brings any earlier version up, and does no harm to this one: its functions anew, what its tables lack."""
     _, first, functions = _FILE.read_text().partition(_FIRST_FUNCTION)
     literal = "'" + schema.replace("'", "''") + "'"
     version = f"\nUPDATE sender.schema_version SET version = {VERSION};\n"

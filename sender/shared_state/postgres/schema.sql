@@ -704,7 +704,7 @@ BEGIN
         END IF;
         h.divided := parts;
     END IF;
-    IF its_care >= h.care OR now - h.care_at > 8000000 THEN  -- the most careful replica of the last 8 s decides
+    IF its_care >= h.care OR now - h.care_at > 5000000 THEN  -- the most careful replica of the last 5 s decides
         h.care := its_care; h.care_at := now;
     END IF;
     UPDATE sender.lanes l SET version = h.version, division = h.division, divided = h.divided, begins = h.begins,

@@ -37,8 +37,8 @@ if ARGV[5] ~= '' and tonumber(ARGV[4]) == version then
   end
   h.division = ARGV[5]
 end
-local care = tonumber(ARGV[7])  -- the most careful replica of the last 8 s decides
-if care >= field('care') or now - field('care_at') > 8000000 then
+local care = tonumber(ARGV[7])  -- the most careful replica of the last 5 s decides
+if care >= field('care') or now - field('care_at') > 5000000 then
   h.care, h.care_at = whole(care), whole(now)
 end
 redis.call('HSET', lane, 'version', whole(version), 'division', h.division or '', 'begins', whole(begins),

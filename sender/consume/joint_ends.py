@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sender.engine.job_execution import delivery_id_of
-from sender.queues import DatabaseQueue, Ending, TransactionPart
+from sender.queues import DatabaseQueue, Ending, StatementPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,21 +25,31 @@ class JointEnds:
         self._in_flight = in_flight
         self._database = database
 
-    def of(self, records: Sequence[FinalRecord]) -> TransactionPart | None:
-        """What goes with these ends; None when no message of theirs is in the database."""
+    def of(self, records: Sequence[FinalRecord]) -> StatementPart | None:
+        """What goes with these ends; None when no message of theirs is in the database.
+
+        A copy changes the row of what it is a copy of, too: it goes after its end, as with any other queue.
+        """
         found: dict[DatabaseQueue, list[Message]] = {}
         for record in records:
             one = self._in_flight.only_message(record.key) if record.state == "sent" else None
             if one is None or not isinstance(one.queue, DatabaseQueue) or one.queue.database != self._database:
                 continue
+            if one.message.is_copy:
+                continue
             one.message.ending = Ending(record.state, delivery_id_of(record.result), None, record.key)
             found.setdefault(one.queue, []).append(one.message)
-        return TransactionPart(partial(_end, found), partial(_mark, found)) if found else None
+        return StatementPart(partial(_expressions, found), partial(_mark, found)) if found else None
 
 
-async def _end(found: Messages, connection: Any) -> None:
+def _expressions(found: Messages, first: int) -> tuple[str, list[Any]]:
+    texts: list[str] = []
+    values: list[Any] = []
     for queue, messages in found.items():
-        await queue.end_within(connection, messages)
+        text, more = queue.ending(messages, first + len(values))
+        texts.append(text)
+        values += more
+    return ", ".join(texts), values
 
 
 def _mark(found: Messages) -> None:

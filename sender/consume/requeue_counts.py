@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 NOTE: Final = "give-backs"
 MOST: Final = 10_000
 """Messages that are remembered; the oldest of more than that count as delivered once too often."""
+WITHIN: Final = 3.0
+"""Seconds for an answer of the memory: the read that asks would give up its messages."""
 
 
 class StoredRequeueCounts:
@@ -38,10 +41,11 @@ class StoredRequeueCounts:
         await self._change(count)
 
     async def find(self, ids: Sequence[str]) -> Mapping[str, int]:
-        """How often each of these was given back."""
+        """How often each of these was given back; a memory that does not answer in time knows of none."""
         known: dict[str, int] = {}
-        with suppress(HaltError):
-            known = _counts(await self._ledger.get_note(NOTE))
+        with suppress(HaltError, TimeoutError):
+            async with asyncio.timeout(WITHIN):
+                known = _counts(await self._ledger.get_note(NOTE))
         return {one: known[one] for one in ids if one in known}
 
     async def forget(self, ids: Sequence[str]) -> None:

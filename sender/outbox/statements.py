@@ -53,21 +53,28 @@ class Statements(NamedTuple):
         return cls(*(text.format(**names) for text in _TEXTS))
 
 
-def end_rows(table: OutboxTable, slot: int) -> str:
-    """(ids, statuses, delivery ids, errors, keys): to the partition of the day, with what became of them."""
+def end_rows(table: OutboxTable, slot: int, first: int) -> str:
+    """(ids, statuses, delivery ids, errors, keys), numbered from `first`: common table expressions that move these rows
+    to the partition of the day, with what became of them."""
     kept = "id, job, raw, priority, not_before, expires_at, enqueued_at, headers, reason, deliveries, taken_at"
     qualified = ", ".join(f"o.{name}" for name in kept.split(", "))
+    places = ", ".join(f"${first + number}::{kind}[]" for number, kind in enumerate(("bigint", *["text"] * 4)))
     return f"""
-WITH ended AS (
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
-        AS e(row, status, delivery_id, error, key)
-), gone AS (
-    DELETE FROM {table} o USING ended e WHERE o.slot = 0 AND o.id = e.row
+ended_{first} AS (
+    SELECT * FROM unnest({places}) AS e(row, status, delivery_id, error, key)
+), gone_{first} AS (
+    DELETE FROM {table} o USING ended_{first} e WHERE o.slot = 0 AND o.id = e.row
     RETURNING {qualified}, e.status, e.delivery_id, e.error, e.key
+), moved_{first} AS (
+    INSERT INTO {table.done(slot)} ({kept}, slot, status, delivery_id, error, key, done_at) OVERRIDING SYSTEM VALUE
+    SELECT {kept}, {slot}, status, delivery_id, error::json, key, now() FROM gone_{first}
 )
-INSERT INTO {table.done(slot)} ({kept}, slot, status, delivery_id, error, key, done_at) OVERRIDING SYSTEM VALUE
-SELECT {kept}, {slot}, status, delivery_id, error::json, key, now() FROM gone
 """  # noqa: S608 - a checked name
+
+
+def delete_rows(table: OutboxTable, first: int) -> str:
+    """(ids): the same where nothing is kept."""
+    return f"gone_{first} AS (DELETE FROM {table} WHERE slot = 0 AND id = ANY(${first}::bigint[]))"  # noqa: S608
 
 
 def insert(table: OutboxTable) -> str:

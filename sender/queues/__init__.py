@@ -12,10 +12,10 @@ from sender.queues.queue import (
     QueueOrigins,
     RequeueCounts,
     RetryTarget,
-    TransactionPart,
+    StatementPart,
 )
 
 __all__ = [
     "DatabaseQueue", "DeadLetter", "Ending", "Message", "OutcomeSink", "Queue", "QueueError", "QueueLost",
-    "QueueOrigins", "RequeueCounts", "RetryTarget", "TransactionPart",
+    "QueueOrigins", "RequeueCounts", "RetryTarget", "StatementPart",
 ]

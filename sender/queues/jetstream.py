@@ -38,6 +38,8 @@ KEEP_COUNTS: Final = 30 * 86400.0
 """Seconds."""
 AT_ONCE: Final = 0.05
 """Seconds to wait for further messages that are there already."""
+CLOSE_WITHIN: Final = 1.0
+"""Seconds to close a connection that could not be made, so that why is told before our patience ends."""
 PENDING_BYTES: Final = 2**31
 """Bytes read ahead at most; the library drops what is more."""
 _REFUSALS: Final = (
@@ -79,7 +81,9 @@ class JetStreamConnection(BrokerConnection[JetStreamClient]):
                 **{name: value for name, value in known.items() if value is not None},
             )
         except BaseException:
-            await client.close()
+            with suppress(TimeoutError, OSError, nats.errors.Error):
+                async with asyncio.timeout(CLOSE_WITHIN):  # after a failed handshake it waits for ever
+                    await client.close()
             raise
         return JetStreamClient(client, client.jetstream(timeout=PATIENCE))
 

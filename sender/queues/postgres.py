@@ -251,9 +251,9 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
             async with client.transaction() as connection:
                 await end_messages(connection, client.table, client.ring, left)
 
-    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
+    def ending(self, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
         """See `DatabaseQueue`."""
-        await end_messages(connection, self._table, self._ring, messages)
+        return ending_of(self._table, self._ring, messages, first)
 
     async def in_doubt(self, after: str, most: int) -> Sequence[str]:
         """See `DatabaseQueue`; none where rows are deleted when they end."""
@@ -297,17 +297,20 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
 
 async def end_messages(connection: Any, table: OutboxTable, ring: int, messages: Sequence[Message]) -> None:
     """Take these out of what is open, with what became of them, in whatever transaction `connection` (asyncpg) is."""
-    statements = sql.Statements.of(table)
-    if not ring:
-        await connection.execute(statements.delete, [one.handle for one in messages])
-        return
+    expressions, values = ending_of(table, ring, messages, 1)
+    await connection.execute(f"WITH {expressions} SELECT", *values)
+    if ring:
+        await amend(connection, table, [one.ending for one in messages if one.ending and one.is_copy])
+
+
+def ending_of(table: OutboxTable, ring: int, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
+    """See `DatabaseQueue.ending`; it says nothing to rows that had ended before."""
     ends = {one.handle: one.ending or Ending("acknowledged") for one in messages}
     rows = sorted(ends)
-    values = [_columns(ends[row]) for row in rows]
-    await connection.execute(
-        sql.end_rows(table, sql.slot_of(_today(), ring)), rows, *map(list, zip(*values, strict=True))
-    )
-    await amend(connection, table, [one.ending for one in messages if one.ending and one.is_copy])
+    if not ring:
+        return sql.delete_rows(table, first), [rows]
+    columns = zip(*(_columns(ends[row]) for row in rows), strict=True)
+    return sql.end_rows(table, sql.slot_of(_today(), ring), first), [rows, *map(list, columns)]
 
 
 async def amend(connection: Any, table: OutboxTable, endings: Iterable[Ending]) -> None:

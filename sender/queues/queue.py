@@ -182,27 +182,27 @@ class Queue(Protocol):
         """Disconnect; what is still in hand returns to the queue by itself."""
 
 
-class TransactionPart(NamedTuple):
-    """What somebody puts into a transaction of another's."""
+class StatementPart(NamedTuple):
+    """What somebody puts into a statement of another's, which is a whole transaction."""
 
-    work: Callable[[Any], Awaitable[None]]
-    """Takes the connection, in the transaction."""
+    expressions: Callable[[int], tuple[str, Sequence[Any]]]
+    """Common table expressions whose parameters are numbered from there on, and their values."""
     done: Callable[[], None]
     """Called once that is durable."""
 
 
 @runtime_checkable
 class DatabaseQueue(Protocol):
-    """A queue that is a table: its messages can end in a transaction that somebody else has begun, and what became of
-    their jobs stands there."""
+    """A queue that is a table: its messages can end in a statement of somebody else's, and what became of their jobs
+    stands there."""
 
     source: str
     """See `Queue.source`."""
     database: str | None
     """Names the database on its server, for all that look at it; None until it was opened."""
 
-    async def end_within(self, connection: Any, messages: Sequence[Message]) -> None:
-        """Take these out of the queue, with what became of them, in the transaction that `connection` is in."""
+    def ending(self, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
+        """See `StatementPart`: take these out of the queue, with what became of them."""
 
     async def in_doubt(self, after: str, most: int) -> Sequence[str]:
         """A page of the identities, in order, of jobs whose messages are gone and that stand as in doubt."""

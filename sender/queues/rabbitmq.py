@@ -43,6 +43,7 @@ from sender.queues.queue import Message, QueueError, trace_context
 from sender.queues.server_access import tls_context, with_host
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Hashable
 
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
@@ -101,8 +102,8 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         *others, last = self.address.hosts
         for host in others:
             with suppress(OSError, AMQPError):
-                return await aio_pika.connect(with_host(self.address.url, host), ssl_context=context)
-        return await aio_pika.connect(with_host(self.address.url, last), ssl_context=context)
+                return await _connect(with_host(self.address.url, host), context)
+        return await _connect(with_host(self.address.url, last), context)
 
     async def _disconnect(self, client: RabbitMqClient) -> None:
         client.publishes.close()
@@ -112,6 +113,14 @@ class RabbitMqConnection(BrokerConnection[RabbitMqClient]):
         if isinstance(error, _REFUSALS):
             return False
         return True if isinstance(error, AMQPError | ChannelInvalidStateError | OSError | ConnectionError) else None
+
+
+async def _connect(url: str, context: ssl.SSLContext | None) -> AbstractConnection:
+    """The library ends as if by a clean end when the server closes the connection while it greets us."""
+    try:
+        return await aio_pika.connect(url, ssl_context=context)
+    except StopAsyncIteration:
+        raise ConnectionResetError("the connection was closed while it was being opened") from None
 
 
 def own_id(message: AbstractIncomingMessage) -> str:

@@ -6,6 +6,7 @@ asked anew for every connection, and a node that is not the right one any more e
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
+from sender.queues.queue import QueueError
 from sender.queues.server_access import host_and_port, split_hosts
 
 if TYPE_CHECKING:
@@ -75,8 +77,17 @@ class RedisServer(NamedTuple):
         """Sentinels have a password of their own, or none."""
         mine = {name: value for name, value in found.items() if name not in ("db", "username", "password")}
         if path := self.options.get("sentinel_password_file"):
-            mine["password"] = Path(path).read_text().strip()
+            mine["password"] = _password_in(path)
         return mine
+
+
+def _password_in(path: str) -> str:
+    """QueueError says which file is missing or cannot be read."""
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise QueueError(f"sentinel_password_file {path}: {why}") from None
 
 
 async def answers_of(pipeline: Any) -> list[Any]:
@@ -99,13 +110,18 @@ class Sentinels:
 
     async def locate(self) -> tuple[str, int]:
         """Where the master is, by the first Sentinel that says it; that one is asked first from then on."""
+        why = ""
         for where in list(self._hosts):
-            answer = await _ask(where, self._options, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
+            try:
+                answer = await _ask(where, self._options, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
+            except (RedisError, OSError) as error:
+                why = f": {error}"
+                continue
             if answer:
                 self._hosts.remove(where)
                 self._hosts.insert(0, where)
                 return answer[0].decode(), int(answer[1])
-        raise RedisConnectionError(f"no Sentinel names a master {self._master}")
+        raise RedisConnectionError(f"no Sentinel names a master {self._master}{why}")
 
 
 class ClusterNodes:
@@ -120,7 +136,9 @@ class ClusterNodes:
     async def locate(self) -> tuple[str, int]:
         """Where the slot's master is, by the first node that says it; hosts that have moved on are not needed."""
         for where in dict.fromkeys([*self._known, *self._hosts]):
-            slots: Any = await _ask(where, self._options, "CLUSTER", "SLOTS")
+            slots: Any = None
+            with suppress(RedisError, OSError):
+                slots = await _ask(where, self._options, "CLUSTER", "SLOTS")
             masters = [(first, last, _node(master, where)) for first, last, master, *_ in slots or ()]
             for first, last, master in masters:
                 if first <= self._slot <= last:
@@ -136,14 +154,12 @@ def _node(found: list[Any], asked: tuple[str, int]) -> tuple[str, int]:
 
 
 async def _ask(where: tuple[str, int], options: Mapping[str, Any], *command: str) -> Any:
-    """One answer; None where there is none, so that the next one is asked."""
+    """One answer; raises RedisError or OSError when there is none."""
     given = {name: value for name, value in options.items() if name not in ("host", "port", "redis_connect_func")}
     given["connection_class"] = _telling_losses(given.get("connection_class", Connection))
     asked: Any = client.Redis(connection_pool=ConnectionPool(host=where[0], port=where[1], **given))
     try:
         return await asked.execute_command(*command)
-    except (RedisError, OSError):
-        return None
     finally:
         await asked.aclose(close_connection_pool=True)
 

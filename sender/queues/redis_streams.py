@@ -36,7 +36,7 @@ from sender.queues.queue import Message, QueueError, trace_context
 from sender.queues.redis_reads import ReadBounds, RedisReads, StreamEntry, whole
 from sender.queues.redis_server import RedisServer, answers_of
 from sender.queues.stream_upkeep import StreamUpkeep
-from sender.queues.stuck_entries import StuckEntries
+from sender.queues.stuck_readers import StuckReaders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ CLAIM_EVERY: Final = 0.5
 """Seconds between two looks for what others left."""
 MOST_LOOKED_AT: Final = 1000
 STUCK_LOOKS: Final = 5
-"""Looks in which an entry has to seem idle for no time at all, before it is stuck."""
+"""Looks in which a reader's first entry has to seem idle for no time at all, before it is stuck."""
 LONG_IDLE: Final = 2**31 - 1
 """Milliseconds: whoever asks takes over an entry that is idle for so long."""
 _START: Final = b"0-0"
@@ -104,7 +104,7 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         self._upkeep = StreamUpkeep(
             self.source, self._stream, self._group, self._name, cast("Trim | None", address.parameters.get("trim"))
         )
-        self._stuck = StuckEntries(return_after)
+        self._stuck = StuckReaders(return_after)
         self._look_for_stuck_at = 0.0
         self._claim_at = 0.0
         self._new_first = False
@@ -180,13 +180,28 @@ class RedisStreamsQueue(BrokerQueue["client.Redis"]):
         """What dead readers hold since before the server's clock was set back."""
         now = asyncio.get_running_loop().time()
         self._look_for_stuck_at = now + self.return_after / STUCK_LOOKS
-        found: Any = await redis.xpending_range(self._stream, self._group, "-", "+", MOST_LOOKED_AT)
-        others = ((one["message_id"], one["time_since_delivered"]) for one in found if one["consumer"] != self._own)
-        stuck: Any = self._stuck.look(others, now)
+        stuck: Any = self._stuck.look([(name, idle) for name, idle in await self._first_of_others(redis)], now)
         if not stuck:
             return []
-        log.warning("the server's clock was set back: its messages are taken over all the same", messages=len(stuck))
-        return [self._message(entry) for entry in await self._reads.stuck(redis, self._bounds(room), stuck)]
+        self._look_for_stuck_at = now  # the next read takes what is left
+        ids: list[Any] = []
+        for name in stuck:
+            found = await redis.xpending_range(self._stream, self._group, "-", "+", room - len(ids), name)
+            ids += [one["message_id"] for one in found if one["time_since_delivered"] == 0]
+            if len(ids) >= room:
+                break
+        log.warning("the server's clock was set back: its messages are taken over all the same", messages=len(ids))
+        return [self._message(entry) for entry in await self._reads.stuck(redis, self._bounds(room), ids)]
+
+    async def _first_of_others(self, redis: client.Redis) -> list[tuple[bytes, int]]:
+        """The other readers that hold entries, and for how many milliseconds the first of each seems idle."""
+        readers = await redis.xinfo_consumers(self._stream, self._group)
+        names = [one["name"] for one in readers if one["pending"] and one["name"] != self._own]
+        pipe = redis.pipeline(transaction=False)
+        for name in names:
+            pipe.xpending_range(self._stream, self._group, "-", "+", 1, name)
+        answers = await answers_of(pipe)
+        return [(name, found[0]["time_since_delivered"]) for name, found in zip(names, answers, strict=True) if found]
 
     def _message(self, entry: StreamEntry) -> Message:
         return Message(

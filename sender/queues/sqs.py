@@ -10,6 +10,7 @@ back are read anew with a new connection.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -46,6 +47,8 @@ LARGEST: Final = 2**20
 """Bytes of a message, by SQS's own limit: no message is too large for a job."""
 ACK_TIMEOUT: Final = 11.5 * 3600
 """Seconds; SQS lets a message be invisible for 12 hours in all."""
+MORE_WITHIN: Final = 5.0
+"""Seconds from the beginning of a read within which further messages are asked for: what it has waits meanwhile."""
 _REFUSALS: Final = re.compile(
     "NonExistentQueue|QueueDoesNotExist|AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|UnrecognizedClient"
     "|InvalidAddress|TooLong|InvalidMessageContents"
@@ -119,15 +122,26 @@ class SqsQueue(BrokerQueue[SqsClient]):
         self._queue_name = queue_name(self.address, _account_of(client.queue_url))
 
     async def _read(self, client: SqsClient, room: int) -> list[Message]:
-        found = await self._receive(client, min(room, self.read_bytes // LARGEST), wait=self._wait)
-        while found and len(found) < room and (left := self.read_bytes - sum(len(one["Body"]) for one in found)) > 0:
-            more = await self._receive(client, min(room - len(found), left // LARGEST), wait=0)
-            if not more:
+        ends = asyncio.get_running_loop().time() + MORE_WITHIN
+        found = more = await self._receive(client, min(room, self.read_bytes // LARGEST), wait=self._wait)
+        while more and len(found) < room and (left := self.read_bytes - sum(len(one["Body"]) for one in found)) > 0:
+            if asyncio.get_running_loop().time() > ends:
                 break
-            found += more
+            more = await self._receive_more(client, min(room - len(found), left // LARGEST))
+            found = found + more
         again = [one["MessageId"] for one in found if _received(one) > 1]
         counts = await self._requeue_counts.find(again) if again and self._requeue_counts else {}
         return [self._message(one, counts.get(one["MessageId"], 0)) for one in found]
+
+    async def _receive_more(self, client: SqsClient, most: int) -> list[dict[str, Any]]:
+        """What is there now; nothing when SQS does not tell, so that what came before is not lost with it.
+
+        It would be hidden from everybody for its time, and counted as delivered.
+        """
+        try:
+            return await self._receive(client, most, wait=0)
+        except (BotoCoreError, ClientError, OSError):
+            return []
 
     async def _receive(self, client: SqsClient, most: int, *, wait: float) -> list[dict[str, Any]]:
         """One long poll, for one message at least; of a FIFO queue for one, since a batch may hold two of a group."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Priority
     from sender.jobs.kinds import LaneName
     from sender.ledger import FinalRecord
-    from sender.queues import TransactionPart
+    from sender.queues import StatementPart
     from sender.shared_state.state_server import StateServer
 
 log = structlog.get_logger()
@@ -56,15 +56,20 @@ class SharedState:
 
     @property
     def reachable(self) -> bool:
-        """Whether the server answered when it was last asked."""
+        """Whether the server answered when it was last asked, and kept what it was told."""
         return self._connection.away_since is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept in it just now; None while it can."""
+        return self._connection.trouble
 
     @property
     def database(self) -> str | None:
         """Names the database, as a `DatabaseQueue` does; None where there can be no queue in it."""
         return self._server.database
 
-    def end_together(self, together: Callable[[Sequence[FinalRecord]], TransactionPart | None]) -> None:
+    def end_together(self, together: Callable[[Sequence[FinalRecord]], StatementPart | None]) -> None:
         """Have this go into the transaction of ends."""
         self._server.jobs.together = together
 
@@ -79,7 +84,7 @@ class SharedState:
 
     @property
     def away_since(self) -> float | None:
-        """Loop time since when the server does not answer; None while it does."""
+        """Loop time since when the server does not answer, or keeps nothing; None while it does."""
         return self._connection.away_since
 
     def pacer(

@@ -22,6 +22,8 @@ TIMEOUT: Final = 2.0
 """Seconds for one answer; then the connection is given up and the call made anew."""
 FIRST_PAUSE: Final = 0.02
 MOST_PAUSE: Final = 0.5
+KEEPING: Final = frozenset({"beat", "hand_over", "join", "reserve"})
+"""Calls that a server answers only if it takes what is to be kept; the first is made every few seconds."""
 
 log = structlog.get_logger()
 
@@ -43,7 +45,9 @@ class StateConnection(ABC):
         self.calls = 0
         """Round trips made."""
         self.away_since: float | None = None
-        """Loop time since when the server does not answer; None while it does."""
+        """Loop time since when the server does not answer, or keeps nothing; None while it does."""
+        self.refusal: str | None = None
+        """Why a server that answers keeps nothing, one that is full; None while it keeps what it is told."""
         self.restarted = asyncio.Event()
         """Set when another server was found behind the URL, or the same one anew."""
         self.history: WriteHistory | None = None
@@ -74,8 +78,24 @@ class StateConnection(ABC):
     def judge(self, error: Exception) -> None:
         """Return for what passes, raise for what does not."""
 
-    async def until_answered(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
-        """Try until the server answers; without patience Away when it does not."""
+    @abstractmethod
+    def refusal_in(self, error: Exception) -> str | None:
+        """Why a server that gave this answer keeps nothing; None for any other error."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be kept there just now; None while it can."""
+        if self.away_since is None:
+            return None
+        return "the shared state does not answer" if self.refusal is None else f"the shared state {self.refusal}"
+
+    async def until_answered(
+        self, attempt: Callable[[], Awaitable[T]], *, patient: bool = True, keeps: bool = True
+    ) -> T:
+        """Try until the server answers; without patience Away when it does not.
+
+        `keeps`: whether an answer shows that the server keeps what it is told.
+        """
         pause = FIRST_PAUSE
         while True:
             try:
@@ -84,7 +104,8 @@ class StateConnection(ABC):
                 self.judge(error)
                 self._missed(error)
             else:
-                self._answered()
+                if keeps or self.refusal is None:
+                    self._answered()
                 return answer
             if not patient:
                 raise Away
@@ -104,12 +125,15 @@ class StateConnection(ABC):
         log.warning("the state is on another server, or it was restarted: all lanes wait", state=self.shown)
 
     def _missed(self, error: Exception) -> None:
+        refusal = self.refusal_in(error)
         if self.away_since is None:
             self.away_since = self._loop.time()
-            log.warning("the state does not answer: lanes wait", state=self.shown, error=self.told(error))
+            what = "the state does not answer: lanes wait" if refusal is None else "the state keeps nothing: lanes wait"
+            log.warning(what, state=self.shown, error=self.told(error))
+        self.refusal = refusal
 
     def _answered(self) -> None:
         if self.away_since is not None:
             away = self._loop.time() - self.away_since
-            self.away_since = None
+            self.away_since = self.refusal = None
             log.info("the state answers again", state=self.shown, away_s=round(away, 3))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sender.engine.pacing.pace import Demand
     from sender.ledger import Doubt, FinalRecord, HandOverRecord, JobRecord
-    from sender.queues import TransactionPart
+    from sender.queues import StatementPart
     from sender.shared_state.state_connection import StateConnection
 
 
@@ -44,7 +44,7 @@ class Grant(NamedTuple):
 class JobTable(Protocol):
     """Jobs, outcome lines, notes, and the owners: replicas that say every few seconds that they live."""
 
-    together: Callable[[Sequence[FinalRecord]], TransactionPart | None] | None
+    together: Callable[[Sequence[FinalRecord]], StatementPart | None] | None
     """What goes into the transaction of these ends, where the server can take it in."""
 
     async def join(self) -> int:

@@ -116,7 +116,7 @@ def torture(broker: str, jobs: int, seed: int, *, hosts: bool, only: list[str]) 
         statuses = replicas.drain()
         books = replicas.books()
         books.done = done | Counter({"unclean ends": sum(map(bool, statuses)), "had to be killed": replicas.stuck})
-        if not books.good:
+        if not books.good or books.done["ended by themselves"] or books.done["had to be killed"]:
             keep(Path(folder), broker, seed)
         return books
 
@@ -140,7 +140,7 @@ def harass(replicas: Replicas, mishaps: Mishaps, chance: random.Random, only: li
 
 
 def keep(folder: Path, broker: str, seed: int) -> None:
-    """The logs of a run that was not good."""
+    """The logs of a run that was not good, or in which a replica did not live as long as it should."""
     kept = Path(tempfile.gettempdir()) / f"sender-fleet-{broker}-{seed}"
     kept.mkdir(exist_ok=True)
     for path in (*folder.glob("log-*"), *folder.glob("outcomes-*.jsonl")):
@@ -155,6 +155,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="only mishaps of this name; may be repeated")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and namespaces go with it
     why_not = unavailable()
     if why_not:
         sys.stdout.write(f"without partitions: {why_not}\n")

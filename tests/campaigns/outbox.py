@@ -108,11 +108,12 @@ def _judge(fleet: OutboxFleet, share: float, done: dict[str, int], statuses: lis
         *done.items(), ("receipts committed", len(books.committed)), ("accepted", len(books.accepted)),
         ("lost", len(books.lost)), ("accepted twice", len(books.twice)),
         ("accepted, and never committed", len(books.never_committed)), ("in doubt at the end", len(books.letters)),
-        ("orders told wrong", len(books.told_wrong)), ("share of the limit", f"{share:.2%}"),
+        ("orders told wrong", len(books.told_wrong)), ("sent, without a delivery", len(books.without_id)),
+        ("share of the limit", f"{share:.2%}"),
         ("most in any second", books.most), ("unclean ends", sum(map(bool, statuses))),
     ]
     sys.stdout.write("".join(f"{name:>32}  {value}\n" for name, value in rows))
-    wrong = books.lost | books.twice | books.never_committed | books.told_wrong | books.letters
+    wrong = books.lost | books.twice | books.never_committed | books.told_wrong | books.letters | books.without_id
     good = not wrong and books.most <= LIMIT and share >= 0.99
     sys.stdout.write("good\n" if good else "BAD\n")
     return good

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.campaigns.relay import Relay
 from tests.campaigns.state_pair import StatePair
-from tests.queues.brokers import KINDS
+from tests.queues.brokers import KINDS, SqsFifo
 from tests.support.databases import PostgresServer
 from tests.support.kafka_server import KafkaServer
 from tests.support.processes import KEY, SENDER, email, environment, outcomes, running_sandbox, sender
@@ -44,6 +44,8 @@ END_WITHIN = 70.0
 BATCH = 500
 AHEAD = 100
 """Messages that wait in moto at most: each of its answers takes longer the more there are."""
+GROUPS = 100
+"""Of a FIFO queue: in each group one message at a time is in hand, until a dead replica's returns."""
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null",
        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
 SERVERS: dict[str, Callable[[Path], Server]] = {
@@ -61,7 +63,7 @@ class Books:
     doubted: set[int]
     """Reported in doubt at some time."""
     letters: Counter[str]
-    """In the dead letter queue at the end, by status."""
+    """In the dead letter queue at the end, by code."""
     most: int
     """Most requests in any second."""
     too_many: int
@@ -87,7 +89,8 @@ class Books:
             *self.done.items(), ("jobs", self.jobs), ("accepted", len(self.accepted)), ("lost", len(self.lost)),
             ("twice, and not reported", len(self.twice)), ("in doubt at some time", len(self.doubted)),
             ("... of them accepted twice", sum(self.accepted[one] > 1 for one in self.doubted)),
-            ("dead letters", self.letters.total()), ("most in any second", self.most), ("answered 429", self.too_many),
+            ("dead letters", self.letters.total()), *((f"... {code}", number) for code, number in self.letters.items()),
+            ("most in any second", self.most), ("answered 429", self.too_many),
         ]
         return "\n".join(f"{name:>30}  {number:,}" for name, number in rows)
 
@@ -154,8 +157,12 @@ class Replicas:
 
     def _put(self, batch: int, numbers: range) -> None:
         for start in range(0, len(numbers), batch):
-            jobs = [json.dumps(email(number)).encode() for number in numbers[start : start + batch]]
-            asyncio.run(self.broker.put(*jobs))
+            some = numbers[start : start + batch]
+            jobs = [json.dumps(email(number)).encode() for number in some]
+            if isinstance(self.broker, SqsFifo):
+                asyncio.run(self.broker.put(*jobs, groups=[str(number % GROUPS) for number in some]))
+            else:
+                asyncio.run(self.broker.put(*jobs))
 
     def start_all(self) -> None:
         for number in range(REPLICAS):
@@ -210,8 +217,13 @@ class Replicas:
         return int(self.sandbox.lanes["send"]["arrived"])
 
     def until_arrived(self, number: int) -> None:
-        """Until so many requests have reached the API."""
-        while self.arrived < number:
+        """Until so many requests have reached the API; replicas that end by themselves are started again."""
+        seen, since = -1, time.monotonic()
+        while (arrived := self.arrived) < number:
+            if arrived != seen:
+                seen, since = arrived, time.monotonic()
+            assert time.monotonic() - since < QUIET, f"nothing arrives any more after {arrived:,} requests"
+            self.revive()
             time.sleep(0.1)
 
     def stamps(self) -> list[float]:
@@ -261,7 +273,7 @@ class Replicas:
         letters = self._letters()
         doubted = {_number(one["id"]) for one in letters if one["status"] == "in_doubt"} | self._told()
         return Books(
-            self.jobs, Counter(self.sandbox.numbers()), doubted, Counter(one["status"] for one in letters),
+            self.jobs, Counter(self.sandbox.numbers()), doubted, Counter(one["code"] for one in letters),
             lane["max_in_window"], lane["rejected_429"],
         )
 

@@ -55,7 +55,9 @@ def overlay(tmp_path: Path) -> Iterator[Any]:
 
 def test_no_component_is_forgotten() -> None:
     names = {path.name for path in COMPONENTS.iterdir()}
-    assert names == {"kube-prometheus-stack", "nodelocal-dns", "openshift", "queue-kafka", "queue-postgres"}
+    assert names == {
+        "kube-prometheus-stack", "nodelocal-dns", "openshift", "queue-kafka", "queue-postgres", "second-stream",
+    }
     readme = (BASE.parent / "README.md").read_text()
     assert all(f"`{name}`" in readme for name in names)
 
@@ -68,6 +70,17 @@ def test_a_queue_has_its_scaler_and_a_way_out(overlay: Any, component: str, scal
     assert [one["type"] for one in found["ScaledObject", "sender"]["spec"]["triggers"]] == [scaler]
     ways = found["NetworkPolicy", "sender"]["spec"]["egress"]
     assert port in {one["port"] for way in ways for one in way["ports"]}
+
+
+def test_of_two_streams_both_scale(overlay: Any) -> None:
+    """By what waits and by what is in hand, each: one stream's backlog is no reason to see none in the other."""
+    triggers = [one["metadata"] for one in overlay("second-stream")["ScaledObject", "sender"]["spec"]["triggers"]]
+    assert {one["consumerGroup"] for one in triggers} == {"senders"}
+    seen = [(one["stream"], name) for one in triggers for name in ("lagCount", "pendingEntriesCount") if name in one]
+    assert seen == [
+        (stream, name) for stream in ("jobs", "jobs-urgent") for name in ("lagCount", "pendingEntriesCount")
+    ]
+    assert all(("lagCount" in one) == ("activationLagCount" in one) for one in triggers), "KEDA below 2.17"
 
 
 def test_kube_prometheus_stack_finds_both(overlay: Any) -> None:

@@ -12,9 +12,12 @@ from structlog.testing import capture_logs
 
 from sender.consume.in_flight import InFlight, UnackedMessage
 from sender.consume.joint_ends import JointEnds
+from sender.errors import StateLost
 from sender.outbox import enqueue
+from sender.outbox.schema import create
 from sender.queues.queue_url import open_queue
 from sender.shared_state.state_url import open_state
+from tests.outbox.conftest import Outbox
 from tests.support.ledgers import final, handed
 from tests.support.outbox_fleet import OutboxFleet
 from tests.support.processes import email
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.outbox.conftest import Outbox
 
 TRANSACTIONS = """
 SELECT o.xmin::text AS message, j.xmin::text AS job FROM {} o JOIN sender.jobs j ON j.result = o.delivery_id
@@ -47,16 +49,18 @@ async def consumer(outbox: Outbox) -> AsyncIterator[tuple[Any, Any, InFlight]]:
         await queue.aclose()
 
 
-async def take(outbox: Outbox, queue: Any, ledger: Any, in_flight: InFlight, count: int = 1) -> list[Any]:
+async def take(
+    outbox: Outbox, queue: Any, ledger: Any, in_flight: InFlight, count: int = 1, *, first: int = 0
+) -> list[Any]:
     """Jobs that are handed over, known by their ids."""
-    for number in range(count):
+    for number in range(first, first + count):
         await enqueue(outbox.client, email(number), table=str(outbox.table))
     messages: list[Any] = []
     while len(messages) < count:
         messages += await queue.read(count)
     for message in messages:
         in_flight.add(json.loads(message.data)["id"], UnackedMessage(queue, message, 0.0))
-    await ledger.hand_over([handed(key) for key in in_flight.keys()])  # noqa: SIM118
+    await ledger.hand_over([handed(json.loads(message.data)["id"]) for message in messages])
     return messages
 
 
@@ -97,6 +101,26 @@ async def test_an_end_is_durable_though_its_message_cannot_go_with_it(outbox: Ou
         assert told == (trouble == "gone"), "only what does not pass is told"
         await queue.ack([message])
         assert await is_open(outbox) == 0
+
+
+async def test_messages_of_two_outboxes_go_in_one_statement_and_a_lost_state_is_told_all_the_same(
+    outbox: Outbox
+) -> None:
+    other = Outbox(outbox.server, outbox.table.part("more"), outbox.client)
+    await outbox.client.execute(create(other.table, 0))
+    async with consumer(outbox) as (queue, ledger, in_flight):
+        second: Any = open_queue(other.url)
+        await second.open()
+        await take(outbox, queue, ledger, in_flight, 2)
+        await take(other, second, ledger, in_flight, 3, first=2)
+        await ledger.finish([final(f"job-{number}", result=f"d{number}") for number in range(4)])
+        assert [await is_open(outbox), await is_open(other)] == [0, 1]
+        assert await ledger.count() == {"sent": 4, "handed_over": 1}
+        await outbox.client.execute("DELETE FROM sender.workspaces WHERE name = $1", outbox.table.name)
+        with pytest.raises(StateLost):
+            await ledger.finish([final("job-4", result="d4")])
+        assert await is_open(other) == 1, "its end is not durable"
+        await second.aclose()
 
 
 def test_a_consumer_ends_both_at_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import ssl
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,13 @@ from sender.errors import UsageError
 from sender.queues import QueueError, QueueLost
 from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.messages import drain, lines, read
-from tests.support.servers import NatsServer, free_port
+from tests.support.servers import Certificates, NatsServer, RabbitServer, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.queues.brokers import Sqs
+    from tests.queues.brokers import Rabbit, Sqs
 
 
 class GuardedNats(NatsServer):
@@ -128,6 +129,63 @@ async def test_a_creds_file(tmp_path: Path) -> None:
         await use(server, f"&creds={creds}", user_credentials=str(creds))
     finally:
         server.stop()
+
+
+async def is_refused(url: str, why: str) -> None:
+    """Why is told: a NATS server of an unknown authority was said not to answer in time."""
+    queue = open_queue(url)
+    with pytest.raises(QueueError, match=why):
+        await queue.open()
+    await queue.aclose()
+
+
+async def test_nats_by_client_certificate(tmp_path: Path) -> None:
+    files = Certificates(tmp_path / "tls")
+    server = GuardedNats(tmp_path)
+    server.more = (
+        f'tls {{ cert_file: "{files.server}", key_file: "{files.server_key}", ca_file: "{files.ca}", verify: true }}\n'
+    )
+    server.start()
+    try:
+        context = ssl.create_default_context(cafile=str(files.ca))
+        context.load_cert_chain(files.client, files.client_key)
+        client = await nats.connect(f"tls://localhost:{server.port}", tls=context)
+        await client.jetstream().add_stream(StreamConfig(name="JOBS", subjects=["JOBS.in"]))
+        await client.close()
+        url = f"tls://localhost:{server.port}?stream=JOBS"
+        sink = open_publisher(f"{url}&{files.options}")
+        await sink.append([b"{}"])
+        await sink.aclose()
+        queue = open_queue(f"{url}&consumer=senders&{files.options}")
+        (found,) = await drain(queue, 1)
+        assert found.data == b"{}"
+        await queue.aclose()
+        await is_refused(f"{url}&consumer=senders&ca={files.ca}", "(?i)certificate|lost|reset")
+        nobody = f"{url}&consumer=senders&cert={files.client}&key={files.client_key}"
+        await is_refused(nobody, "unable to get local issuer|self-signed")
+        other = f"{url}&consumer=senders&{files.options}".replace("localhost", "127.0.0.1")
+        await is_refused(other, "IP address mismatch")
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("broker", ["rabbit-classic"], indirect=True)
+async def test_rabbitmq_by_client_certificate(broker: Rabbit) -> None:
+    assert isinstance(broker.server, RabbitServer)
+    files = broker.server.certificates
+    await broker.put(b"{}")
+    url = f"amqps://guest:guest@localhost:{broker.server.tls_port}/%2F?queue={broker.name}"
+    sink = open_publisher(f"{url}-dead&{files.options}")
+    await sink.put(b"line", {"code": "x"})
+    await sink.aclose()
+    queue = open_queue(f"{url}&{files.options}")
+    (found,) = await drain(queue, 1)
+    assert found.data == b"{}"
+    await queue.aclose()
+    assert [body for body, _ in await broker.letters()] == [b"line"]
+    await is_refused(f"{url}&ca={files.ca}", "(?i)certificate|lost|reset")
+    await is_refused(f"{url}&cert={files.client}&key={files.client_key}", "unable to get local issuer|self-signed")
+    await is_refused(f"{url}&{files.options}".replace("localhost", "127.0.0.1"), "IP address mismatch")
 
 
 def test_one_way_of_saying_who_we_are() -> None:

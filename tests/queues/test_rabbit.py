@@ -12,6 +12,7 @@ import pytest
 from sender.queues import QueueError, QueueLost
 from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.messages import drain, lines, read, stays_empty
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from tests.queues.brokers import Rabbit
@@ -223,3 +224,26 @@ async def _is_taken(sink: Any) -> bool:
     except QueueLost:
         return False
     return True
+
+
+async def test_a_server_that_closes_before_it_greets_us_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the consumer as a fault of its own: a server that started anew took the replicas with it that were too
+    busy to look before it had closed."""
+    connect = asyncio.open_connection
+
+    async def connect_late(*arguments: Any, **more: Any) -> Any:
+        opened = await connect(*arguments, **more)
+        await asyncio.sleep(0.1)
+        return opened
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    monkeypatch.setattr(asyncio, "open_connection", connect_late)
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as closing:
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{closing.sockets[0].getsockname()[1]}"
+        for url in (f"amqp://guest:guest@{hosts}/?queue=jobs", f"amqp://guest:guest@{hosts.partition(',')[2]},h/?queue=j"):
+            queue = open_queue(url)
+            with pytest.raises(QueueLost):
+                await queue.open()
+            await queue.aclose()

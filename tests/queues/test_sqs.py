@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import HTTPClientError  # type: ignore[import-untyped]
 
-from sender.queues import QueueError
+from sender.queues import QueueError, QueueLost
 from sender.queues.queue_url import open_publisher, open_queue
 from tests.support.messages import drain, lines, read
 
@@ -47,6 +49,26 @@ async def test_more_than_ten_at_once(broker: Sqs) -> None:
     assert list(await queue.read(1)) == []
     assert queue.ack_timeout is not None
     assert queue.ack_timeout < 12 * 3600
+
+
+@standard
+async def test_what_came_before_the_line_broke_is_read(broker: Sqs) -> None:
+    """Ten calls make one read: a line that broke at the tenth hid the messages of the nine, and counted them."""
+    await broker.put(*lines(25))
+    queue: Any = broker.queue(return_after=30.0)
+    receive, calls = queue._receive, itertools.count(1)
+
+    async def twice(*arguments: Any, **more: Any) -> Any:
+        if next(calls) > 2:
+            raise HTTPClientError(error="the line broke")
+        return await receive(*arguments, **more)
+
+    queue._receive = twice
+    assert len(await queue.read(25)) == 20
+    with pytest.raises(QueueLost):
+        await queue.read(5)
+    queue._receive = receive
+    assert {message.deliveries for message in await read(queue, 5)} == {1}
 
 
 @standard

@@ -157,6 +157,29 @@ async def test_what_a_dead_reader_held_before_the_clock_was_set_back_is_taken_ov
     assert sum("clock was set back" in one["event"] for one in logs) >= 1
 
 
+async def test_a_backlog_of_our_own_hides_no_dead_reader(broker: Redis) -> None:
+    """Only the first thousand entries of the group were looked at, and those were its own, parked for long; and each
+    further thousand of the dead reader's waited for as long as the first."""
+    await broker.put(*lines(1300))
+    mine = broker.queue(return_after=1.0, in_hand=2000)
+    assert len(await read(mine, 1100)) == 1100
+    async with broker.client() as client:
+        await client.xreadgroup("senders", "dead", {broker.name: ">"})
+        held: Any = await client.xpending_range(broker.name, "senders", "-", "+", 2000, "dead")
+        ids = [one["message_id"] for one in held]
+        assert len(ids) == 200
+        await client.xclaim(broker.name, "senders", "dead", 0, ids, time=1234567890123, justid=True)
+        payload = await client.dump(broker.name)
+        assert payload is not None
+        future = int((await client.time())[0]) * 1000 + 3_600_000
+        await client.restore(broker.name, 0, set_back(payload, 1234567890123, future), replace=True)
+    found: list[Any] = []
+    async with asyncio.timeout(10):
+        while len(found) < 200:
+            found += await mine.read(40)
+    assert {message.handle for message in found} == set(ids)
+
+
 def set_back(payload: bytes, then: int, now: int) -> bytes:
     """A dumped stream whose entries were given out at another time."""
     body = payload[:-8].replace(struct.pack("<q", then), struct.pack("<q", now))

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,10 @@ from sender.shared_state.state_url import open_state
 from tests.support.ledgers import final, handed, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from sender.shared_state.shared_state import SharedState
-    from tests.support.state_servers import StateServer
+    from tests.support.state_servers import RedisState, StateServer
 
 
 @asynccontextmanager
@@ -33,6 +34,12 @@ async def replicas(server: StateServer, number: int = 2, **options: Any) -> Asyn
     finally:
         for state in states:
             await state.close()
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not what():
+            await asyncio.sleep(0.01)
 
 
 async def earlier(state: SharedState) -> list[str]:
@@ -228,6 +235,35 @@ async def test_calls_outlive_a_pause_and_a_killed_server(state_server: StateServ
         assert {"the state answers again"} <= {log["event"] for log in logs}
         found = await two.ledger.find(["a", "b"])
         assert [found[key].state for key in ("a", "b")] == ["sent", "sent"]
+
+
+async def test_a_server_that_is_full_is_in_trouble_until_it_keeps_something(
+    redis_server: RedisState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only reads was answered, what writes was not: the state was away and back ten times a second."""
+    monkeypatch.setattr("sender.shared_state.heartbeat.BEAT", 0.05)
+    async with replicas(redis_server) as (one, two):
+        await one.ledger.hand_over([handed("a")])
+        seen: set[str | None] = set()
+        with capture_logs() as logs:
+            redis_server.do("CONFIG", "SET", "maxmemory", 1)
+            try:
+                waiting = asyncio.create_task(one.ledger.hand_over([handed("b")]))
+                await until(lambda: not one.reachable and not two.reachable)
+                for _ in range(20):
+                    assert await state_of(two.ledger, "a") == "handed_over"
+                    assert await state_of(one.ledger, "a") == "handed_over"
+                    seen |= {one.trouble, two.trouble}
+                    await asyncio.sleep(0.02)
+                assert not waiting.done()
+            finally:
+                redis_server.do("CONFIG", "SET", "maxmemory", 0)
+            await waiting
+            await until(lambda: two.reachable)
+        assert seen == {"the shared state is full: its Redis has reached maxmemory"}
+        assert one.trouble is two.trouble is None
+        told = Counter(log["event"] for log in logs if log["event"].startswith("the state "))
+        assert told == {"the state keeps nothing: lanes wait": 2, "the state answers again": 2}
 
 
 async def test_what_a_killed_server_forgot_is_said_again(state_server: StateServer) -> None:

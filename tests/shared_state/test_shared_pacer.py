@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sender.shared_state.shared_pacer import SharedPacer
     from sender.shared_state.shared_state import SharedState
-    from tests.support.state_servers import RedisState, StateServer
+    from tests.support.state_servers import StateServer
 
 
 def merged(figures: list[dict[str, Any]]) -> list[float]:
@@ -67,8 +67,8 @@ def test_four_processes_hold_one_limit_and_share_it(state_server: StateServer) -
     assert sum(one["calls"] for one in figures) / len(stamps) < 1
 
 
-def test_writes_that_come_late_do_not_break_the_ceiling(redis_server: RedisState) -> None:
-    figures = results(start_replicas(redis_server, *[{"seconds": 3, "slow": 0.1}] * 3))
+def test_writes_that_come_late_do_not_break_the_ceiling(state_server: StateServer) -> None:
+    figures = results(start_replicas(state_server, *[{"seconds": 3, "slow": 0.1}] * 3))
     assert most_in_any(1.0, merged(figures)) <= 100
 
 
@@ -94,17 +94,17 @@ def test_ceiling_through_a_kill_and_restart_of_the_server(state_server: StateSer
     assert stamps[-1] - stamps[0] > 3, "they came back"
 
 
-def test_a_slow_lane_is_shared_and_its_permits_go_round(redis_server: RedisState) -> None:
-    figures = results(start_replicas(redis_server, *[{"rate": 0.8, "lane": "trigger", "seconds": 6}] * 2))
+def test_a_slow_lane_is_shared_and_its_permits_go_round(state_server: StateServer) -> None:
+    figures = results(start_replicas(state_server, *[{"rate": 0.8, "lane": "trigger", "seconds": 6}] * 2))
     stamps = merged(figures)
     assert most_in_any(1.25, stamps) == 1
     assert len(stamps) >= 3
     assert min(len(one["stamps"]) for one in figures) >= 1
 
 
-def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server: RedisState) -> None:
+def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(state_server: StateServer) -> None:
     processes = start_replicas(
-        redis_server,
+        state_server,
         *[{"seconds": 3, "rank": 2}] * 2,
         {"seconds": 3, "rank": 0, "every": 0.1},
     )
@@ -114,9 +114,9 @@ def test_high_does_not_wait_behind_a_backlog_and_low_keeps_its_part(redis_server
     assert len(low["stamps"]) + len(also_low["stamps"]) > 80
 
 
-def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(redis_server: RedisState) -> None:
+def test_under_a_flood_of_high_low_keeps_five_in_a_hundred(state_server: StateServer) -> None:
     processes = start_replicas(
-        redis_server,
+        state_server,
         *[{"seconds": 12, "rank": 0}] * 2,
         {"seconds": 12, "rank": 2},
     )

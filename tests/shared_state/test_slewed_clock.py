@@ -19,7 +19,7 @@ from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.state_servers import RedisState
+    from tests.support.state_servers import StateServer
 
 
 class SlewedServer:
@@ -183,9 +183,9 @@ def test_what_the_clock_says_is_as_good_as_it_says(slew: float) -> None:
 
 
 @pytest.mark.parametrize("slew", [500, -500])
-def test_four_processes_on_a_real_server_whose_clock_runs_otherwise(redis_server: RedisState, slew: float) -> None:
+def test_four_processes_on_a_real_server_whose_clock_runs_otherwise(state_server: StateServer, slew: float) -> None:
     """Only how the two clocks differ counts: here that of the processes is slewed, and their stamps are by it."""
-    figures = results(start_replicas(redis_server, *[{"seconds": 6, "slew": slew}] * 4))
+    figures = results(start_replicas(state_server, *[{"seconds": 6, "slew": slew}] * 4))
     stamps = sorted(stamp for one in figures for stamp in one["stamps"])
     assert most_in_any(1.0, stamps) <= 100
     assert len(stamps) > 6 * 40, "the lane never stood, whatever the machine has to do beside"

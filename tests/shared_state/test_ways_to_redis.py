@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from sender.errors import UsageError
+from sender.errors import StateAway, UsageError
 from sender.ledger import FinalRecord
 from sender.queues import QueueError
 from sender.queues.queue_url import open_publisher, open_queue
@@ -38,11 +38,12 @@ class Sentinel(RedisServer):
     """Watches one master and takes another when it is gone for two seconds."""
 
     master = 0
+    more = ""
 
     def arguments(self) -> list[str]:
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\nsentinel monitor jobs 127.0.0.1 {self.master} 1\n"
-            "sentinel down-after-milliseconds jobs 1000\nsentinel failover-timeout jobs 4000\n"
+            f"sentinel down-after-milliseconds jobs 1000\nsentinel failover-timeout jobs 4000\n{self.more}"
         )
         return [str(self.folder / "sentinel.conf"), "--sentinel"]
 
@@ -136,6 +137,34 @@ async def test_a_failover_by_sentinel_is_followed(start: Callable[..., Any]) -> 
     assert replica.do("HGET", "sender:{default}:j:k2", "s") == b"s"
     await queue.aclose()
     await state.close()
+
+
+async def test_sentinels_have_a_password_of_their_own_in_a_file(start: Callable[..., Any], tmp_path: Path) -> None:
+    master = start(password="jobs-s3cret")
+    sentinel = start(
+        Sentinel, master=master.port, password="watch-s3cret",
+        more="requirepass watch-s3cret\nsentinel auth-pass jobs jobs-s3cret\n",
+    )
+    file = tmp_path / "sentinel-password"
+    file.write_text("watch-s3cret\n")
+    hosts = f":jobs-s3cret@127.0.0.1:{sentinel.port}"
+    await use(f"?sentinel=jobs&sentinel_password_file={file}", hosts)
+    file.write_text("wrong")
+    for options, says in ((f"&sentinel_password_file={file}", "WRONGPASS|invalid"), ("", "Authentication required")):
+        with pytest.raises(StateAway, match=rf"no Sentinel names a master jobs: .*({says})") as caught:
+            await open_state(f"redis://{hosts}/0?sentinel=jobs{options}", host="api")
+        assert "s3cret" not in str(caught.value)
+
+
+async def test_a_sentinel_password_file_that_is_missing_is_said(tmp_path: Path) -> None:
+    """It ended in the traceback of a FileNotFoundError."""
+    options = f"sentinel=jobs&sentinel_password_file={tmp_path}/none"
+    with pytest.raises(UsageError, match=r"sentinel_password_file .*none: No such file"):
+        await open_state(f"redis://127.0.0.1:{free_port()}/0?{options}", host="api")
+    queue = open_queue(f"redis://127.0.0.1:{free_port()}/0?stream=jobs&group=g&{options}")
+    with pytest.raises(QueueError, match=r"sentinel_password_file .*none: No such file"):
+        await queue.open()
+    await queue.aclose()
 
 
 async def test_an_acl_user_with_the_documented_rights_is_enough(start: Callable[..., Any]) -> None:

@@ -43,6 +43,8 @@ class Books:
     statuses: dict[int, str]
     letters: set[int]
     """Of jobs in doubt."""
+    without_id: set[int]
+    """Orders whose receipt stands as sent, by no delivery that anybody could name."""
     most: int
     """Most requests in any second."""
 
@@ -141,9 +143,14 @@ class OutboxFleet:
         letters = self.ask(f"SELECT reason ->> 'id' FROM {TABLE}_dead WHERE reason ->> 'reason' = 'in_doubt'")
         return Books(
             committed, Counter(self.sandbox.numbers()), {int(number): status for number, status in statuses.items()},
-            {int(name.removeprefix("job-")) for name in letters.splitlines()},
+            {int(name.removeprefix("job-")) for name in letters.splitlines()}, self._without_id(),
             int(self.sandbox.lanes["send"]["max_in_window"]),
         )
+
+    def _without_id(self) -> set[int]:
+        found = self.ask(f"SELECT number FROM orders JOIN {TABLE} ON id = receipt WHERE status = 'sent' AND "
+                         "delivery_id IS NULL")
+        return {int(line) for line in found.splitlines()}
 
     def end_all(self) -> list[int]:
         """Drain those that live; their exit statuses."""

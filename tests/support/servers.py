@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 import redis
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,29 @@ STAND_INS = {MOTO, MOCK_KAFKA}
 STARTED = "SENDER_TESTS_STARTED"
 """The variable that names the file in which all processes of a run note the servers that they started."""
 UNAVAILABLE = "is neither installed nor installable here"
+
+
+class Certificates:
+    """Of an authority of our own, as PEM files: a server's for `localhost`, and a client's."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        authority = trustme.CA()
+        self.ca = folder / "ca.pem"
+        authority.cert_pem.write_to_path(self.ca)
+        self.server, self.server_key = self._write(folder / "server", authority.issue_cert("localhost"))
+        self.client, self.client_key = self._write(folder / "client", authority.issue_cert("sender@localhost"))
+
+    @staticmethod
+    def _write(path: Path, cert: trustme.LeafCert) -> tuple[Path, Path]:
+        cert.cert_chain_pems[0].write_to_path(path.with_suffix(".pem"))
+        cert.private_key_pem.write_to_path(path.with_suffix(".key"))
+        return path.with_suffix(".pem"), path.with_suffix(".key")
+
+    @property
+    def options(self) -> str:
+        """Of a URL, for a client that is let in."""
+        return f"ca={self.ca}&cert={self.client}&key={self.client_key}"
 
 
 def free_port() -> int:
@@ -289,10 +313,18 @@ class RabbitServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._epmd, self._distribution = free_port(), free_port()
+        self.certificates = Certificates(folder / "tls")
+        self.tls_port = free_port()
+        """Where whoever has no certificate of our authority is sent away."""
 
     def environment(self) -> dict[str, str]:
         (self.folder / "plugins").write_text("[].")
-        (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{self.port}\n")
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.default = 127.0.0.1:{self.port}\nlisteners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {self.certificates.ca}\nssl_options.certfile = {self.certificates.server}\n"
+            f"ssl_options.keyfile = {self.certificates.server_key}\nssl_options.verify = verify_peer\n"
+            "ssl_options.fail_if_no_peer_cert = true\n"
+        )
         (self.folder / "advanced.config").write_text(
             "[{rabbit, [{consumer_timeout, 1800000}, {channel_tick_interval, 1000}]}]."
         )

@@ -18,10 +18,10 @@ from sender.errors import OutputError, StateAway, UsageError
 from sender.queues.postgres_server import PASSING, POOLED, POOLER, REFUSED, PostgresServer, first_sentence
 from sender.shared_state.postgres.schema import MISSING, NAME, VERSION, check_version, make_schema, quoted
 from sender.shared_state.postgres.timeline import Timeline
-from sender.shared_state.state_connection import TIMEOUT, StateConnection
+from sender.shared_state.state_connection import KEEPING, TIMEOUT, StateConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from sender.queues import StatementPart
 
 MOST: Final = 4
 """Connections at once."""
@@ -75,32 +75,34 @@ class PostgresConnection(StateConnection):
         await self.until_answered(self._enter)
 
     async def call(
-        self, function: str, *arguments: Any, types: str = "", patient: bool = True,
-        also: Callable[[Any], Awaitable[None]] | None = None,
+        self, function: str, *arguments: Any, types: str = "", patient: bool = True, also: StatementPart | None = None
     ) -> list[Any]:
         """The rows that a function returns; with patience until the server answers.
 
-        `types` are those of the arguments; `also` goes into the same transaction. Raises StateLost, Away (without
+        `types` are those of the arguments; `also` goes into the same statement. Raises StateLost, Away (without
         patience only), and OutputError for what waiting does not mend.
         """
         names = ["integer", "text", "integer", *types.split()]
         places = ", ".join(f"${number}::{name}" for number, name in enumerate(names, 1))
         sql = f"SELECT * FROM {quoted(self.schema)}.{function}({places})"  # noqa: S608 - our own names
+        if also is not None:
+            expressions, more = also.expressions(len(names) + 1)
+            sql, arguments = f"WITH {expressions} {sql}", (*arguments, *more)
 
         async def attempt() -> list[Any]:
             try:
-                return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
+                return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
             except errors.PostgresError as error:
                 if error.sqlstate != RESTARTED:
+                    if also is not None and error.sqlstate != LOST and not isinstance(error, PASSING):
+                        raise OutputError(first_sentence(error)) from None  # it may say nothing of the state
                     raise
             await self._enter_again()
-            return await self.fetch(sql, self._space, self.token, self._generation, *arguments, also=also)
+            return await self.fetch(sql, self._space, self.token, self._generation, *arguments)
 
-        return await self.until_answered(attempt, patient=patient)
+        return await self.until_answered(attempt, patient=patient, keeps=function in KEEPING)
 
-    async def fetch(
-        self, sql: str, *arguments: Any, also: Callable[[Any], Awaitable[None]] | None = None
-    ) -> list[Any]:
+    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement, once."""
         async with self._places:
             self.calls += 1
@@ -108,7 +110,7 @@ class PostgresConnection(StateConnection):
             try:
                 async with asyncio.timeout(TIMEOUT):
                     connection = self._take() or await self._connect()
-                    rows = await _rows(connection, sql, arguments, also)
+                    rows = list(await connection.fetch(sql, *arguments))
             except BaseException as error:
                 if connection is not None and getattr(error, "sqlstate", None) in (LOST, RESTARTED):
                     self._idle.append(connection)  # our own words; after any other error it is not to be trusted
@@ -164,6 +166,13 @@ class PostgresConnection(StateConnection):
         if isinstance(error, errors.PostgresError | errors.InterfaceError):
             raise OutputError(f"the shared state at {self.shown} cannot be written: {self.told(error)}") from None
         raise error
+
+    def refusal_in(self, error: Exception) -> str | None:
+        """See `StateConnection.refusal_in`."""
+        if isinstance(error, errors.DiskFullError):
+            return "is full: its PostgreSQL has no disk left"
+        reads = isinstance(error, errors.ReadOnlySQLTransactionError)
+        return "cannot be written: its PostgreSQL only reads" if reads else None
 
     def _take(self) -> Any:
         """One that is open, or None."""
@@ -232,19 +241,3 @@ class PostgresConnection(StateConnection):
         if isinstance(error, PASSING + CLOSED) and not isinstance(error, REFUSED):
             return StateAway(f"--state {self.shown} cannot be used: {self.told(error)}")
         return UsageError(f"--state {self.shown} cannot be used: {self.told(error)}")
-
-
-async def _rows(
-    connection: Any, sql: str, arguments: Sequence[Any], also: Callable[[Any], Awaitable[None]] | None
-) -> list[Any]:
-    if also is None:
-        return list(await connection.fetch(sql, *arguments))
-    async with connection.transaction():
-        rows = await connection.fetch(sql, *arguments)
-        try:
-            await also(connection)
-        except errors.PostgresError as error:
-            if isinstance(error, PASSING):
-                raise
-            raise OutputError(first_sentence(error)) from None  # it says nothing of the state
-    return list(rows)

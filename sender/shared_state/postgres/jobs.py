@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sender.ledger import FinalRecord, HandOverRecord, State
-    from sender.queues import TransactionPart
+    from sender.queues import StatementPart
     from sender.shared_state.postgres.connection import PostgresConnection
 
 BATCH: Final = 1000
@@ -35,7 +35,7 @@ class PostgresJobs(JobTable):
     """See `JobTable`; each method is a function of `schema.sql`."""
 
     def __init__(self, connection: PostgresConnection, keep: float) -> None:
-        self.together: Callable[[Sequence[FinalRecord]], TransactionPart | None] | None = None
+        self.together: Callable[[Sequence[FinalRecord]], StatementPart | None] | None = None
         self._call = connection.call
         self._keep = max(1, int(keep * 1e6))
 
@@ -91,10 +91,10 @@ class PostgresJobs(JobTable):
             last = (rows or await self._call("finish", *arguments, types=FINISH))[0][0]
         return last
 
-    async def _finish_with(self, part: TransactionPart, arguments: Sequence[Any]) -> list[Any] | None:
-        """In one transaction; None when that cannot be done now, since the ends themselves have to be kept anyway."""
+    async def _finish_with(self, part: StatementPart, arguments: Sequence[Any]) -> list[Any] | None:
+        """In one statement; None when that cannot be done now, since the ends themselves have to be kept anyway."""
         try:
-            rows = await self._call("finish", *arguments, types=FINISH, patient=False, also=part.work)
+            rows = await self._call("finish", *arguments, types=FINISH, patient=False, also=part)
         except StateLost:
             raise
         except Away:

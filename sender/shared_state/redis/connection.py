@@ -16,9 +16,10 @@ from redis import exceptions as redis_errors
 
 from sender.errors import OutputError, StateAway, UsageError
 from sender.jobs.masking import mask_credentials
+from sender.queues import QueueError
 from sender.queues.redis_server import RedisServer, answers_of
 from sender.shared_state.redis.replication import Replication
-from sender.shared_state.state_connection import TIMEOUT, StateConnection
+from sender.shared_state.state_connection import KEEPING, TIMEOUT, StateConnection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,13 @@ PASSING: Final = (
     "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "BUSY", "UNBLOCKED", "NOREPLICAS",
 )
 """Answers of a server that cannot write just now: as good as being away."""
+REFUSALS: Final = {
+    redis_errors.OutOfMemoryError: "is full: its Redis has reached maxmemory",
+    redis_errors.ReadOnlyError: "cannot be written: its Redis is a replica",
+    "MISCONF": "cannot be saved: its Redis cannot write its files",
+    "NOREPLICAS": "cannot be written: its Redis has fewer replicas than min-replicas-to-write",
+}
+"""What a server that answers, and keeps nothing, says by an error of the library's or by its first word."""
 
 
 class RedisConnection(StateConnection):
@@ -51,7 +59,11 @@ class RedisConnection(StateConnection):
     @classmethod
     async def open(cls, url: str, workspace_tag: str, host: str) -> RedisConnection:
         """Connect and find or found the epoch; UsageError when the server cannot be used, StateAway when it is away."""
-        connection = cls(url, workspace_tag, host)
+        try:
+            connection = cls(url, workspace_tag, host)
+        except QueueError as error:
+            shown = mask_credentials(url.partition("?")[0])
+            raise UsageError(f"--state {shown} cannot be used: {error}") from None
         try:
             await connection._enter()
         except redis_errors.AuthenticationError:
@@ -87,7 +99,9 @@ class RedisConnection(StateConnection):
         Raises StateLost, Away (without patience only), and OutputError for what waiting does not mend.
         """
         lasts = lasting and bool(self._wait)
-        return await self.until_answered(lambda: self._run(script, arguments, lasting=lasts), patient=patient)
+        return await self.until_answered(
+            lambda: self._run(script, arguments, lasting=lasts), patient=patient, keeps=script in KEEPING
+        )
 
     async def command(self, *arguments: Any) -> Any:
         """A plain command, once."""
@@ -178,6 +192,10 @@ class RedisConnection(StateConnection):
         lasts = type(error) is redis_errors.ResponseError and not text.startswith(PASSING)
         if lasts or isinstance(error, redis_errors.NoPermissionError):
             raise OutputError(f"the shared state at {self.shown} cannot be written: {text}") from None
+
+    def refusal_in(self, error: Exception) -> str | None:
+        """See `StateConnection.refusal_in`."""
+        return REFUSALS.get(type(error)) or REFUSALS.get(str(error).partition(" ")[0])
 
 
 def _is_away(error: Exception, text: str) -> bool:

@@ -5,8 +5,8 @@ local prefix = string.sub(meta, 1, -5)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local function whole(number) return string.format('%.0f', number) end
-if redis.call('HSETNX', meta, 'token', ARGV[2]) == 1 then
-  redis.call('HSET', meta, 'born', whole(now), 'server', ARGV[1], 'host', ARGV[3], 'beat', whole(now))
+if redis.call('HEXISTS', meta, 'token') == 0 then  -- a server that is full is written to only where it has to be
+  redis.call('HSET', meta, 'token', ARGV[2], 'born', whole(now), 'server', ARGV[1], 'host', ARGV[3], 'beat', whole(now))
 end
 local other = ARGV[1] ~= '' and redis.call('HGET', meta, 'server') ~= ARGV[1]
 if other then

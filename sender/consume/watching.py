@@ -31,6 +31,7 @@ def watch(
         conditions.watch(f"key of {one.name}", partial(getattr, one, "key_problem"))
         conditions.watch(f"pause of {one.name}", partial(_paused, one))
         conditions.watch(f"kinds of {one.name}", partial(_refused_kinds, one))
+        conditions.watch(f"outcomes of {one.name}", partial(_blocked_log, one))
         conditions.watch(f"dead letter of {one.name}", partial(one.acknowledger.trouble, dead_letters))
         if retries is not None:
             conditions.watch(f"retry queue of {one.name}", partial(one.acknowledger.trouble, retries))
@@ -70,6 +71,11 @@ def _state_away(one: WorkspaceTask) -> str | None:
 
 def _paused(one: WorkspaceTask) -> str | None:
     return "paused by an operator or the settings; SIGUSR2 goes on" if one.pause.paused else None
+
+
+def _blocked_log(one: WorkspaceTask) -> str | None:
+    blocked = one.current is not None and one.current.session.recorder.log_blocked
+    return "the outcome log takes no lines; jobs wait until it does" if blocked else None
 
 
 def _refused_kinds(one: WorkspaceTask) -> str | None:

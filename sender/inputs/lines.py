@@ -23,7 +23,8 @@ class LineCutter:
     def __init__(self, source: str, most: int = MOST_LINE, wanted: Callable[[bytes], bool] | None = None) -> None:
         self._source = source
         self._most = most
-        self._wanted = wanted
+        self.wanted = wanted
+        """May be changed between lines."""
         self.number = 0
         """Of the last line that is complete."""
         self._rest: list[bytes] = []
@@ -111,10 +112,10 @@ class LineCutter:
         data = data.removesuffix(b"\r")
         if self.number == 1:
             data = data.removeprefix(BOM)
-        if data and not data.isspace() and (self._wanted is None or self._wanted(data)):
+        if data and not data.isspace() and (self.wanted is None or self.wanted(data)):
             lines.append(Line(self._source, self.number, data))
 
     def _add_fault(self, lines: list[Line]) -> None:
-        if self._wanted is None or self._wanted(b""):
+        if self.wanted is None or self.wanted(b""):
             fault = Problem("line_too_long", None, f"the line is longer than {self._most:,} bytes; it was not read")
             lines.append(Line(self._source, self.number, b"", fault))

@@ -90,6 +90,8 @@ class Recorder:
         """Ends that stand in the ledger alone, since the log was given up; the next run writes their lines."""
         self.dropped = 0
         """Ends of lines that claim no identity, which the given-up log did not take: the next run checks them anew."""
+        self.log_blocked = False
+        """Whether the log has taken no lines for `SLOW` seconds: a pipe that nobody reads."""
 
     @property
     def backlog(self) -> int:
@@ -188,7 +190,7 @@ class Recorder:
         if self._given_up():
             return False
         loop = asyncio.get_running_loop()
-        slow = loop.call_later(SLOW, _tell_slow)
+        slow = loop.call_later(SLOW, self._tell_slow)
         self._appending = loop.create_task(self._log.append(lines))
         try:
             await self._appending
@@ -201,10 +203,12 @@ class Recorder:
             self._listener.log_failed(error)
             return False
         finally:
-            self._appending = None
+            self._appending, self.log_blocked = None, False
             slow.cancel()
         return True
 
-
-def _tell_slow() -> None:
-    log.warning("the outcome log takes no lines; jobs wait until it does (Ctrl-C twice ends the run)", seconds=SLOW)
+    def _tell_slow(self) -> None:
+        self.log_blocked = True
+        log.warning(
+            "the outcome log takes no lines; jobs wait until it does (Ctrl-C twice ends the run)", seconds=SLOW
+        )

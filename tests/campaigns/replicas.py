@@ -217,8 +217,13 @@ class Replicas:
         return int(self.sandbox.lanes["send"]["arrived"])
 
     def until_arrived(self, number: int) -> None:
-        """Until so many requests have reached the API."""
-        while self.arrived < number:
+        """Until so many requests have reached the API; replicas that end by themselves are started again."""
+        seen, since = -1, time.monotonic()
+        while (arrived := self.arrived) < number:
+            if arrived != seen:
+                seen, since = arrived, time.monotonic()
+            assert time.monotonic() - since < QUIET, f"nothing arrives any more after {arrived:,} requests"
+            self.revive()
             time.sleep(0.1)
 
     def stamps(self) -> list[float]:

@@ -13,14 +13,20 @@ from sender.consume.consume_run import _await_outputs
 from sender.consume.dead_letters import DeadLetters
 from sender.consume.watching import watch
 from sender.consume.workspace_task import WorkspaceTask
+from sender.outcomes.outcome import Outcome
+from sender.outcomes.recorder import FinishedJob, Recorder
 from sender.queues import QueueError
 from sender.runtime.conditions import LOOK_EVERY, Conditions, tell_changes
 from sender.runtime.tasks import end
 from tests.consume.parts import FakeDeadLetter, message
+from tests.support.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from sender.errors import OutputError
+    from tests.support.virtual_time import VirtualLoop
 
 
 class Numbering(FakeDeadLetter):
@@ -103,3 +109,46 @@ async def test_a_key_file_that_is_emptied_or_deleted_is_a_condition(tmp_path: Pa
     file.write_text("a-good-key")
     await task.look_at_key()
     assert conditions.met()["key of default"]
+
+
+class Listener:
+    """Of a recorder; it hears and does nothing."""
+
+    def recorded(self, batch: Sequence[FinishedJob]) -> None: ...
+
+    def log_failed(self, error: OutputError) -> None: ...
+
+
+class Pipe:
+    """An outcome log that takes lines only while somebody reads."""
+
+    def __init__(self) -> None:
+        self.read = asyncio.Event()
+
+    async def append(self, lines: Sequence[bytes]) -> None:
+        await self.read.wait()
+
+
+def test_an_outcome_log_that_takes_no_lines_is_a_condition(virtual: VirtualLoop) -> None:
+    """A pipe that nobody read held all jobs back, and the replica was ready."""
+
+    async def run() -> list[bool]:
+        pipe, conditions = Pipe(), Conditions()
+        recorder = Recorder(MemoryLedger(), pipe, Listener())
+        config: Any = SimpleNamespace(name=None, ledger=None, key=None)
+        task = WorkspaceTask(config, SimpleNamespace(memory=None), None, None)  # type: ignore[arg-type]
+        task.current = SimpleNamespace(session=SimpleNamespace(recorder=recorder))  # type: ignore[assignment]
+        watch(None, conditions, {None: task}, (), None)
+        recording = asyncio.create_task(recorder.run())
+        recorder.put(FinishedJob(Outcome("a", "email", "sent", "f", 1), None))
+        met = []
+        for seconds in (4.0, 2.0):
+            await asyncio.sleep(seconds)
+            met.append(conditions.met()["outcomes of default"])
+        pipe.read.set()
+        await recorder.drain()
+        met.append(conditions.met()["outcomes of default"])
+        await end([recording])
+        return met
+
+    assert virtual.run_until_complete(run()) == [True, False, True]

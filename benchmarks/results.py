@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 ORDER: Final = (
     "targets", "engine", "flame", "generators", "throughput", "pacing", "proof", "shared-limit", "replicas",
-    "state-cost", "outbox", "validation", "hostile", "finished", "ledger", "memory", "start", "tables", "partitions",
-    "rebalances",
-    "webhooks", "fates",
+    "state-cost", "outbox", "validation", "checking", "hostile", "finished", "ledger", "memory", "start", "tables",
+    "partitions", "rebalances", "webhooks", "fates",
 )
 BUSY: Final = os.getloadavg()[0]
 """Processes that wanted a core in the minute before: above 0.5 or so, read ratios and not figures."""

@@ -57,6 +57,7 @@ STEPS: Final = (
     Step("generators", 5.0, 2.5, lambda share: ["--rounds", some(share, 3, 1), "--save"]),
     Step("flame", 0.3, 0.3, lambda _: ["--save"]),
     Step("validation", 0.7, 0.7, lambda _: ["--save"]),
+    Step("checking", 0.7, 0.3, lambda share: [some(share, 200_000, 100_000), some(share, 3, 1), "--save"]),
     Step("startup", 0.7, 0.4, lambda share: [some(share, 9, 5), "--save"]),
     Step("shared_limit", 5.5, 2.8, lambda share: ["--seconds", some(share, 15, 6), "--save"]),
     Step("throughput", 4.0, 1.0, lambda share: ["--rounds", some(share, 5, 1), "--save"]),

@@ -53,12 +53,14 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(args)
     from sender.runtime.logs import set_up
     from sender.runtime.loop import run as run_loop
-    from sender.send.dry_run import rehearse
-    from sender.send.send_run import send_jobs
 
     set_up(plan.settings.log_format, plan.settings.log_level)
     if plan.settings.dry_run:
+        from sender.send.dry_run import rehearse
+
         return rehearse(plan)
+    from sender.send.send_run import send_jobs
+
     return run_loop(send_jobs(plan)).tell()  # outside of the loop a Ctrl-C ends even a write that nobody reads
 
 

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sender.inputs.block_lanes import BlockLanes
 from sender.inputs.blocks import BlockReader
 from sender.inputs.chunks import Place, Plain
 from sender.inputs.compression import decompressed
@@ -44,6 +45,7 @@ class InputFile:
         self._start = os.lseek(handle, 0, os.SEEK_CUR)  # a shell may have read some of its stdin before us
         self._compression = compression
         self._most_line = most_line
+        self.lanes = BlockLanes(most_line)
 
     def chunks(self, size: int = CHUNK) -> ChunkReader:
         """A reader of its own from the file's beginning, which gives so many bytes at a time."""
@@ -97,8 +99,11 @@ class FileFeed:
 
     def __init__(self, file: InputFile, lane: LaneName, lane_of: LaneOf, sent: SentLines | None = None) -> None:
         self._name = file.name
+        self._lane = lane
+        self._lane_of = lane_of
+        self._lanes = file.lanes
         self._blocks = BlockReader(file.chunks())
-        self._cutter = file.cutter(lambda data: lane_of(data) == lane)
+        self._cutter = file.cutter(self._is_mine)
         self._sent = sent
         self._notes = lane == "send"
         """Whether what ends is noted: of the other lanes' lines nothing is."""
@@ -119,10 +124,25 @@ class FileFeed:
         """Give out nothing more."""
         self._stopped = True
 
+    def _is_mine(self, data: bytes) -> bool:
+        return self._lane_of(data) == self._lane
+
     def _scan(self) -> list[Line]:
         block = self._blocks.read()
         self._ended = not block.data
-        return self._cutter.cut(block.data) if block.data else self._cutter.finish()
+        return self._cutter.finish() if self._ended else self._cut(block)
+
+    def _cut(self, block: Block, sent: int = 0) -> list[Line]:
+        """This lane's lines, without those that were `sent`; a block of other lanes' lines is not cut."""
+        cutter = self._cutter
+        if not block.whole:
+            cutter.wanted = self._is_mine
+            return cutter.cut(block.data, sent)
+        lanes = self._lanes.of(block.data, cutter.number + 1, self._lane_of)
+        if self._lane not in lanes:
+            return cutter.skip(block.data, 0)
+        cutter.wanted = self._is_mine if len(lanes) > 1 else None
+        return cutter.cut(block.data, sent)
 
     async def _scan_unsent(self, sent: SentLines) -> list[Line]:
         """The same without the lines that an earlier run is known to have sent."""
@@ -137,7 +157,7 @@ class FileFeed:
         else:
             if block.whole and self._notes:
                 await sent.begin(self._name, first, block.data, known)
-            found = await asyncio.to_thread(self._cutter.cut, block.data, known.lines)
+            found = await asyncio.to_thread(self._cut, block, known.lines)
         return found if self._notes else [line for line in found if not line.passed]
 
     def _read_block(self, sent: SentLines, first: int) -> tuple[Block, bytes]:

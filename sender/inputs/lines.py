@@ -23,7 +23,8 @@ class LineCutter:
     def __init__(self, source: str, most: int = MOST_LINE, wanted: Callable[[bytes], bool] | None = None) -> None:
         self._source = source
         self._most = most
-        self._wanted = wanted
+        self.wanted = wanted
+        """May be changed between lines."""
         self.number = 0
         """Of the last line that is complete."""
         self._rest: list[bytes] = []
@@ -77,8 +78,12 @@ class LineCutter:
         self.number += 1
         if len(data) > self._most:
             self._add_fault(lines)
-        else:
-            self._add(lines, data)
+            return
+        data = data.removesuffix(b"\r")
+        if self.number == 1:
+            data = data.removeprefix(BOM)
+        if data and not data.isspace() and (self.wanted is None or self.wanted(data)):
+            lines.append(Line(self._source, self.number, data))
 
     def finish(self) -> list[Line]:
         """The last line, if the input does not end with a line end."""
@@ -98,23 +103,16 @@ class LineCutter:
             self._rest.append(data)
 
     def _complete(self, lines: list[Line]) -> None:
-        self.number += 1
         if self._too_long:
+            self.number += 1
             self._add_fault(lines)
         else:
-            self._add(lines, b"".join(self._rest))
+            self._take(lines, b"".join(self._rest))
         self._rest.clear()
         self._rest_size = 0
         self._too_long = False
 
-    def _add(self, lines: list[Line], data: bytes) -> None:
-        data = data.removesuffix(b"\r")
-        if self.number == 1:
-            data = data.removeprefix(BOM)
-        if data and not data.isspace() and (self._wanted is None or self._wanted(data)):
-            lines.append(Line(self._source, self.number, data))
-
     def _add_fault(self, lines: list[Line]) -> None:
-        if self._wanted is None or self._wanted(b""):
+        if self.wanted is None or self.wanted(b""):
             fault = Problem("line_too_long", None, f"the line is longer than {self._most:,} bytes; it was not read")
             lines.append(Line(self._source, self.number, b"", fault))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sender.inputs.files import PAUSE, take
 from sender.inputs.line_batch import LineBatch
-from sender.inputs.tables.json_elements import elements_of
 from sender.jobs.job import Line
 
 if TYPE_CHECKING:
@@ -143,6 +142,8 @@ class JobArray:
 
     def lines(self) -> Iterator[Line]:
         """See `RowInput.lines`; a job that stands on several lines is put on one."""
+        from sender.inputs.tables.json_elements import elements_of
+
         for number, element in enumerate(elements_of(self.file), 1):
             data = element.text.encode().replace(b"\r\n", b" ").replace(b"\n", b" ").replace(b"\r", b" ")
             yield Line(self.name, number, data)

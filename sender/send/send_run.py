@@ -27,7 +27,6 @@ from sender.runtime.stop_signals import StopRequest, StopSignals
 from sender.runtime.supervisor import halt_of
 from sender.send.canary import MOST_SHOWN, PartFeed, choose, command_that_goes_on, may_go_on
 from sender.send.canary import tell as tell_canary
-from sender.send.canary_fates import arrived, check_until
 from sender.send.exclusions.exclusions import Exclusions
 from sender.send.exclusions.suppressions import read_suppressions
 from sender.send.intakes import Intakes
@@ -38,7 +37,6 @@ from sender.send.most_rejected import MostRejected
 from sender.send.passing_over import sent_lines
 from sender.send.redirect import Redirect
 from sender.send.run_end import RunEnd, close_books
-from sender.send.send_view import SendControls, SendView
 from sender.send.stop_rules import StopRules
 from sender.session.front_end import Listener
 from sender.session.opening import open_session
@@ -115,6 +113,8 @@ class SendRun(Listener):
             self._session = session
             self._sent = sent_lines(self._plan, self._check, session.ledger, self._tally)
             if self._view is not None:
+                from sender.send.send_view import SendControls, SendView
+
                 self._view.show(
                     SendView(session, self._books, partial(self._snapshot, session)),
                     SendControls(session, self._settings),
@@ -147,6 +147,8 @@ class SendRun(Listener):
         session.supervise(progress.run(), "progress", ends=True)
         check = self._check
         if self._settings.canary:
+            from sender.send.canary_fates import check_until
+
             check_until(self._settings.until, self._plan.outcomes, readable=seen.readable)
         if check.exclusions is not None and self._settings.suppressions:
             await read_suppressions(session.workspace.reader, check.exclusions.suppressed)
@@ -210,6 +212,8 @@ class SendRun(Listener):
     async def _may_go_on(self, session: Session) -> bool:
         """Whether the others may be sent: by what became of the canary, or by whoever is asked."""
         if self._settings.until:
+            from sender.send.canary_fates import arrived
+
             return self._books.all_sent and await arrived(self._plan, session.workspace.reader, self._stop)
         return await may_go_on(self._books, self._settings.canary_wait, self._stop)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
     from sender.jobs.kinds import LaneName
 
+_OTHER_LANE: Final = re.compile(
+    rb'"kind"[ \t\r\n]*:[ \t\r\n]*"(?:%b)"' % b"|".join(
+        kind.name.encode() for kind in KINDS.values() if kind.lane != "send"
+    )
+)
 MOST_READ: Final = 8192
 """Bytes of a payload of which a job keeps what is looked for in it: it holds on to those texts."""
 
@@ -103,7 +109,8 @@ def _unreadable(line: Line, problem: Problem) -> Invalid:
 
 
 def _may_name_another_lane(data: bytes) -> bool:
-    return b"broadcast" in data or b"newsletter" in data or b"content" in data or b"\\u" in data
+    """Whether a kind of another lane than `send` stands there, or letters that are written by their numbers."""
+    return _OTHER_LANE.search(data) is not None or (b"\\" in data and b"\\u" in data)
 
 
 def _tell_halves(halves: tuple[int, ...], body: bytes, report: Report) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sender.queues.queue import RETRY
+from sender.queues.queue_url import open_queue
 from tests.queues.brokers import KINDS
 from tests.support.fleet import Consumer
-from tests.support.messages import die, read
+from tests.support.messages import read
 from tests.support.processes import email, outcomes, running_sandbox
 
 if TYPE_CHECKING:
@@ -43,6 +45,27 @@ async def test_a_message_comes_back_as_it_was_and_tells_which_retry_it_is(broker
     assert "x-sender-redrive" not in seen[1].headers, "an operator's word holds for one try"
     assert len({one.identity for one in seen}) == 1
     assert len({one.id for one in seen}) == 3
+
+
+@pytest.mark.parametrize("broker", ["rabbit-quorum", "rabbit-classic"], indirect=True)
+async def test_a_queue_with_a_time_to_live_is_a_delay(broker: Any) -> None:
+    """As the page of queues says of RabbitMQ."""
+    waits = f"{broker.name}-waits"
+    async with broker.channel() as channel:
+        await channel.declare_queue(waits, durable=True, arguments={
+            "x-queue-type": broker.kind, "x-message-ttl": 1500, "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": broker.name,
+        })
+    await broker.put(b"{}")
+    queue, target = broker.queue(return_after=30.0), broker.sink(waits)
+    (found,) = await read(queue, 1)
+    began = time.monotonic()
+    await target.retry(found, REASON)
+    await queue.ack([found])
+    (again,) = await read(queue, 1)
+    assert time.monotonic() - began > 1.4
+    assert (again.retries, again.deliveries, again.identity) == (1, 1, found.identity)
+    await queue.ack([again])
 
 
 @kafka
@@ -131,13 +154,13 @@ async def test_a_job_is_sent_once_though_a_process_died_between_copy_and_acknowl
     line = email(1)
     del line["id"]
     await broker.put(json.dumps(line).encode())
-    queue = broker.queue()
-    (found,) = await read(queue, 1)
+    other = open_queue(broker.url().replace("group=senders", "group=others"))
+    (found,) = await read(other, 1)
+    await other.aclose()
     with running_sandbox("--rate-send", "1000") as sandbox:
         retried = Retried(broker, sandbox, tmp_path)
         await retried.make()
         await broker.sink(retried.retry).retry(found, REASON)
-        await die(queue)
         consumer = retried.start()
         try:
             log = tmp_path / "log.jsonl"

@@ -259,13 +259,17 @@ def test_path_ids_stand_in_the_path() -> None:
         {"kind": "content", "payload": {}},
         {"kind": "nonsense", "payload": {}},
         {"payload": {"message_data": {"kind": "broadcast"}}},
+        *({"kind": name, "id": "a", **dict.fromkeys(kind.path_ids, 3), "payload": payload}
+          for name, kind in KINDS.items() for payload in (SEND, {"body": "x"}, {"scheduled_at": 1, "timezone": "UTC"})),
     ],
 )
 def test_lane_of_agrees_with_parse(line: dict[str, Any]) -> None:
     parser = Parser()
     raw = json.dumps(line).encode()
     escaped = raw.replace(b"broadcast", b"\\u0062roadcast")
-    for data in (raw, escaped):
+    spaced = raw.replace(b'"kind":', b'"kind"\t \r:')
+    twice = raw.replace(b'"kind": "broadcast"', b'"kind": "email", "kind": "broadcast"')
+    for data in (raw, escaped, spaced, twice, raw.replace(b'"kind"', b'"\\u006bind"')):
         found = parser.parse(Line("f", 1, data), NOW)
         kind = found.kind if isinstance(found, Job) else None
         if kind is not None:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sender.errors import SenderError, UsageError
-from sender.runtime.live.live_address import LiveAddress
-from sender.runtime.live.live_token import LiveToken
-from sender.runtime.live.live_view import LiveView
-from sender.runtime.live.watch import Watch
 from sender.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sender.runtime.live.live_view import LiveOptions
+    from sender.runtime.live.live_view import LiveOptions, LiveView
 
 log = structlog.get_logger()
 
@@ -28,6 +24,11 @@ async def open_live(command: str, options: LiveOptions) -> AsyncIterator[LiveVie
     if not options.live and not options.watch:
         yield None
         return
+    from sender.runtime.live.live_address import LiveAddress  # not before: most runs are not looked at
+    from sender.runtime.live.live_token import LiveToken
+    from sender.runtime.live.live_view import LiveView
+    from sender.runtime.live.watch import Watch
+
     token = LiveToken.read(options.live_token_file) if options.live_token_file else None
     view = LiveView(command, watch=Watch.open() if options.watch else None)
     async with AsyncExitStack() as stack:

@@ -11,6 +11,8 @@ from sender.queues.kafka.partitions import Partitions, Record
 from sender.queues.kafka.progress import PartitionProgress
 
 KEYS = [None, b"a", b"b"]
+LATE = 9.0
+"""The time of messages that are delayed; the others are taken before."""
 
 
 def record(partition: int, offset: int, key: bytes | None = None, value: bytes = b"{}") -> Record:
@@ -29,16 +31,17 @@ class Model(RuleBasedStateMachine):
         for number in self.logs:
             self.partitions.add(number, PartitionProgress(0))
 
-    @rule(number=st.integers(0, 1), key=st.sampled_from(KEYS))
-    def arrive(self, number: int, key: bytes | None) -> None:
-        found = record(number, len(self.logs[number]), key)
+    @rule(number=st.integers(0, 1), key=st.sampled_from(KEYS), late=st.booleans())
+    def arrive(self, number: int, key: bytes | None, *, late: bool) -> None:
+        found = record(number, len(self.logs[number]), key, b"late" if late else b"{}")
         self.logs[number].append(found)
-        self.partitions.stash(found)
+        assert self.partitions.stash(found, LATE if late else 0.0) == late
 
     @rule(most=st.integers(1, 4))
     def take(self, most: int) -> None:
         given = self.partitions.take(most, 10**6, 1.0)
         assert len(given) <= most
+        assert not [one for one in given if one.record.value == b"late"], "not before its time"
         self.in_hand += [one.record for one in given]
         for number in (0, 1):
             keys = [one.key for one in self.in_hand if one.partition == number and one.key is not None]
@@ -69,7 +72,7 @@ class Model(RuleBasedStateMachine):
         self.in_hand = [one for one in self.in_hand if one.partition != number]
         self.partitions.add(number, PartitionProgress.decode(base, text))
         for one in self.logs[number][base:]:
-            self.partitions.stash(one)
+            self.partitions.stash(one, LATE if one.value == b"late" else 0.0)
 
     @invariant()
     def keys_end_in_their_order(self) -> None:
@@ -80,8 +83,8 @@ class Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """All of it comes to an end, once."""
-        while self.in_hand or self.partitions.waiting[0]:
-            self.in_hand += [one.record for one in self.partitions.take(9, 10**6, 1.0)]
+        while self.in_hand or self.partitions.waiting[0] or self.partitions.held(1.0):
+            self.in_hand += [one.record for one in self.partitions.take(9, 10**6, LATE)]
             self.finish(0)
         arrived = [one.handle for log in self.logs.values() for one in log]
         assert sorted(one.handle for one in self.ended) == sorted(arrived)

@@ -58,6 +58,14 @@ def test_more_processes_say_the_same(folder: Path, arguments: tuple[str, ...]) -
     assert b"id_conflict" in one.stdout
 
 
+def test_rows_are_checked_by_the_process_that_reads_them(folder: Path) -> None:
+    examples = Path(__file__).parents[3] / "examples"
+    table = (str(examples / "orders.csv"), "--map", str(examples / "receipt.json"), "--attachments", str(examples))
+    one, two = (sender("validate", *table, "--processes", number, cwd=folder) for number in ("1", "2"))
+    assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
+    assert b"orders.csv row 23: message_data.total" in one.stdout
+
+
 def test_a_broken_input_is_told_after_what_was_found_before(folder: Path) -> None:
     (folder / "cut.gz").write_bytes((folder / "jobs.gz").read_bytes()[:30_000])
     one, two = (sender("validate", "cut.gz", "--processes", number, cwd=folder) for number in ("1", "2"))

@@ -266,7 +266,11 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
     async def in_doubt(self, after: str, most: int) -> Sequence[str]:
         """See `DatabaseQueue`; none where rows are deleted when they end."""
         async def look(client: PostgresClient) -> list[str]:
-            return [row[0] for row in await client.rows(self._statements.in_doubt, after, most)] if client.ring else []
+            if not client.ring:
+                return []
+            async with client.transaction() as connection:
+                await connection.execute(sql.BY_INDEX)
+                return [row[0] for row in await connection.fetch(self._statements.in_doubt, after, most)]
 
         return await self._connection.run(look)
 

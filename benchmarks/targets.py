@@ -12,7 +12,8 @@ import results
 
 FILE: Final = Path(__file__).with_name("targets.toml")
 NOTES: Final = """\
-Each figure is a cell of a section below, which names its command; a figure is judged as it stands there."""
+Each figure is a cell of a section below, which names its command; a figure is judged as it stands there. The first
+version was measured on the same kind of machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Target:
     at_least: str | None
     at_most: str | None
     reason: str
+    before: str
+    """What the first version had; empty where that was not measured."""
 
     @property
     def bound(self) -> str:
@@ -44,7 +47,7 @@ def read() -> list[Target]:
     rows = tomllib.loads(FILE.read_text())["target"]
     return [
         Target(row["subject"], row["what"], tuple(row["cell"]), _text(row.get("at_least")), _text(row.get("at_most")),
-               row.get("reason", ""))
+               row.get("reason", ""), str(row.get("before", "")))
         for row in rows
     ]
 
@@ -72,13 +75,13 @@ def judged(section: str, row: str, column: str, value: float) -> str:
 def table(page: str) -> str:
     """All targets beside the figures of this page."""
     cells, commands = results.cells(page), results.commands(page)
-    head = ("subject", "figure", "target", "measured", "verdict", "command")
+    head = ("subject", "figure", "first version", "target", "measured", "verdict", "command")
     rows = []
     for target in read():
         cell = cells.get(target.cell)
         verdict = "not measured" if cell is None else _verdict(target, cell)
         command = commands.get(target.cell[0].partition(" > ")[0], "–")
-        rows.append((target.subject, target.what, target.bound, cell or "–", verdict, command))
+        rows.append((target.subject, target.what, target.before or "–", target.bound, cell or "–", verdict, command))
     return results.table(head, rows)
 
 

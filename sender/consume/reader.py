@@ -43,6 +43,7 @@ BACK_AFTER: Final = 2.0
 """Seconds after which others get what cannot be taken on here, where the broker knows a delay."""
 TRY_AGAIN: Final = 1.0
 """Seconds after which a message is tried again that waits beside: another replica may be at work on its job."""
+KEEP_AGAIN: Final = 1.0
 LAG_EVERY: Final = 5.0
 MOST_READ: Final = 16 * 2**20
 """Bytes that are read at once."""
@@ -109,7 +110,7 @@ class Reader:
         """Keep what is in hand from returning to the queue, and requeue in time what the broker would give to another
         anyway; until cancelled."""
         while True:
-            await asyncio.sleep(self.queue.keep_every or MOST_WAIT)
+            await asyncio.sleep(self._keep_after())
             try:
                 if self.queue.keep_every is not None:
                     await self._keep_all()
@@ -118,6 +119,13 @@ class Reader:
             now = self._loop.time()
             for consumer in self._consumers.values():
                 consumer.requeue(consumer.in_flight.overdue(now))
+
+    def _keep_after(self) -> float:
+        """Seconds until messages are kept again: soon after a broker that did not hear it, for their time goes on."""
+        every = self.queue.keep_every
+        if every is None:
+            return MOST_WAIT
+        return every if self.queue.alive else min(every, KEEP_AGAIN)
 
     async def withdraw(self, messages: Collection[Message]) -> None:
         """Another reader's soon: start none of these any more; returns when the jobs that are under way have ended."""

@@ -78,8 +78,12 @@ class LineCutter:
         self.number += 1
         if len(data) > self._most:
             self._add_fault(lines)
-        else:
-            self._add(lines, data)
+            return
+        data = data.removesuffix(b"\r")
+        if self.number == 1:
+            data = data.removeprefix(BOM)
+        if data and not data.isspace() and (self.wanted is None or self.wanted(data)):
+            lines.append(Line(self._source, self.number, data))
 
     def finish(self) -> list[Line]:
         """The last line, if the input does not end with a line end."""
@@ -99,21 +103,14 @@ class LineCutter:
             self._rest.append(data)
 
     def _complete(self, lines: list[Line]) -> None:
-        self.number += 1
         if self._too_long:
+            self.number += 1
             self._add_fault(lines)
         else:
-            self._add(lines, b"".join(self._rest))
+            self._take(lines, b"".join(self._rest))
         self._rest.clear()
         self._rest_size = 0
         self._too_long = False
-
-    def _add(self, lines: list[Line], data: bytes) -> None:
-        data = data.removesuffix(b"\r")
-        if self.number == 1:
-            data = data.removeprefix(BOM)
-        if data and not data.isspace() and (self.wanted is None or self.wanted(data)):
-            lines.append(Line(self._source, self.number, data))
 
     def _add_fault(self, lines: list[Line]) -> None:
         if self.wanted is None or self.wanted(b""):

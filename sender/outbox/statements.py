@@ -14,6 +14,8 @@ SELECT current_database() AS database, pg_backend_pid() AS backend, n.nspname AS
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
 """
 ORIGIN: Final = "SELECT system_identifier::text FROM pg_control_system()"
+BY_INDEX: Final = "SET LOCAL enable_seqscan = off"
+"""Few rows of millions, whatever the planner knows of a partition that is filled just now."""
 DAY: Final = 86400
 
 

@@ -30,7 +30,15 @@ from sender.outbox.schema import SPARE, VERSION, version_of
 from sender.queues.broker_connection import BrokerConnection
 from sender.queues.broker_queue import HEAD, BrokerQueue
 from sender.queues.message_identity import queue_name
-from sender.queues.postgres_server import DATABASE, PASSING, POOLED, POOLER, PostgresServer
+from sender.queues.postgres_server import (
+    DATABASE,
+    PASSING,
+    POOLED,
+    POOLER,
+    PostgresServer,
+    storable,
+    storable_json,
+)
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Ending, Message, QueueError, QueueLost, trace_context
 from sender.queues.read_order import ReadOrder
@@ -258,7 +266,11 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
     async def in_doubt(self, after: str, most: int) -> Sequence[str]:
         """See `DatabaseQueue`; none where rows are deleted when they end."""
         async def look(client: PostgresClient) -> list[str]:
-            return [row[0] for row in await client.rows(self._statements.in_doubt, after, most)] if client.ring else []
+            if not client.ring:
+                return []
+            async with client.transaction() as connection:
+                await connection.execute(sql.BY_INDEX)
+                return [row[0] for row in await connection.fetch(self._statements.in_doubt, after, most)]
 
         return await self._connection.run(look)
 
@@ -322,8 +334,9 @@ async def amend(connection: Any, table: OutboxTable, endings: Iterable[Ending]) 
 
 def _columns(ending: Ending) -> tuple[str, str | None, str | None, str | None]:
     """`status`, `delivery_id`, `error` and `key`, which is kept while the status may change."""
-    error = None if ending.error is None else orjson.dumps(ending.error).decode()
-    return ending.status, ending.delivery_id, error, None if ending.status == "sent" else ending.key
+    error = None if ending.error is None else storable_json(orjson.dumps(ending.error).decode())
+    delivery_id = None if ending.delivery_id is None else storable(ending.delivery_id)
+    return ending.status, delivery_id, error, None if ending.status == "sent" else ending.key
 
 
 def _today() -> int:

@@ -7,6 +7,7 @@ PostgreSQL client.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -42,6 +43,7 @@ POOLER: Final = (
     "a pooler is between that knows no prepared statements: give the server itself, or set pool_mode = session, or "
     "max_prepared_statements (PgBouncer 1.21)"
 )
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 DATABASE: Final = """
 SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d
 WHERE d.datname = current_database()
@@ -142,6 +144,16 @@ def first_sentence(error: BaseException) -> str:
     """An error's text on one line, without the details, in which PostgreSQL shows rows."""
     text = str(error.args[0] if error.args else "") if isinstance(error, asyncpg.PostgresError) else str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def storable(text: str) -> str:
+    """What comes from elsewhere, without the one character that no text of PostgreSQL holds."""
+    return text.replace("\0", "\ufffd")
+
+
+def storable_json(text: str) -> str:
+    """The same for JSON, where that character is an escape that nobody could read out of a column."""
+    return _NUL.sub(r"\1\\ufffd", text)
 
 
 def _parameters(query: str, own: tuple[str, ...]) -> dict[str, str]:

@@ -22,6 +22,8 @@ class ServerClock:
         self._least = -inf
         self._most = inf
         self._at = float("-inf")
+        self.even_since = inf
+        """Loop time since when neither of the two has jumped."""
 
     @property
     def error(self) -> float:
@@ -43,6 +45,8 @@ class ServerClock:
         least = max(self._least - apart, server - received)
         most = min(self._most + apart, server - sent)
         agree = least <= most
+        if not agree or self.even_since == inf:
+            self.even_since = sent
         self._least, self._most = (least, most) if agree else (server - received, server - sent)
         return agree
 

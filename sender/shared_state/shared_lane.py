@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sender.engine.pacing.pace import Demand
     from sender.shared_state.server_clock import ServerClock
-    from sender.shared_state.state_server import Grant, StateServer
+    from sender.shared_state.state_server import Grant, Holders, StateServer
 
 LOOKS: Final = (("look",),) * 5
 """What a new replica asks, to know the server's clock well from its first slot on."""
@@ -80,6 +80,20 @@ class SharedLane:
         if grant is None:
             self._epoch = ""
         return grant
+
+    async def divide(self, version: int, division: bytes | None, *, parts: bool, care: float) -> Holders | None:
+        """See `LaneTable.divide`; in seconds. None: the lane has to be declared. Away: no answer."""
+        holders = await self._lanes.divide(
+            self._owner(), self.name, version, division, parts=parts, care=int(care * 1e6)
+        )
+        if holders is None:
+            self._epoch = ""
+        return holders
+
+    @property
+    def owner(self) -> int:
+        """This replica's number."""
+        return self._owner()
 
     async def held(self) -> bool:
         """Whether an operator paused the lane; Away without an answer."""

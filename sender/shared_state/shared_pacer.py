@@ -12,6 +12,9 @@ ceiling holds without asking, as long as each write falls into its slot:
   stays unwritten is compensated again and again.
 
 While the server is away the reserved slots are used, and then `acquire` waits. Slots are never made up.
+
+While replicas have more jobs than the lane takes they divide it: each holds a part for seconds, and no slots are given
+(`part_lease.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from sender.engine.pacing.pace import WriteCounter, window_of
 from sender.engine.pacing.permit import Permit
 from sender.engine.pacing.waiter import Waiter
 from sender.errors import StateLost
+from sender.shared_state.part_lease import PartLease
 from sender.shared_state.reserved_slots import LOOK_AGAIN, ReservedSlots
 from sender.shared_state.slot_reservation import SlotReservation
 from sender.shared_state.state_connection import Away
@@ -74,7 +78,8 @@ class SharedPacer(WriteCounter):
         self._loop = asyncio.get_running_loop()
         self._lane = lane
         self._slots = ReservedSlots(lane.rate, guard)
-        self._reservation = SlotReservation(lane, self._slots, self._wanted, self._changed)
+        self._part = PartLease(lane, self._slots, self._demanded, guard, self._part_changed)
+        self._reservation = SlotReservation(lane, self._slots, self._wanted, self._changed, self._part.join)
         self._eager = 1
         self._acquiring = False
         self._gate = asyncio.Lock()
@@ -106,14 +111,15 @@ class SharedPacer(WriteCounter):
         limit, window = window_of(rate)
         self._slots.limit, self._slots.window = limit, window
         self._slots.drop()
+        self._part.renew()
         self._reservation.tell("rate", limit, int(window * 1e6))
 
     async def pause(self) -> None:
-        """See `Pace.pause`; in all replicas, within a second."""
+        """See `Pace.pause`; in all replicas, within a second, or 2.2 in a divided lane."""
         await self._lane.tell("hold")
 
     async def resume(self) -> None:
-        """See `Pace.resume`; the replicas follow within a second."""
+        """See `Pace.resume`; the replicas follow as they do for `pause`."""
         await self._lane.tell("go")
 
     async def look(self) -> None:
@@ -128,13 +134,13 @@ class SharedPacer(WriteCounter):
 
     def rest(self) -> None:
         self._eager = 1
+        self._part.rest()
 
     def next_at(self, now: float) -> float:
         """See `Pace.next_at`; a little after now while nothing is reserved."""
-        slot = self._slots.first(now)
-        if slot is not None:
-            return slot
-        self._reservation.nudge()
+        at = self._due(now)
+        if at is not None:
+            return at
         if self.demand is not None and not any(self.demand()):
             return now  # nothing to hand over, nothing to look again for
         if self.demand is None and not (self.paused or self._reservation.away):
@@ -145,26 +151,59 @@ class SharedPacer(WriteCounter):
     async def acquire(self) -> Permit:
         async with self._gate:
             self._acquiring = True
+            self._part.want()
             try:
-                while (slot := self._slots.first(now := self._loop.time())) is None or slot > now:
-                    self._reservation.nudge()
-                    await self._waiter.sleep_until(math.inf if slot is None else slot)
-                return self._take()
+                while (at := self._due(now := self._loop.time())) is None or at > now:
+                    await self._waiter.sleep_until(math.inf if at is None else at)
+                return self._take(now)
             finally:
                 self._acquiring = False
 
     async def acquire_urgent(self, *, though_paused: bool = False) -> Permit:
-        """See `Pace.acquire_urgent`: a slot of its own, which the server gives in spite of a pause."""
-        slot = await self._reservation.reserve_urgent(though_paused=though_paused)
-        await asyncio.sleep(max(0.0, slot - self._loop.time()))
-        return self._use(slot)
+        """See `Pace.acquire_urgent`: of the part, or a slot of its own, which the server gives in spite of a pause."""
+        while True:
+            if though_paused or not self.paused:
+                permit = await self._part.acquire_urgent()
+                if permit is not None:
+                    return self._counted(permit)
+            self._part.want()
+            slot = await self._reservation.reserve_urgent(though_paused=though_paused)
+            if slot is not None:
+                await asyncio.sleep(max(0.0, slot - self._loop.time()))
+                return self._use(slot)
 
     async def aclose(self) -> None:
-        """Reserve nothing more."""
+        """Reserve nothing more, and give the part back."""
+        await self._part.aclose()
         await self._reservation.aclose()
 
-    def _take(self) -> Permit:
-        return self._use(self._reservation.take())
+    def _due(self, now: float) -> float | None:
+        """When the next permit is due: in a slot that is left, or in the part; None when neither is there."""
+        slot = self._slots.first(now)
+        if slot is not None:
+            return slot
+        at = None if self.paused else self._part.next_at(now)
+        if at is None:
+            self._part.nudge()
+            self._reservation.nudge()
+        return at
+
+    def _take(self, now: float) -> Permit:
+        if self._slots.first(now) is not None:
+            return self._use(self._reservation.take())
+        return self._counted(self._part.take(now))
+
+    def _counted(self, permit: Permit) -> Permit:
+        return Permit(partial(self._end_part, permit))
+
+    def _end_part(self, permit: Permit, written: bool) -> None:
+        if written:
+            permit.written()
+            self.count_written(self._loop.time(), self.window)
+        else:
+            permit.cancel()
+        if not written or self._waiter.until == math.inf:
+            self._waiter.wake()
 
     def _use(self, slot: float) -> Permit:
         used = UsedSlot(slot)
@@ -185,11 +224,16 @@ class SharedPacer(WriteCounter):
         if not written:
             return
         now = self._loop.time()
+        self._part.occupy()
         if now - used.instant > self._slots.late:
             self._reservation.compensate(now - used.instant)
         self.count_written(now, self.window)
 
     def _wanted(self) -> Demand:
+        """For how many jobs to reserve slots."""
+        return (0, 0, 0) if self._part.joined else self._demanded()
+
+    def _demanded(self) -> Demand:
         jobs = [0, 0, 0]
         if self.demand is not None:
             jobs = list(self.demand())
@@ -198,6 +242,9 @@ class SharedPacer(WriteCounter):
         if self._acquiring and not any(jobs):
             jobs[self._rank] = 1
         return jobs[0], jobs[1], jobs[2]
+
+    def _part_changed(self) -> None:
+        self._waiter.wake()
 
     def _changed(self) -> None:
         """The server has answered."""

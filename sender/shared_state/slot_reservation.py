@@ -31,15 +31,20 @@ log = structlog.get_logger()
 
 
 class SlotReservation:
-    """Keeps `slots` filled for the jobs that `wanted()` counts; calls `on_change` after every grant."""
+    """Keeps `slots` filled for the jobs that `wanted()` counts; calls `on_change` after every grant.
+
+    It calls `on_divided` when the server gives none since replicas hold parts of the lane.
+    """
 
     def __init__(
-        self, lane: SharedLane, slots: ReservedSlots, wanted: Callable[[], Demand], on_change: Callable[[], None]
+        self, lane: SharedLane, slots: ReservedSlots, wanted: Callable[[], Demand], on_change: Callable[[], None],
+        on_divided: Callable[[], None],
     ) -> None:
         self._lane = lane
         self._slots = slots
         self._wanted = wanted
         self._on_change = on_change
+        self._on_divided = on_divided
         self._loop = asyncio.get_running_loop()
         self._lost = False
         """Whether the server wants another epoch, which only a rejoin accepts."""
@@ -66,20 +71,22 @@ class SlotReservation:
             self.nudge()
         return slot
 
-    async def reserve_urgent(self, *, though_paused: bool = False) -> float:
-        """A slot as loop time that the server gives past what the API asked to wait, or past any pause; waits until it
-        does."""
+    async def reserve_urgent(self, *, though_paused: bool = False) -> float | None:
+        """A slot as loop time that the server gives past what the API asked to wait, or past any pause; None, after an
+        instant, when there is none now."""
         slots, urgent = self._slots, 2 if though_paused else 1
-        while True:
-            sent = self._loop.time()
-            with suppress(Away, StateLost):
-                grant = None
-                if self._lane.declared or await self._declare():
-                    lead, widened = slots.trip + 0.001, slots.widen(sent)
-                    grant = await self._lane.reserve((0, 0, 0), widened, slots.share, lead, 0.0, urgent=urgent)
-                if grant is not None and (slot := await self._placed(sent, grant)) is not None:
-                    return slot
-            await asyncio.sleep(AWAY_AGAIN)
+        sent = self._loop.time()
+        with suppress(Away, StateLost):
+            grant = None
+            if self._lane.declared or await self._declare():
+                lead, widened = slots.trip + 0.001, slots.widen(sent)
+                grant = await self._lane.reserve((0, 0, 0), widened, slots.share, lead, 0.0, urgent=urgent)
+            if grant is not None and grant.divided:
+                self._on_divided()
+            elif grant is not None and (slot := await self._placed(sent, grant)) is not None:
+                return slot
+        await asyncio.sleep(AWAY_AGAIN)
+        return None
 
     async def _placed(self, sent: float, grant: Grant) -> float | None:
         """The first slot as loop time, once it is so near that the clocks cannot part before it; None without a slot,
@@ -160,6 +167,8 @@ class SlotReservation:
         if grant is None:
             return
         self._lost = False
+        if grant.divided:
+            self._on_divided()
         if slots.learn(sent, self._loop.time(), wants, grant):
             self._on_change()
         else:

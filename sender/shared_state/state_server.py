@@ -39,6 +39,33 @@ class Grant(NamedTuple):
     paused: float
     limit: float
     window: float
+    divided: float = 0
+    """Whether replicas hold parts of the lane, and no slots are given."""
+
+
+class Holders(NamedTuple):
+    """Who holds which part of a lane, and how it stands."""
+
+    now: float
+    version: int
+    division: bytes
+    """As `Division.write` gave it; empty when there is none."""
+    begins: float
+    """When the first parts may be used."""
+    floor: float
+    """Before it nothing may be given, or change hands."""
+    limit: int
+    window: float
+    held: bool
+    paused_until: float
+    unsettled: float
+    """When replicas differed last in what they have most of, the rate was changed or a division ended."""
+    care: float
+    """The window as the most careful replica's guard has widened it."""
+    replicas: int
+    """How many asked for slots of late."""
+    heard: dict[int, float]
+    """When each owner renewed its part last."""
 
 
 class JobTable(Protocol):
@@ -124,6 +151,14 @@ class LaneTable(Protocol):
         `widened`: by how much the window is widened; `share`: part of the limit that may be used; `lead`: how soon a
         slot can be reached; `owed`: by how much writes came late; `urgent`: one slot past what the API asked to wait
         (1), and past an operator's pause (2).
+        """
+
+    async def divide(
+        self, owner: int, lane: str, version: int, division: bytes | None, *, parts: bool, care: int
+    ) -> Holders | None:
+        """Renew this owner's part, and put a division, with `parts` or without, in the place of this version of it.
+
+        None: the lane has to be declared. Away when there is no answer. What stands is returned, whosever it is.
         """
 
 

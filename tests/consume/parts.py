@@ -35,6 +35,7 @@ class FakeQueue:
     keep_every: float | None = 0.01
     ack_timeout: float | None = None
     counts_returns = False
+    alive = True
     return_after = 30.0
     returned_at: float | None = None
     read_bytes = 0

@@ -16,6 +16,7 @@ from sender.consume.reader import Reader
 from sender.queues import QueueLost
 from sender.runtime.conditions import Conditions
 from sender.runtime.supervisor import Supervisor
+from sender.runtime.tasks import end
 from tests.consume.parts import LINE, REST, FakeQueue, job, message, parser, unacked, until
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sender.consume.in_flight import UnackedMessage
     from sender.jobs.job import Job, Line
     from sender.outcomes.outcome import Outcome
+    from tests.support.virtual_time import VirtualLoop
 
 
 class FakeWorkspace:
@@ -77,6 +79,36 @@ async def test_it_holds_no_more_than_it_may_and_keeps_all_of_it() -> None:
     reader.stop()
     running[1].cancel()
     await running[0]
+
+
+def test_a_keep_that_the_broker_did_not_hear_is_said_again_soon(virtual: VirtualLoop) -> None:
+    """A cut of 12 s swallowed one keep, the next came after 27 s, and all in hand was given to others after 25."""
+
+    async def run() -> list[float]:
+        queue: Any = FakeQueue()
+        queue.keep_every = 25 / 3
+        reader, workspace = make(queue)
+        workspace.in_flight.add("one", unacked(queue, 1))
+        loop, told = asyncio.get_running_loop(), []
+
+        async def keep(messages: Any) -> None:
+            told.append(loop.time())
+            if queue.alive and len(told) == 2:
+                queue.alive = False
+                await asyncio.sleep(10)
+            else:
+                queue.alive = True
+
+        queue.keep = keep
+        began, keeping = loop.time(), asyncio.create_task(reader.keep())
+        await asyncio.sleep(60)
+        await end([keeping])
+        return [round(at - began, 2) for at in told]
+
+    first, hung, again, after, *_ = virtual.run_until_complete(run())
+    assert again - hung == pytest.approx(11, abs=0.1), "as soon as it is known that nobody heard it"
+    assert again - first < 25
+    assert after - again == pytest.approx(25 / 3, abs=0.1)
 
 
 async def test_what_is_no_job_is_refused_by_a_workspace_that_works() -> None:

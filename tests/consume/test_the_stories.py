@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.consume import stories
+from tests.consume import losses, stories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("story", [story.__name__ for story in stories.ALL])
+@pytest.mark.parametrize("story", [story.__name__ for story in (*stories.ALL, *losses.ALL)])
 def test_story(ahead: Callable[[str], None], story: str) -> None:
     ahead(story)

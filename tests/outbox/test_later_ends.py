@@ -15,6 +15,7 @@ from sender.jobs.job import Line
 from sender.jobs.problem import Problem
 from sender.ledger.sqlite_ledger import SqliteLedger
 from sender.outbox import enqueue
+from sender.outbox.statements import BY_INDEX, Statements
 from sender.queues import Ending
 from sender.queues.queue_url import open_queue
 from sender.shared_state.state_url import open_state
@@ -115,6 +116,21 @@ async def test_what_is_settled_elsewhere_while_a_consumer_runs_is_written_beside
     finally:
         await state.close()
         await queue.aclose()
+
+
+async def test_rows_in_doubt_are_found_without_reading_all_that_were_sent(outbox: Outbox) -> None:
+    """Else a replica would read days of receipts twice a minute."""
+    await outbox.client.execute(
+        f"INSERT INTO {outbox.table}_done_1 (id, slot, job, status, key) OVERRIDING SYSTEM VALUE "
+        "SELECT n, 1, '{}', CASE WHEN n % 100 > 0 THEN 'sent' ELSE 'in_doubt' END, "
+        "CASE WHEN n % 100 = 0 THEN 'k' || n END FROM generate_series(1, 3000) n"
+    )
+    async with outbox.client.transaction():
+        await outbox.client.execute(BY_INDEX)
+        sql = f"EXPLAIN (ANALYZE, TIMING off) {Statements.of(outbox.table).in_doubt}"
+        plan = "\n".join(row[0] for row in await outbox.client.fetch(sql, "", 500))
+    assert "Seq Scan" not in plan, plan
+    assert "Rows Removed by Filter" not in plan, plan
 
 
 async def test_a_queue_that_is_away_is_told_later() -> None:

@@ -9,13 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sender.outbox import enqueue
 from sender.outbox.outbox_table import OutboxTable
 from sender.outbox.schema import VERSION, Roles, create
 from sender.outbox.statements import slot_of
 from sender.queues import Ending, QueueError, QueueLost
+from sender.queues.postgres_server import storable_json
 from sender.queues.queue_url import open_letters, open_queue
 from sender.queues.read_order import TURN, ReadOrder
 from tests.support.messages import read
@@ -382,3 +386,19 @@ async def test_who_may_do_what(outbox: Outbox, schema: str) -> None:
         assert [tuple(one) for one in shown] == [(row, "sent", "dlv")]
     finally:
         await application.close()
+
+
+async def test_what_no_column_holds_keeps_no_end_from_its_row(outbox: Outbox, queue: Any) -> None:
+    """Else one answer of the API would keep all others of its batch, and then all reading."""
+    await put(outbox, 1, 2)
+    messages = await read(queue, 2)
+    messages[0].ending = Ending("sent", "d\0one", None, "k1")
+    messages[1].ending = Ending("rejected", None, {"code": "api_error", "message": "a\0b \\u0000"}, "k2")
+    await queue.ack(messages)
+    rows = await outbox.client.fetch(f"SELECT status, delivery_id, error ->> 'message' FROM {outbox.table} ORDER BY id")
+    assert [tuple(row) for row in rows] == [("sent", "d\ufffdone", None), ("rejected", None, "a\ufffdb \\u0000")]
+
+
+@given(st.text(st.sampled_from('\0\\u0a"é'), max_size=12))
+def test_json_for_a_column_says_the_same_but_for_one_character(text: str) -> None:
+    assert orjson.loads(storable_json(orjson.dumps(text).decode())) == text.replace("\0", "\ufffd")

@@ -50,6 +50,7 @@ def state(redis: RedisServer, sandbox: Sandbox, request: pytest.FixtureRequest) 
     if getattr(request, "param", "redis") == "postgres":
         url: str = request.getfixturevalue("postgres").url
         return f"{url}?schema=s{state.taken}"  # type: ignore[attr-defined]
+    redis.use_send_lane(state.taken)  # type: ignore[attr-defined]
     return f"{redis.url.removesuffix('/0')}/{state.taken}"  # type: ignore[attr-defined]
 
 

@@ -144,6 +144,7 @@ async def test_a_schema_of_its_own_and_another_version(postgres_server: Postgres
 
 
 EARLIER = """
+ALTER TABLE earlier.lanes DROP COLUMN divided, DROP COLUMN version, DROP COLUMN division, DROP COLUMN heard;
 DROP FUNCTION earlier.find(integer, text, integer, bigint, text[]);
 CREATE FUNCTION earlier.find(space integer, epoch text, seen integer, who bigint, keys text[])
 RETURNS TABLE (key text, state text) LANGUAGE sql AS 'SELECT key, state FROM earlier.jobs';
@@ -169,6 +170,12 @@ async def test_a_schema_of_an_earlier_version_is_brought_up_and_keeps_what_it_kn
         assert {key: (one.state, one.result, one.error) for key, one in found.items()} == {
             "a": ("rejected", None, None), "b": ("sent", "d1", None),
         }
+        await state._server.lanes.ask("send", "declare", 100, 100, 1_000_000)
+        holders = await state._server.lanes.divide(
+            state.ledger.run, "send", 0, b"one", parts=True, care=1_000_000
+        )
+        assert holders is not None
+        assert (holders.division, holders.version) == (b"one", 1)
         await state.close()
     printed = subprocess.run([sys.executable, "-m", "sender.shared_state.postgres.schema", "earlier", "--upgrade"],
                              capture_output=True, check=True)

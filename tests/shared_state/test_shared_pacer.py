@@ -83,7 +83,7 @@ def test_ceiling_through_a_pause_of_the_server(state_server: StateServer) -> Non
 
 
 def test_ceiling_through_a_kill_and_restart_of_the_server(state_server: StateServer) -> None:
-    processes = start_replicas(state_server, *[{"seconds": 5}] * 3)
+    processes = start_replicas(state_server, *[{"seconds": 11}] * 3)
     time.sleep(1)
     state_server.kill()
     time.sleep(0.2)
@@ -92,6 +92,17 @@ def test_ceiling_through_a_kill_and_restart_of_the_server(state_server: StateSer
     assert most_in_any(1.0, stamps) <= 100
     assert max(later - earlier for earlier, later in pairwise(stamps)) > 1.0, "one window"
     assert stamps[-1] - stamps[0] > 3, "they came back"
+
+
+def test_a_divided_lane_goes_on_through_a_pause_of_the_server_and_a_death(state_server: StateServer) -> None:
+    """A pause of two seconds stopped all replicas for as long."""
+    processes = start_replicas(state_server, *[{"seconds": 11}] * 2, {"seconds": 6.5})
+    time.sleep(7.5)
+    state_server.stall(2)
+    stamps = merged(results(processes))
+    assert most_in_any(1.0, stamps) <= 100
+    divided = [stamp for stamp in stamps if stamp > stamps[0] + 7]
+    assert max(later - earlier for earlier, later in pairwise(divided)) < 1.0, "it went on"
 
 
 def test_a_slow_lane_is_shared_and_its_permits_go_round(state_server: StateServer) -> None:

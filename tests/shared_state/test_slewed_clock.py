@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.engine.pacing.pace import window_of
+from sender.shared_state.division import TERM
 from sender.shared_state.server_clock import DRIFT, ServerClock
 from sender.shared_state.shared_pacer import SharedPacer
-from sender.shared_state.state_server import Grant
+from sender.shared_state.state_server import Grant, Holders
 from tests.support.replica import results, start_replicas
 from tests.support.virtual_time import VirtualLoop, most_in_any, run_virtual
 
@@ -34,17 +35,26 @@ class SlewedServer:
         self._clock = 1.8e9
         self._last = 0.0
         self.asked = 0
+        self.away_until = 0.0
+        """Loop time until which it does not answer."""
+        self.divided = self.held = False
+        self.division, self.version, self.begins, self.floor, self.unsettled = b"", 0, 0.0, 0.0, 0.0
+        self.heard: dict[int, float] = {}
+        self.active: dict[int, float] = {}
 
     def now(self) -> float:
         elapsed, self._seen = self._loop.time() - self._seen, self._loop.time()
         self._clock += elapsed * (1 + self._slew(self._seen) * 1e-6)
         return self._clock
 
-    def grant(self, wanted: int, widened: float, lead: float, owed: float) -> Grant:
+    def grant(self, owner: int, wanted: int, widened: float, lead: float, owed: float) -> Grant:
         self.asked += 1
-        now = self.now()
+        now = self.active[owner] = self.now()
+        if self.divided:
+            return Grant(*(value * 1e6 for value in (now, 0, now, 0, now + 0.3, 0, 0, self.limit / 1e6)),
+                         self.window * 1e6, divided=1)
         step = (self.window + widened) / self.limit
-        first = max(self._last + owed + step, now + lead)
+        first = max(self._last + owed + step, now + lead, self.floor)
         room = int((now + 0.5 - first) / step) + 1
         count = max(0, min(wanted, max(1, int(0.21 / step)), room))
         if count:
@@ -54,11 +64,31 @@ class SlewedServer:
                      self.window * 1e6)
 
 
+    def divide(self, owner: int, version: int, division: bytes | None, parts: bool, care: float) -> Holders:
+        """`divide.lua` without guards and jumps."""
+        self.asked += 1
+        now = self.now()
+        self.version += self.heard.get(owner, now) < now - TERM
+        self.heard[owner] = now
+        if division is not None and version == self.version:
+            self.version, self.division = version + 1, division
+            if not parts:
+                self.floor, self.unsettled = max(self.floor, now + self.window + 0.05), now
+            elif not self.divided:
+                self.begins = max(self._last, self.floor, now) + 0.25
+            self.divided = parts
+        active = sum(at > now - 1.5 for at in self.active.values())
+        return Holders(now * 1e6, self.version, self.division, self.begins * 1e6, self.floor * 1e6, self.limit,
+                       int(self.window * 1e6), self.held, 0, self.unsettled * 1e6, care * 1e6, active,
+                       {one: at * 1e6 for one, at in self.heard.items()})
+
+
 class SlewedLane:
     """A `SharedLane` to that server, with the delays of a network."""
 
     def __init__(self, server: SlewedServer, seed: int) -> None:
         self.name, self.rate, self.away, self.declared = "send", server.rate, False, False
+        self.owner = seed + 1
         self._server = server
         self._chance = random.Random(seed)
 
@@ -79,14 +109,21 @@ class SlewedLane:
         urgent: bool = False,
     ) -> Grant:
         await self._travel()
-        grant = self._server.grant(1 if urgent else sum(wants), widened, lead, owed)
+        grant = self._server.grant(self.owner, 1 if urgent else sum(wants), widened, lead, owed)
         await self._travel()
         return grant
+
+    async def divide(self, version: int, division: bytes | None, *, parts: bool, care: float) -> Holders:
+        await self._travel()
+        holders = self._server.divide(self.owner, version, division, parts, care)
+        await self._travel()
+        return holders
 
     async def tell(self, *what: object) -> None:
         raise AssertionError(f"the lane was told {what}: a slew is no jump")
 
     async def _travel(self) -> None:
+        await asyncio.sleep(max(0.0, self._server.away_until - asyncio.get_running_loop().time()))
         await asyncio.sleep(self._chance.uniform(0.0001, 0.0015))
 
 

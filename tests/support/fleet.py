@@ -107,6 +107,7 @@ class Fleet:
         self.consumers: list[Consumer] = []
         self.broker = self._server("broker", aof=aof)
         self.state = self.broker if state_aof is None else self._server("state", aof=state_aof)
+        self.state.use_send_lane(1)
         self.sandbox: Sandbox = self._stack.enter_context(running_sandbox(*sandbox_arguments))
 
     def warm(self, rate: float) -> None:

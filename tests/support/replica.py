@@ -61,8 +61,8 @@ async def replicate(
     async def write(permit: Permit, delay: float) -> None:
         if delay:
             await asyncio.sleep(delay)
+        stamps.append(loop.time())  # what was written is told afterwards
         permit.written()
-        stamps.append(loop.time())
 
     try:
         async with asyncio.timeout(seconds):

@@ -270,6 +270,13 @@ class RedisServer(Server):
         with redis.Redis(port=self.port, password=self.password or None, socket_timeout=5) as client:
             return client.execute_command(*command)
 
+    def use_send_lane(self, database: int) -> None:
+        """As if a state there had been in use: a new one makes the lane wait for six seconds."""
+        with redis.Redis(port=self.port, db=database, password=self.password or None, socket_timeout=5) as client:
+            lane = {"configured": "100.0", "limit": 100, "window": 1_000_000, "floor": 0}
+            client.hset("sender:{default}:lane:send", mapping=lane)
+            client.sadd("sender:{default}:lanes", "send")
+
     def is_ready(self) -> bool:
         """It answers; while it reads its file it does not."""
         with suppress(redis.exceptions.RedisError):

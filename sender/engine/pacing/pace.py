@@ -28,6 +28,18 @@ def window_of(rate: float) -> tuple[int, float]:
     return 1, 1.0 / rate
 
 
+class Caution(Protocol):
+    """How far under its limit a lane stays; a `Guard` tells it."""
+
+    @property
+    def spread(self) -> float:
+        """Seconds added to the window."""
+
+    @property
+    def share(self) -> float:
+        """Part of the limit that is used."""
+
+
 class Pace(Protocol):
     """`Pacer` for a run alone, `SharedPacer` in `shared_state` for replicas; instants are loop times, in seconds."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender.engine.pacing.guard import Guard
-    from sender.engine.pacing.pace import Demand
+    from sender.engine.pacing.pace import Caution, Demand
     from sender.jobs.kinds import LaneName
 
 SLACK: Final = 0.0015
@@ -43,7 +43,7 @@ LOOK_AGAIN: Final = 0.5
 class Pacer(WriteCounter):
     """A Pace for a run alone: at most `rate` requests in any sliding second, permits in the order of asking."""
 
-    def __init__(self, rate: float, *, guard: Guard | None = None, catch_up: int = CATCH_UP) -> None:
+    def __init__(self, rate: float, *, guard: Caution | None = None, catch_up: int = CATCH_UP) -> None:
         super().__init__()
         self._guard = guard
         self._catch_up = catch_up
@@ -110,13 +110,13 @@ class Pacer(WriteCounter):
     async def acquire(self) -> Permit:
         now = self._loop.time()
         if not self._asking and self.next_at(now) <= now:
-            return self._take(now)
+            return self.take(now)
         self._asking += 1
         try:
             async with self._gate:
                 while (at := self.next_at(now := self._loop.time())) > now:
                     await self._waiter.sleep_until(at)
-                return self._take(now)
+                return self.take(now)
         finally:
             self._asking -= 1
 
@@ -129,7 +129,20 @@ class Pacer(WriteCounter):
         self._unwritten += 1
         return Permit(self._end_permit)
 
-    def _take(self, now: float) -> Permit:
+    @property
+    def unwritten(self) -> int:
+        """Requests that have their permit and are not written yet."""
+        return self._unwritten
+
+    def occupy(self) -> None:
+        """A request was written just now that had no permit from here: it counts in the window."""
+        now = self._loop.time()
+        while self._written and self._written[0] + 2 * self.window < now:
+            self._written.popleft()
+        self._written.append(now)
+
+    def take(self, now: float) -> Permit:
+        """The permit whose instant, `next_at`, has come."""
         step = self._step
         oldest = now if self._rested else now - self._catch_up * step
         self._rested = False

@@ -14,6 +14,7 @@ import structlog
 from sender.errors import OutputError, StateLost
 from sender.ledger import Doubt, JobRecord
 from sender.ledger.record_detail import error_of
+from sender.queues.postgres_server import storable
 from sender.shared_state.state_connection import Away
 from sender.shared_state.state_server import JobTable
 
@@ -121,7 +122,8 @@ class PostgresJobs(JobTable):
     async def known_results(self, results: Sequence[str]) -> set[str]:
         known: set[str] = set()
         for batch in _batches(results):
-            known.update(row[0] for row in await self._call("known_results", list(map(_text, batch)), types="text[]"))
+            rows = await self._call("known_results", list(map(storable, batch)), types="text[]")
+            known.update(row[0] for row in rows)
         return known
 
     async def count(self) -> dict[str, int]:
@@ -148,7 +150,7 @@ def _columns(batch: Sequence[FinalRecord]) -> tuple[list[Any], ...]:
         before = ends.get(record.key)
         ends[record.key] = record if before is None else record._replace(result=record.result or before.result)
     ordered = [ends[key] for key in sorted(ends)]
-    results = [None if one.result is None else _text(one.result) for one in ordered]
+    results = [None if one.result is None else storable(one.result) for one in ordered]
     return (
         [one.key for one in ordered], [one.content for one in ordered], [one.state for one in ordered],
         [one.resendable for one in ordered], results, [one.detail for one in ordered], [one.line for one in batch],
@@ -160,11 +162,6 @@ def _records(rows: Sequence[Any]) -> dict[str, JobRecord]:
         key: JobRecord(state, content, run, resendable, elsewhere, result, error_of(detail))
         for key, state, content, run, resendable, elsewhere, result, detail in rows
     }
-
-
-def _text(text: str) -> str:
-    """What comes from elsewhere, without the one character that no text of PostgreSQL holds."""
-    return text.replace("\0", "\ufffd")
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

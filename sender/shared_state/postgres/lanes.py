@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sender.shared_state.state_server import Grant, LaneTable, Look
+import orjson
+
+from sender.shared_state.state_server import Grant, Holders, LaneTable, Look
 
 if TYPE_CHECKING:
     from sender.engine.pacing.pace import Demand
@@ -30,3 +32,17 @@ class PostgresLanes(LaneTable):
             types="bigint text bigint[] bigint float8 bigint bigint integer", patient=False,
         )
         return None if row[1] is None else Grant(*map(float, row))
+
+    async def divide(
+        self, owner: int, lane: str, version: int, division: bytes | None, *, parts: bool, care: int
+    ) -> Holders | None:
+        text = None if division is None else division.decode()
+        (row,) = await self._call(
+            "divide", owner, lane, version, text, parts, care,
+            types="bigint text bigint text boolean float8", patient=False,
+        )
+        if row[1] is None:
+            return None
+        holders = Holders(*row)
+        heard = {int(owner): float(at) for owner, at in orjson.loads(row[12]).items()}
+        return holders._replace(division=row[2].encode(), heard=heard)

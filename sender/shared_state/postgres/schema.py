@@ -18,7 +18,7 @@ from sender.errors import UsageError
 from sender.queues.postgres_server import first_sentence
 
 NAME: Final = "sender"
-VERSION: Final = 2
+VERSION: Final = 3
 MISSING: Final = (errors.UndefinedTableError, errors.UndefinedFunctionError, errors.InvalidSchemaNameError)
 """What a server says that has none of it."""
 _IS_THERE: Final = "SELECT count(*) > 0 FROM pg_namespace WHERE nspname = $1"
@@ -60,7 +60,7 @@ def sql_of(schema: str = NAME, *, is_there: bool = False) -> str:
 
 
 def upgrade_of(schema: str = NAME) -> str:
-    """What brings any earlier version up, and does no harm to this one: its functions anew, the tables as they are."""
+    """What brings any earlier version up, and does no harm to this one: its functions anew, what its tables lack."""
     _, first, functions = _FILE.read_text().partition(_FIRST_FUNCTION)
     literal = "'" + schema.replace("'", "''") + "'"
     version = f"\nUPDATE sender.schema_version SET version = {VERSION};\n"

@@ -9,7 +9,7 @@
 CREATE SCHEMA IF NOT EXISTS sender;
 
 CREATE TABLE sender.schema_version (version integer NOT NULL);
-INSERT INTO sender.schema_version VALUES (2);
+INSERT INTO sender.schema_version VALUES (3);
 
 CREATE TABLE sender.workspaces (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -151,7 +151,7 @@ BEGIN
             left_at = CASE WHEN history = present THEN left_at ELSE pg_last_wal_replay_lsn() END
         WHERE workspaces.id = w.id RETURNING * INTO w;
         -- What was granted in its last moments may be forgotten: nothing starts before all of it is past.
-        UPDATE sender.lanes SET lowest = now + period + 700000 WHERE workspace = w.id;
+        UPDATE sender.lanes SET lowest = now + sender.grant_time(slots, period) WHERE workspace = w.id;
         -- Those that live say again what is theirs; whoever does not is dead, and what it did last may be forgotten.
         UPDATE sender.owners SET untold = deadline > 0,
             deadline = CASE WHEN deadline > 0 THEN now + 22000000 ELSE 0 END
@@ -497,7 +497,24 @@ BEGIN
 END $$;
 
 
--- Lanes.
+-- Lanes. What came with version 3 is added here, so that it comes to earlier ones, too.
+
+ALTER TABLE sender.lanes
+    ADD COLUMN IF NOT EXISTS rank integer,       -- of the jobs that the last who asked has most of
+    ADD COLUMN IF NOT EXISTS unsettled bigint NOT NULL DEFAULT 0,       -- when replicas differed in it, or the rate changed
+    ADD COLUMN IF NOT EXISTS divided boolean NOT NULL DEFAULT false,    -- replicas hold parts, no slots are given
+    ADD COLUMN IF NOT EXISTS version bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS division text NOT NULL DEFAULT '',
+    ADD COLUMN IF NOT EXISTS begins bigint NOT NULL DEFAULT 0,          -- when its first parts may be used
+    ADD COLUMN IF NOT EXISTS heard jsonb NOT NULL DEFAULT '{}',         -- when each owner last renewed its part
+    ADD COLUMN IF NOT EXISTS care double precision NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS care_at bigint NOT NULL DEFAULT 0;
+
+-- For how long something may still be written that was granted before: lanes of 20 and more may be divided, and parts
+-- are held for seconds.
+CREATE FUNCTION sender.grant_time(slots bigint, period bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN slots >= 20 AND period <= 1000000 THEN period + 5200000 ELSE period + 700000 END
+$$;
 
 -- declare, configured rate ('' as it is), limit, window | rate, limit, window | pause, microseconds | hold | go | distrust
 CREATE FUNCTION sender.lane(space integer, epoch text, seen integer, lane text, asked text, arguments text[],
@@ -511,10 +528,10 @@ DECLARE
 BEGIN
     t := sender.known(space, epoch, seen, asked <> 'look');
     IF asked = 'declare' THEN
-        -- Nobody knows what was written before this state began: one window, and all that may be reserved.
+        -- Nobody knows what was written before this state began: one window, and all that may be granted.
         INSERT INTO sender.lanes (workspace, name, configured, slots, period, lowest)
         VALUES (space, lane, arguments[1], arguments[2]::bigint, arguments[3]::bigint,
-            t.now + arguments[3]::bigint + 700000)
+            t.now + sender.grant_time(arguments[2]::bigint, arguments[3]::bigint))
         ON CONFLICT (workspace, name) DO NOTHING;
     END IF;
     IF asked = 'look' THEN
@@ -537,7 +554,7 @@ BEGIN
         WHERE l.workspace = space AND l.name = lane;
     END IF;
     IF new_slots IS NOT NULL THEN
-        UPDATE sender.lanes l SET slots = new_slots, period = new_period, span = 0, span_at = 0,
+        UPDATE sender.lanes l SET slots = new_slots, period = new_period, span = 0, span_at = 0, unsettled = t.now,
             lowest = CASE WHEN new_slots * h.period < h.slots * new_period  -- what the old rate granted still counts
                 THEN greatest(l.lowest, l.last::bigint + greatest(new_period, h.period)) ELSE l.lowest END
         WHERE l.workspace = space AND l.name = lane;
@@ -552,15 +569,17 @@ END $$;
 -- as all active replicas together reserve 0.42 s ahead, so that they come round in turn. Nothing is reserved further
 -- ahead than 0.6 s (high) or 0.5 s; while a higher class is hungry, a lower one gets every 20th slot. In a slow lane who
 -- had the last slot leaves the others the first word about the next, until it is 0.25 s ahead.
--- `granted` is null when the lane has to be declared.
+-- While the lane is divided no slots are given. `granted` is null when the lane has to be declared.
 CREATE FUNCTION sender.reserve(space integer, epoch text, seen integer, who bigint, lane text, wants bigint[],
     widened bigint, part double precision, lead bigint, owed bigint, urgent integer,
     OUT now bigint, OUT granted bigint, OUT first double precision, OUT step double precision, OUT again double precision,
-    OUT paused bigint, OUT held boolean, OUT slots bigint, OUT period bigint) LANGUAGE plpgsql AS $$
+    OUT paused bigint, OUT held boolean, OUT slots bigint, OUT period bigint, OUT divided boolean)
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     t record;
     h sender.lanes;
+    its_rank integer;
     replicas bigint;
     batch bigint;
     n bigint;
@@ -590,8 +609,20 @@ BEGIN
     batch := greatest(1, least(500, floor(420000 / (replicas * step))));
     h.last := h.last + owed;
     first := greatest(h.last + step, h.lowest, CASE WHEN urgent > 0 THEN 0 ELSE h.paused END, now + lead);
-    granted := 0; again := now + 500000;
-    IF urgent > 0 THEN
+    -- Of what it has most of (division.py): while replicas differ in it, the lane is not divided.
+    FOR class IN 1..3 LOOP
+        IF wants[class] > 0 AND (its_rank IS NULL OR wants[its_rank] < 20) THEN
+            its_rank := class;
+        END IF;
+    END LOOP;
+    IF its_rank <> h.rank THEN
+        h.unsettled := now;
+    END IF;
+    h.rank := coalesce(its_rank, h.rank);
+    granted := 0; again := now + 500000; divided := h.divided;
+    IF h.divided THEN
+        again := now + 300000;
+    ELSIF urgent > 0 THEN
         granted := CASE WHEN h.held AND urgent < 2 THEN 0 ELSE 1 END;
     ELSIF batch = 1 AND replicas > 1 AND h.winner = who AND first > now + 250000 THEN
         again := first - 250000;
@@ -627,7 +658,60 @@ BEGIN
         h.last := first + (granted - 1) * step; h.winner := who;
     END IF;
     UPDATE sender.lanes l SET last = h.last, lowest = h.lowest, paused = h.paused, span = h.span, span_at = h.span_at,
-        active = h.active, winner = h.winner, hungry = h.hungry, hungry_by = h.hungry_by, share = h.share
+        active = h.active, winner = h.winner, hungry = h.hungry, hungry_by = h.hungry_by, share = h.share,
+        rank = h.rank, unsettled = h.unsettled
     WHERE l.workspace = space AND l.name = lane;
     paused := h.paused; held := h.held; slots := h.slots; period := h.period;
+END $$;
+
+-- Keep who holds which part of the lane (division.py): `renewed` takes the place of version `known`, unless it is null;
+-- `parts` says whether there are any in it; `its_care` is the widened window of the caller's guard. While there are parts
+-- no slots are given from the line. The first parts begin 0.25 s after its last slot, since a write may come late and the
+-- line can make up for it no more; the line begins after the window of the last part.
+-- `version` is null when the lane has to be declared.
+CREATE FUNCTION sender.divide(space integer, epoch text, seen integer, who bigint, lane text, known bigint, renewed text,
+    parts boolean, its_care double precision,
+    OUT now bigint, OUT version bigint, OUT division text, OUT begins bigint, OUT lowest bigint, OUT slots bigint,
+    OUT period bigint, OUT held boolean, OUT paused bigint, OUT unsettled bigint, OUT care double precision,
+    OUT replicas bigint, OUT heard text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    t record;
+    h sender.lanes;
+BEGIN
+    t := sender.known(space, epoch, seen, false);
+    now := t.now;
+    PERFORM sender.require_alive(space, who, t.living);
+    SELECT * INTO h FROM sender.lanes l WHERE l.workspace = space AND l.name = lane FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF (h.heard ->> who::text)::bigint < now - 4600000 THEN  -- others may have taken its part just now
+        h.version := h.version + 1;
+    END IF;
+    SELECT jsonb_object_agg(key, least(value::bigint, now)) INTO h.heard  -- the server's clock may be set back
+    FROM jsonb_each(h.heard || jsonb_build_object(who::text, now)) WHERE value::bigint > now - 60000000;
+    IF h.begins > now + h.period + 10000000 THEN
+        h.begins := now; h.lowest := now + sender.grant_time(h.slots, h.period);
+    END IF;
+    IF renewed IS NOT NULL AND known = h.version THEN
+        h.version := h.version + 1; h.division := renewed;
+        IF NOT parts THEN
+            h.lowest := greatest(h.lowest, now + h.period + 50000); h.unsettled := now;
+        ELSIF NOT h.divided THEN
+            h.begins := greatest(h.last::bigint, h.lowest, now) + 250000;
+        END IF;
+        h.divided := parts;
+    END IF;
+    IF its_care >= h.care OR now - h.care_at > 5000000 THEN  -- the most careful replica of the last 5 s decides
+        h.care := its_care; h.care_at := now;
+    END IF;
+    UPDATE sender.lanes l SET version = h.version, division = h.division, divided = h.divided, begins = h.begins,
+        lowest = h.lowest, unsettled = h.unsettled, heard = h.heard, care = h.care, care_at = h.care_at
+    WHERE l.workspace = space AND l.name = lane;
+    version := h.version; division := h.division; begins := h.begins; lowest := h.lowest; slots := h.slots;
+    period := h.period; held := h.held; paused := h.paused; unsettled := h.unsettled; care := h.care;
+    replicas := (SELECT count(*) FROM jsonb_each(h.active) WHERE value::bigint > now - 1500000);
+    heard := h.heard::text;
 END $$;

@@ -90,3 +90,18 @@ def test_a_sleep_ends_at_its_instant_or_when_it_is_woken(virtual: VirtualLoop) -
         assert virtual.time() == begin + 10, "the timer of an earlier sleep ends no later one"
 
     virtual.run_until_complete(body())
+
+
+def test_what_had_no_permit_counts_in_the_window_and_is_forgotten_after_it(virtual: VirtualLoop) -> None:
+    async def body() -> None:
+        pacer = Pacer(2)
+        for _ in range(1000):
+            pacer.occupy()
+            await asyncio.sleep(0.5)
+        assert len(pacer._written) < 10
+        pacer.occupy()
+        begin = virtual.time()
+        (await pacer.acquire()).written()
+        assert virtual.time() - begin > 0.5
+
+    virtual.run_until_complete(body())

@@ -13,8 +13,10 @@ if other then
   redis.call('HSET', meta, 'server', ARGV[1])
   -- What was granted or recorded in its last moments may be forgotten: nothing starts before all of it is past.
   for _, lane in ipairs(redis.call('SMEMBERS', prefix .. 'lanes')) do
+    local limit = tonumber(redis.call('HGET', prefix .. 'lane:' .. lane, 'limit') or 0)
     local window = tonumber(redis.call('HGET', prefix .. 'lane:' .. lane, 'window') or 0)
-    redis.call('HSET', prefix .. 'lane:' .. lane, 'floor', whole(now + window + 700000))
+    local held = limit >= 20 and window <= 1000000 and 5200000 or 700000  -- parts are held for longer (division.py)
+    redis.call('HSET', prefix .. 'lane:' .. lane, 'floor', whole(now + window + held))
   end
   -- Those that live say again what is theirs; whoever does not is dead, and what it did last may be forgotten.
   redis.call('HSET', meta, 'changed', whole(now))

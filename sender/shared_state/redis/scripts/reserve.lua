@@ -1,7 +1,8 @@
 -- ARGV: run, lane, jobs wanted of high, normal, low, microseconds by which the window is widened, share of the limit,
 -- lead (how soon a slot can be reached), owed (by how much writes came late), urgent (1: one slot past what the API
 -- asked to wait; 2: past an operator's pause, too).
--- Returns now, slots granted, the first, the step between them, when to ask again, paused until, held, limit, window.
+-- Returns now, slots granted, the first, the step between them, when to ask again, paused until, held, limit, window,
+-- whether the lane is divided (`divide.lua`): then no slots are given.
 --
 -- Slots follow each other on one line; `limit` of them take the widened window. A replica gets a run of them, as long
 -- as all active replicas together reserve FILL ahead, so that they come round in turn. Nothing is reserved further
@@ -39,7 +40,15 @@ local replicas = redis.call('ZCARD', active)
 local batch = math.max(1, math.min(500, math.floor(FILL / (replicas * step))))
 
 last = last + tonumber(ARGV[10])
-local urgent = ARGV[11] ~= '0'
+local urgent, divided = ARGV[11] ~= '0', h.divided == '1'
+local rank  -- of what the replica has most of (division.py): while replicas differ in it, the lane is not divided
+for class = 1, 3 do
+  local number = tonumber(ARGV[3 + class])
+  if number > 0 and (not rank or tonumber(ARGV[3 + rank]) < 20) then rank = class end
+end
+if rank and h.rank ~= tostring(rank) then
+  redis.call('HSET', lane, 'rank', rank, 'unsettled', h.rank and whole(now) or '0')
+end
 local first = math.max(last + step, floor, urgent and 0 or field('paused'), now + tonumber(ARGV[9]))
 local granted, again = 0, now + 500000
 
@@ -67,7 +76,9 @@ local function grant(class, want)
   granted = granted + n
 end
 
-if urgent then
+if divided then
+  again = now + 300000
+elseif urgent then
   granted = h.held == '1' and ARGV[11] ~= '2' and 0 or 1
 elseif batch == 1 and replicas > 1 and h.winner == run and first > now + BEHIND then
   again = first - BEHIND
@@ -82,4 +93,4 @@ if granted > 0 then
 end
 redis.call('HSET', lane, 'last', string.format('%.3f', last), 'floor', whole(floor), 'paused', whole(field('paused')))
 return {whole(now), whole(granted), string.format('%.3f', first), string.format('%.3f', step), whole(again),
-        whole(field('paused')), h.held or '0', whole(limit), whole(window)}
+        whole(field('paused')), h.held or '0', whole(limit), whole(window), divided and 1 or 0}

@@ -1,4 +1,4 @@
-"""What a state forgets while senders end or die: nothing of it is sent twice."""
+"""What a state forgets while senders end or die: nothing of it is sent twice. Stories as in `stories`."""
 
 from __future__ import annotations
 
@@ -7,44 +7,37 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.support.fleet import until
+from tests.support.fleet import Fleet, until
 from tests.support.processes import email
 from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.support.fleet import Fleet
 
 JOBS = 400
 RATE = ("--rate", "80", "--reconcile-lag", "3600")
-pytestmark = pytest.mark.timeout(180)
 
 
-def test_a_drain_while_the_state_is_away_gives_back_nothing_that_may_have_been_sent(
-    new_fleet: Callable[..., Fleet]
-) -> None:
+def a_drain_while_the_state_is_away_gives_back_nothing_that_may_have_been_sent(folder: Path) -> None:
     """57 of 200 were sent twice: they went back uncounted, and the state that knew them was lost after that."""
-    fleet = new_fleet("--rate-send", "100000", "--latency", "500", state_aof=False)
-    fleet.put(*[email(n) for n in range(200)])
-    fleet.warm(80.0)
-    first = fleet.start(*RATE, "--grace", "1")
-    fleet.until_sent(60)
-    fleet.state.pause()
-    time.sleep(1)
-    first.signal(signal.SIGTERM)
-    assert first.wait() == 3
-    fleet.state.kill()
-    fleet.state.start()
-    fleet.start(*RATE)
-    fleet.until(lambda: fleet.open == 0, 60)
-    fleet.end_all()
-    doubts = fleet.books(200)
-    assert doubts, "nobody knows of them"
-    assert {fleet.letters[name]["code"] for name in doubts} <= {"state_lost", "interrupted"}
+    with Fleet(folder, "--rate-send", "100000", "--latency", "500", state_aof=False) as fleet:
+        fleet.put(*[email(n) for n in range(200)])
+        fleet.warm(80.0)
+        first = fleet.start(*RATE, "--grace", "1")
+        fleet.until_sent(60)
+        fleet.state.pause()
+        time.sleep(1)
+        first.signal(signal.SIGTERM)
+        assert first.wait() == 3
+        fleet.state.kill()
+        fleet.state.start()
+        fleet.start(*RATE)
+        fleet.until(lambda: fleet.open == 0, 60)
+        fleet.end_all()
+        doubts = fleet.books(200)
+        assert doubts, "nobody knows of them"
+        assert {fleet.letters[name]["code"] for name in doubts} <= {"state_lost", "interrupted"}
 
 
 @contextmanager
@@ -70,10 +63,9 @@ def fail_over(fleet: Fleet, server: RedisServer, behind: float) -> None:
     server.port = fleet.broker.port
 
 
-def test_a_failover_to_a_replica_that_is_seconds_behind_sends_nothing_twice(new_fleet: Callable[..., Fleet]) -> None:
+def a_failover_to_a_replica_that_is_seconds_behind_sends_nothing_twice(folder: Path) -> None:
     """178 were sent twice: who lived told the new master of its last three seconds, and one of them alone did."""
-    fleet = new_fleet("--rate-send", "100000", "--latency", "100")
-    with follower(fleet) as server:
+    with Fleet(folder, "--rate-send", "100000", "--latency", "100") as fleet, follower(fleet) as server:
         fleet.put(*[email(n) for n in range(JOBS)])
         fleet.warm(80.0)
         for _ in range(2):
@@ -88,12 +80,9 @@ def test_a_failover_to_a_replica_that_is_seconds_behind_sends_nothing_twice(new_
         assert fleet.most_in_any_second() <= 80
 
 
-def test_a_failover_in_which_a_sender_dies_leaves_in_doubt_what_that_one_may_have_sent(
-    new_fleet: Callable[..., Fleet]
-) -> None:
+def a_failover_in_which_a_sender_dies_leaves_in_doubt_what_that_one_may_have_sent(folder: Path) -> None:
     """26 were sent twice: nobody knew of the last moments of the dead one."""
-    fleet = new_fleet("--rate-send", "100000", "--latency", "100")
-    with follower(fleet) as server:
+    with Fleet(folder, "--rate-send", "100000", "--latency", "100") as fleet, follower(fleet) as server:
         fleet.put(*[email(n) for n in range(JOBS)])
         fleet.warm(80.0)
         for _ in range(2):
@@ -107,3 +96,10 @@ def test_a_failover_in_which_a_sender_dies_leaves_in_doubt_what_that_one_may_hav
         fleet.end_all()
         fleet.books(JOBS)
         assert fleet.most_in_any_second() <= 80
+
+
+ALL = (
+    a_failover_to_a_replica_that_is_seconds_behind_sends_nothing_twice,
+    a_failover_in_which_a_sender_dies_leaves_in_doubt_what_that_one_may_have_sent,
+    a_drain_while_the_state_is_away_gives_back_nothing_that_may_have_been_sent,
+)

@@ -77,7 +77,8 @@ class GroupMember:
         except BaseException:
             wish.found.add_done_callback(self._return)
             raise
-        return found
+        # Their partition may have become another's since, which gives them out itself.
+        return [one for one in found if self._polled.partitions.has_in_hand(one.record.handle)]
 
     async def finish(self, handles: Sequence[Handle]) -> None:
         """These have an end: returns when that is committed."""

@@ -83,6 +83,7 @@ class Rebalances:
             self._partitions.add(one.partition, progress)
             starts.append(TopicPartition(self._topic, one.partition, progress.base))
         consumer.incremental_assign(starts)
+        consumer.resume(starts)  # the library may remember a pause from when they were ours before
 
     def _begin(self, committed: TopicPartition, low: int, high: int) -> PartitionProgress:
         base = committed.offset

@@ -207,6 +207,27 @@ async def test_a_reader_that_stalled_for_longer_than_its_group_waits_goes_on_wit
 
 
 @real
+async def test_a_partition_that_went_while_it_was_paused_is_read_when_it_comes_back(cluster: Cluster) -> None:
+    """The library remembered the pause, and nobody read it until it moved again."""
+    topic = cluster.make(partitions=2)
+    cluster.put(topic, *bodies(1))
+    first: Any = cluster.queue(topic)
+    await first.ack(await read(first, 1))
+    ends = time.monotonic() + 20
+    while len(first._connection._client._polled._paused) < 2 and time.monotonic() < ends:
+        await asyncio.sleep(0.1)
+    second: Any = cluster.queue(topic)
+    ends = time.monotonic() + 30
+    await second.read(1)
+    while not second._connection._client._polled.partitions.numbers and time.monotonic() < ends:
+        await second.read(1)
+    await second.aclose()
+    cluster.put(topic, *bodies(2, 1), partition=0)
+    cluster.put(topic, *bodies(2, 3), partition=1)
+    assert numbers(await read(first, 4, within=30)) == [1, 2, 3, 4]
+
+
+@real
 async def test_a_group_that_others_are_in_who_share_otherwise_is_told(cluster: Cluster) -> None:
     """A consumer read nothing for ever, and said that it was ready."""
     topic = cluster.make()

@@ -68,11 +68,19 @@ class Trouble:
 
     def __init__(self) -> None:
         self.latest: KafkaError | None = None
+        self.refusal: KafkaError | None = None
+        """The latest that somebody has to mend; a broker has several addresses, and others may only not answer."""
+
+    def clear(self) -> None:
+        """Something was answered."""
+        self.latest = self.refusal = None
 
     def __call__(self, error: KafkaError) -> None:
         """See the library's `error_cb`. Its first word counts: that no broker is left says nothing new."""
         if self.latest is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self.latest = error
+        if error.code() in _REFUSALS:
+            self.refusal = error
 
 
 class KafkaSettings:
@@ -129,19 +137,22 @@ def error_of(error: KafkaException) -> KafkaError:
 
 
 def find_topic(
-    client: Any, shown: str, name: str, trouble: Trouble, within: float = WITHIN
+    client: Any, shown: str, name: str, trouble: Trouble, within: float = WITHIN, *, reads: bool = False
 ) -> tuple[tuple[int, ...], str]:
     """Its partitions and its cluster, as any client sees them; QueueError when there is no such topic.
 
-    KafkaException when nobody answers, with the reason that was told for it.
+    KafkaException when nobody answers, with the reason that was told for it. A consumer that `reads` is not polled
+    here: the message that this may give would be lost.
     """
     try:
         found = client.list_topics(name, timeout=within)
     except KafkaException:
-        client.poll(0)
-        if trouble.latest is not None and trouble.latest.code() in _REFUSALS:
-            raise KafkaException(trouble.latest) from None
+        if not reads:
+            client.poll(0)
+        if trouble.refusal is not None:
+            raise KafkaException(trouble.refusal) from None
         raise
+    trouble.clear()
     topic = found.topics[name]
     if topic.error is not None and topic.error.code() in UNKNOWN:
         raise QueueError(f"{shown}: there is no topic {name}; make it first")

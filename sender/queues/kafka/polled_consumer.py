@@ -167,10 +167,10 @@ class PolledConsumer:
         """Returns whether its partition is to rest."""
         error, number, offset = message.error(), message.partition(), message.offset()
         if error is None:
-            self._trouble.latest = None
+            self._trouble.clear()
             return self.partitions.stash(self._record(message), self._not_before(message))
         if error.code() == END:
-            self._trouble.latest = None
+            self._trouble.clear()
             self.partitions.reach(number or 0, offset or 0)
         elif error.fatal() or error.code() in BEGIN_ANEW:
             raise KafkaException(error)
@@ -216,11 +216,11 @@ class PolledConsumer:
     def _probe(self) -> None:
         """Something was told of a connection: see whether anybody answers."""
         try:
-            find_topic(self.consumer, self._address.shown, self._address.path, self._trouble, PROBE_WITHIN)
+            find_topic(
+                self.consumer, self._address.shown, self._address.path, self._trouble, PROBE_WITHIN, reads=True
+            )
         except (KafkaException, QueueError) as error:
             self._fail(error)
-        else:
-            self._trouble.latest = None
 
     def _fail(self, error: Exception) -> None:
         """Tell whoever waits; what they asked for is done all the same as soon as it can be."""

@@ -95,7 +95,7 @@ $(TOOLS): benchmarks/tools.py
 
 bench-tools: $(TOOLS)  ## Install hey, autocannon, wrk, h2load, oha, vegeta and k6 into .bench-tools
 
-bench: $(RIVALS) $(TOOLS)  ## Measure it beside its rivals into benchmarks/RESULTS.md; 50 minutes, or BENCH_MINUTES=20
+bench: $(READY) $(RIVALS) $(TOOLS)  ## Measure it beside its rivals into benchmarks/RESULTS.md; 50 minutes, or BENCH_MINUTES=20
 	@$(BENCH)/bin/python benchmarks/run_all.py
 
 bench-quick: $(RIVALS)  ## Check the main ratios in 3 minutes; exit 1 when one fell by more than 15 %

@@ -174,9 +174,7 @@ class Fleet:
         self.processes[0].terminate()
         status = self.processes[0].wait()
         took = time.monotonic() - start
-        told = [json.loads(line) for line in (self.folder / "log-0").read_text().splitlines()]
-        back = next((line["given_back"] for line in told if line["event"] == "drained"), None)
-        return f"Drain of a busy replica: {took:.2f} s, {back} messages given back, exit status {status}"
+        return f"Drain of a busy replica: {took:.2f} s, exit status {status}"
 
     @property
     def stamps(self) -> list[float]:

@@ -75,7 +75,7 @@ STEPS: Final = (
     Step("pictures", 2.0, 2.0, lambda _: []),
 )
 """The most important ones first."""
-OF_THE_TESTS: Final = ("pictures", "rebalances")
+OF_THE_TESTS: Final = ("outbox", "pictures", "rebalances")
 
 
 def main() -> int:

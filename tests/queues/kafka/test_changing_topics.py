@@ -13,24 +13,12 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from structlog.testing import capture_logs
 
 from sender.queues import QueueError
+from tests.queues.kafka.numbered import bodies, mock, numbers, real
 from tests.support.messages import die, read
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sender.queues import Message, Queue
     from tests.queues.kafka.conftest import Cluster
-
-real = pytest.mark.parametrize("cluster", ["real"], indirect=True)
-mock = pytest.mark.parametrize("cluster", ["mock"], indirect=True)
-
-
-def bodies(number: int, start: int = 0) -> list[bytes]:
-    return [b'{"id": "job-%d"}' % one for one in range(start, start + number)]
-
-
-def numbers(messages: Collection[Message]) -> list[int]:
-    return sorted(int(one.data[12:-2]) for one in messages)
 
 
 async def consume(queue: Queue, count: int, within: float = 40.0) -> list[Message]:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from sender.queues import QueueError, QueueLost
 from sender.queues.kafka import client as kafka_client
 from sender.queues.queue_url import open_publisher
+from tests.queues.kafka.numbered import bodies, mock, numbers, real
 from tests.support.kafka_server import PASSWORD, USER
 from tests.support.messages import die, read
 
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 
     from sender.queues import Message, Queue
     from tests.queues.kafka.conftest import Cluster
-
-# The mock cluster gives no partition to the second reader of a group.
-real = pytest.mark.parametrize("cluster", ["real"], indirect=True)
-mock = pytest.mark.parametrize("cluster", ["mock"], indirect=True)
-
-
-def bodies(number: int, start: int = 0) -> list[bytes]:
-    return [b'{"id": "job-%d"}' % one for one in range(start, start + number)]
-
-
-def numbers(messages: Collection[Message]) -> list[int]:
-    return sorted(int(one.data[12:-2]) for one in messages)
 
 
 @real

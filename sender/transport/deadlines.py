@@ -24,11 +24,12 @@ class Deadlines:
         self._late: set[Task] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, task: Task) -> None:
-        """From now on; one deadline for a task at a time."""
+    def begin(self, task: Task) -> float:
+        """From now on; one deadline for a task at a time. Returns when it is, by the loop's clock."""
         self._ends[task] = end = self._loop.time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(end, self._look)
+        return end
 
     def end(self, task: Task) -> bool:
         """The task's work is done or broken off; whether its deadline was what cancelled it, and nobody else did."""

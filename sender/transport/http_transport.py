@@ -74,9 +74,9 @@ class HttpTransport:
         wire = wire or Wire()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._deadlines.begin(task)
+        due = self._deadlines.begin(task)
         try:
-            return await self._exchange(request, wire)
+            return await self._exchange(request, wire, due)
         except asyncio.CancelledError:
             if not self._deadlines.end(task):
                 raise
@@ -87,9 +87,12 @@ class HttpTransport:
         finally:
             self._deadlines.end(task)
 
-    async def _exchange(self, request: Request, wire: Wire) -> Reply:
+    async def _exchange(self, request: Request, wire: Wire, due: float) -> Reply:
         head = self._heads.of(request)
         connection = self._pool.pick() or await self._pool.acquire()
+        if self._loop.time() >= due:  # the process stood still: nobody would wait for the answer
+            self._pool.free(connection)
+            raise _fault("timeout", wire, f"no connection in {self._timeout:g} s; its request was not written")
         if wire.may_write is not None and not wire.may_write():
             self._pool.free(connection)
             raise _fault(WITHHELD, wire, "the request was held back before its first byte")

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sender.config.settings import Settings
+from sender.engine import watchdog
 from sender.engine.pacing.ramp import Ramp
 from sender.engine.pacing.schedule import Schedule
 from sender.errors import UsageError
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from tests.support.virtual_time import VirtualLoop
 
 BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is under way for days: the lane need not look once a second whether it stalls."""
+    monkeypatch.setattr(watchdog, "IDLE", 60.0)
 
 
 def answer(number: int, now: float) -> Any:

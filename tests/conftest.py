@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,6 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before there are workers."""
     if not hasattr(config, "workerinput"):
         begin_notes()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What `--dist loadfile` means here; without pytest-xdist nobody asks."""
+    if config.option.dist != "loadfile":
+        return None
+    from tests.support.scheduler import Scheduler
+
+    return Scheduler(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -14,6 +14,9 @@ TOOLS  := .bench-tools/.ready
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
+# Tests start Python hundreds of times: each would compile the whole package where this is set.
+test unit: export PYTHONDONTWRITEBYTECODE :=
+
 # What the demo needs: sender itself runs from the folder.
 $(CORE): requirements-core.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sender needs Python 3.11 or newer; call make PYTHON=python3.11")'

@@ -16,6 +16,7 @@ from sender.doubts.orphans import ALIVE, SIGN_OF_LIFE, adopt_orphans
 from sender.doubts.other_ledgers import OtherLedgers
 from sender.doubts.reconciler import Reconciler
 from sender.doubts.resolver import DoubtResolver, Resolved
+from sender.engine.api_clock import STEP
 from sender.ledger.ledger import Doubt
 
 if TYPE_CHECKING:
@@ -175,10 +176,13 @@ class Doubts:
         doubtful_jobs = await self._resolver.doubtful_jobs()
         if not doubtful_jobs:
             return Resolved()
-        lag = self._settings.reconcile_lag
-        wait = min(lag, max(0.0, max(one.until for one in doubtful_jobs) + lag - self._clock.now()))
+        wait = self._until_trusted(doubtful_jobs)
         log.info("settling jobs in doubt", in_doubt=len(doubtful_jobs), wait_s=round(wait), skip="Ctrl-C")
-        await asyncio.sleep(wait)
+        ends = asyncio.get_running_loop().time() + wait + 2 * STEP
+        while wait > 0:  # what is thought to be the API's time may change meanwhile
+            await asyncio.sleep(wait)
+            left = self._until_trusted(await self._resolver.doubtful_jobs())
+            wait = min(left, ends - asyncio.get_running_loop().time())
         resolved = await self._resolve_now()
         log.info("settled", **resolved.counts(), to_send_again=len(resolved.absent),
                  still_in_doubt=len(resolved.still_open))
@@ -187,6 +191,12 @@ class Doubts:
         if not self._workspace.reader.readable:
             log.warning("the key may not read: nothing is polled or reconciled")
         return resolved
+
+    def _until_trusted(self, doubtful_jobs: Sequence[DoubtfulJob]) -> float:
+        """Seconds until the API's lists show all of these attempts."""
+        lag = self._settings.reconcile_lag
+        last = max((one.until for one in doubtful_jobs), default=float("-inf"))
+        return min(lag, max(0.0, last + lag - self._clock.now()))
 
     async def _follow_broadcasts(self) -> None:
         triggers = self._workspace.triggers

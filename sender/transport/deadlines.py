@@ -28,11 +28,12 @@ class Deadlines:
         self._ends: dict[Expiring, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, wait: Expiring) -> None:
-        """From now on; one deadline for each at a time."""
+    def begin(self, wait: Expiring) -> float:
+        """From now on; one deadline for each at a time. Returns when it is, by the loop's clock."""
         self._ends[wait] = end = self._loop.time() + self.seconds
         if self._timer is None:
             self._timer = self._loop.call_at(end, self._look)
+        return end
 
     def end(self, wait: Expiring) -> None:
         """It is over, or was given up: its deadline no longer counts."""

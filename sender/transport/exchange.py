@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Exchange:
     """Tells `on_end` once what came of the request, unless it is given up before."""
 
-    __slots__ = ("_connection", "_deadlines", "_on_end", "opening", "wire")
+    __slots__ = ("_connection", "_deadlines", "_on_end", "due", "opening", "wire")
 
     def __init__(self, wire: Wire, on_end: OnEnd, deadlines: Deadlines) -> None:
         self.wire = wire
@@ -27,7 +27,8 @@ class Exchange:
         self._on_end: OnEnd | None = on_end
         self._connection: WireConnection | None = None
         self._deadlines = deadlines
-        deadlines.begin(self)
+        self.due = deadlines.begin(self)
+        """Loop time after which nobody waits for the answer."""
 
     def write(self, connection: WireConnection, head: bytes, body: bytes, most_answer: int) -> None:
         """Have the connection carry the request, and tell the pacer."""

@@ -1,7 +1,6 @@
 """Replicas that share a state: deaths, restarts, silences and losses of Redis in the middle of the work.
 
-Some take half a minute, since a dead replica's part is taken over only then: they begin with the session and run beside
-the other tests, see `ahead` in conftest.
+Some take half a minute, since a dead replica's part is taken over only then: see `test_the_stories`.
 """
 
 from __future__ import annotations

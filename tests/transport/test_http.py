@@ -139,6 +139,25 @@ async def test_refused() -> None:
     assert (caught.value.code, caught.value.reach) == ("connect_failed", "unwritten")
 
 
+async def test_a_process_that_stood_still_while_it_connected_writes_no_request_that_it_waits_for_no_longer() -> None:
+    """It was written after its time, given up a millisecond later, and the job was in doubt."""
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.write(OK)
+
+    async with serving(handler, timeout=0.2) as client:
+        sending = asyncio.create_task(client.send(POST))
+        await asyncio.sleep(0)
+        time.sleep(0.3)
+        with pytest.raises(TransportFault) as caught:
+            await sending
+        assert (caught.value.code, caught.value.reach) == ("timeout", "unwritten")
+        assert (await client.send(POST)).status == 200
+    assert len(seen) == 1
+
+
 async def test_unknown_host() -> None:
     client = HttpTransport("http://host.invalid", lambda: "key")
     with pytest.raises(TransportFault) as caught:

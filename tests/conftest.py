@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.fleet import Consumer
 from tests.support.processes import running_sandbox, sender, start_sender
 from tests.support.servers import Server, begin_notes, install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
@@ -85,6 +86,14 @@ def starts_server(one: object) -> bool:
     return (isinstance(one, type) and issubclass(one, Server)) or (
         module.startswith("tests.support.") and module.rpartition(".")[2] in SERVER_STARTERS
     )
+
+
+@pytest.fixture(autouse=True)
+def no_consumer_runs_on() -> Iterator[None]:
+    """One whose test failed would run beside the tests that follow."""
+    yield
+    while Consumer.started:
+        Consumer.started.pop().kill()
 
 
 @pytest.fixture

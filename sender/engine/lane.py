@@ -231,7 +231,8 @@ class Lane:
         return self._triggers is None or self._triggers.has_room(len(self._pool))
 
     def _attempt_ended(self, error: BaseException | None) -> None:
-        if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
+        over = not self._pool and (self._stopping or not self.waiting)
+        if over or self._blocked or self._hand_over.low:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:
             self._context.listener.halt(error if isinstance(error, HaltError) else FaultError(error))

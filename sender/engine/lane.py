@@ -24,7 +24,6 @@ from sender.errors import FaultError, HaltError
 from sender.runtime.tasks import close_with, forever
 
 if TYPE_CHECKING:
-    from sender.engine.attempt_pool import InFlightAttempt
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
     from sender.engine.pacing.guard import Guard
@@ -64,7 +63,7 @@ class Lane:
         self._feedback = ResponseFeedback(name, context, pacer, self.breaker, guard, outage)
         self._forbidden = ForbiddenJobs(self._backlog, context.kinds)
         runner = AttemptRunner(name, context, self._backlog, self._forbidden, self._feedback, triggers)
-        self._pool = AttemptPool(runner.attempt, self.breaker, self._attempt_ended, concurrency=concurrency)
+        self._pool = AttemptPool(runner, self.breaker, self._attempt_ended, concurrency=concurrency)
         self._watchdog = Watchdog(
             context.api, self.breaker, self._pool, outage, self._forbidden,
             has_work=self._has_work, on_change=self._changed.set,
@@ -142,7 +141,7 @@ class Lane:
     async def drained(self) -> None:
         """Return when no job waits or is under way, or when the lane has ended; no further job is to come."""
         await self._idle.wait()
-        await self._forbidden.rule()
+        self._forbidden.rule()
 
     async def _end(self) -> None:
         self.abort()
@@ -231,10 +230,7 @@ class Lane:
         """Whether the API takes another trigger into its queue; always so in the other lanes."""
         return self._triggers is None or self._triggers.has_room(len(self._pool))
 
-    def _attempt_ended(self, attempt: InFlightAttempt, error: BaseException | None) -> None:
-        if not attempt.begun:
-            attempt.permit.cancel()
-            self._hand_over.ready.appendleft(attempt.execution)
+    def _attempt_ended(self, error: BaseException | None) -> None:
         if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:

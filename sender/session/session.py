@@ -155,9 +155,9 @@ class Session:
         """See `LaneListener.record`."""
         self.recorder.put(ended)
 
-    async def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
+    def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
         """See `LaneListener.job_ended`."""
-        await self.doubts.note_end(execution, outcome, resendable)
+        self.doubts.note_end(execution, outcome, resendable)
 
     def job_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `LaneListener.job_refused`."""

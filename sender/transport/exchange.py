@@ -28,7 +28,7 @@ class Exchange:
         self._connection: WireConnection | None = None
         self._deadlines = deadlines
         self.due = deadlines.begin(self)
-        """When its time is over, by the loop's clock."""
+        """Loop time after which nobody waits for the answer."""
 
     def write(self, connection: WireConnection, head: bytes, body: bytes, most_answer: int) -> None:
         """Have the connection carry the request, and tell the pacer."""

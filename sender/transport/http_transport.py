@@ -104,7 +104,13 @@ class HttpTransport:
 
     async def _open_for(self, exchange: Exchange, head: bytes, request: Request) -> None:
         try:
-            self._write(exchange, await self._pool.acquire(), head, request)
+            connection = await self._pool.acquire()
+            if self._loop.time() < exchange.due:
+                self._write(exchange, connection, head, request)
+                return
+            self._pool.free(connection)  # the process stood still: nobody would wait for the answer
+            said = f"no connection in {self._timeout:g} s; its request was not written"
+            exchange.end(fault("timeout", exchange.wire, said))
         except NO_CONNECTION as error:
             exchange.end(_translate(error, exchange.wire))
 

@@ -116,18 +116,12 @@ class HttpTransport:
 
     def _write(self, exchange: Exchange, connection: WireConnection, head: bytes, request: Request) -> None:
         wire = exchange.wire
-        if self._loop.time() >= exchange.due:  # the process stood still: nobody would wait for the answer
-            late = f"no connection in {self._timeout:g} s; its request was not written"
-            self._hold_back(exchange, connection, fault("timeout", wire, late))
-        elif wire.may_write is None or wire.may_write():
+        if wire.may_write is None or wire.may_write():
             exchange.write(connection, head, request.body or b"", request.most_answer or MOST_ANSWER)
-        else:
-            withheld = fault(WITHHELD, wire, "the request was held back before its first byte")
-            self._hold_back(exchange, connection, withheld)
-
-    def _hold_back(self, exchange: Exchange, connection: WireConnection, why: TransportFault) -> None:
+            return
         self._pool.free(connection)
-        self._loop.call_soon(exchange.end, why)
+        withheld = fault(WITHHELD, wire, "the request was held back before its first byte")
+        self._loop.call_soon(exchange.end, withheld)
 
     async def _connect(self) -> WireConnection:
         """A connection on which nothing waits: what came unasked must not be taken for the answer to what follows."""

@@ -58,6 +58,9 @@ class LaneListener(Protocol):
     def has_room(self) -> bool:
         """Whether more jobs may be handed over, as far as the recording of their ends goes."""
 
+    def commit_begins(self) -> bool:
+        """The ledger commits something now: whether ends wait that go with it, after one turn of the loop."""
+
     def record(self, ended: FinishedJob) -> None:
         """A job has ended: have that recorded; returns at once."""
 

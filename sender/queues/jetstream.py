@@ -198,7 +198,8 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             raise QueueError(f"{self.source}: the consumer has to be a pull consumer with explicit acknowledgement")
         if (found.config.max_deliver or -1) > 0:
             raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
-        self.keep_every = (found.config.ack_wait or self.return_after) / 3
+        self.return_after = found.config.ack_wait or self.return_after
+        self.keep_every = self.return_after / 3
         return found.created
 
     async def _origin(self, client: JetStreamClient) -> str | None:

@@ -7,6 +7,7 @@ memory.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ _TOP: Final = 1025
 class Histogram:
     """How many values lie in which cell, with their exact sum and the largest one."""
 
-    __slots__ = ("_cells", "_counts", "count", "most", "total")
+    __slots__ = ("_cells", "_counts", "_halves", "count", "most", "total")
 
     def __init__(self, cells: int = FINE) -> None:
         self._cells = cells
-        self._counts: dict[int, int] = {}
+        self._halves = 2 * cells  # the part of a power of two is between 1/2 and 1
+        self._counts: defaultdict[int, int] = defaultdict(int)
         self.count = 0
         self.total = 0.0
         """Sum of all values."""
@@ -37,13 +39,14 @@ class Histogram:
 
     def add(self, value: float, count: int = 1) -> None:
         """Count a value; one below 0 (no clock is perfect) counts as 0, one that is no number not at all."""
-        if not 0.0 <= value < math.inf:
-            if not math.isfinite(value):
-                return
-            value = 0.0
-        part, power = math.frexp(max(_LEAST, value))
-        cell = power * self._cells + math.ceil(2 * self._cells * part)
-        self._counts[cell] = self._counts.get(cell, 0) + count
+        if _LEAST <= value < math.inf:
+            part, power = math.frexp(value)
+        elif math.isfinite(value):
+            value = max(0.0, value)
+            part, power = math.frexp(_LEAST)
+        else:
+            return
+        self._counts[power * self._cells + math.ceil(self._halves * part)] += count
         self.count += count
         self.total += value * count
         if value > self.most:
@@ -52,7 +55,7 @@ class Histogram:
     def merge(self, other: Histogram) -> None:
         """Count all that another one with the same cells counted."""
         for cell, count in other._counts.items():
-            self._counts[cell] = self._counts.get(cell, 0) + count
+            self._counts[cell] += count
         self.count += other.count
         self.total += other.total
         self.most = max(self.most, other.most)

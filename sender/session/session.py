@@ -151,6 +151,10 @@ class Session:
         """See `LaneListener.has_room`."""
         return self.recorder.has_room
 
+    def commit_begins(self) -> bool:
+        """See `LaneListener.commit_begins`."""
+        return self.ledger.shares_commits and self.recorder.join_commit()
+
     def record(self, ended: FinishedJob) -> None:
         """See `LaneListener.record`."""
         self.recorder.put(ended)

@@ -98,6 +98,9 @@ class World:
             raise answer
         return Reply(answer.status, answer.content_type, answer.body, answer.retry_after, wire.written_at, loop.time())
 
+    def commit_begins(self) -> bool:
+        return False
+
     def record(self, ended: FinishedJob) -> None:
         self.ended.append(ended)
         if ended.entry is not None:

@@ -122,3 +122,13 @@ async def test_what_was_fetched_outlives_a_fetch_that_fails(broker: Nats) -> Non
     queue._fetch = break_second  # type: ignore[attr-defined]
     await broker.put(*lines(1))
     assert [message.deliveries for message in await read(queue, 3, within=5)] == [1]
+
+
+async def test_when_a_message_returns_is_what_the_consumer_that_was_there_says(broker: Nats) -> None:
+    """By that a state that was lost is known; with an ack wait of minutes it was not, and messages were sent again."""
+    async with broker.jetstream() as jetstream:
+        config = ConsumerConfig(durable_name="senders", ack_policy=AckPolicy.EXPLICIT, ack_wait=300.0)
+        await jetstream.add_consumer(broker.name, config)
+    queue = broker.queue(return_after=30.0)
+    await queue.open()
+    assert queue.return_after == pytest.approx(300)

@@ -14,6 +14,12 @@ TOOLS  := .bench-tools/.ready
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
+# Most tests wait for servers and clocks, not for a processor.
+WORKERS ?= 6
+
+# Tests start Python hundreds of times: each would compile the whole package where this is set.
+test unit: export PYTHONDONTWRITEBYTECODE :=
+
 # What the demo needs: sender itself runs from the folder.
 $(CORE): requirements-core.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sender needs Python 3.11 or newer; call make PYTHON=python3.11")'
@@ -30,7 +36,7 @@ demo: $(CORE)  ## Start the sandbox and send examples/receipts.jsonl to it at 10
 	@PYTHONPATH=. sh examples/demo.sh $(BIN)/python -m sender
 
 test: $(READY)  ## Run all tests
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 unit: $(READY)  ## Run the tests that need neither a broker nor a browser, and none that takes long
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile -m "not server and not slow"

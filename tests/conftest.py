@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.fleet import Consumer
 from tests.support.processes import running_sandbox, sender, start_sender
 from tests.support.servers import Server, begin_notes, install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
@@ -50,6 +51,16 @@ def pytest_configure(config: pytest.Config) -> None:
         begin_notes()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What `--dist loadfile` means here; without pytest-xdist nobody asks."""
+    if config.option.dist != "loadfile":
+        return None
+    from tests.support.scheduler import Scheduler
+
+    return Scheduler(config, log)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The whole suite gets its servers at once, and in one process."""
     options = session.config.option
@@ -75,6 +86,14 @@ def starts_server(one: object) -> bool:
     return (isinstance(one, type) and issubclass(one, Server)) or (
         module.startswith("tests.support.") and module.rpartition(".")[2] in SERVER_STARTERS
     )
+
+
+@pytest.fixture(autouse=True)
+def no_consumer_runs_on() -> Iterator[None]:
+    """One whose test failed would run beside the tests that follow."""
+    yield
+    while Consumer.started:
+        Consumer.started.pop().kill()
 
 
 @pytest.fixture

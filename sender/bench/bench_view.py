@@ -7,7 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from sender.runtime.histogram import COARSE, Histogram, grid
+from sender.runtime.histogram import COARSE, Histogram
 from sender.runtime.live.figures import Figures, LaneFigures, Latency, Problem
 from sender.runtime.recent_rate import RecentRate
 
@@ -57,7 +57,7 @@ class BenchView:
     def _latency(self) -> Latency | None:
         """Milliseconds from the planned start, of the last seconds."""
         steps = self._driver.measures.series.steps
-        found = Histogram(grid(COARSE))
+        found = Histogram(COARSE)
         for number in sorted(steps)[-LATEST:]:
             found.merge(steps[number].latency_ms)
         p50, p90, p99 = found.percentiles((50, 90, 99))

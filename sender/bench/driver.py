@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sender.bench.failure import is_hopeless, reason
 from sender.bench.measures import Measures
 from sender.jobs.kinds import KINDS
-from sender.transport import TransportFault
+from sender.transport import Reply, TransportFault, Wire
 from sender.transport.verdict import Rules, judge
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sender.bench.clock import Alarm
     from sender.bench.plan import BenchPlan
-    from sender.transport import Reply, Transport
+    from sender.transport import Request, Transport
     from sender.transport.verdict import Verdict
 
 RULES: Final = Rules()
@@ -47,19 +48,16 @@ class Driver:
         self._clock = clock
         self._index = index
         self._hands = plan.hands(index)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Event()
+        self._over = False
         self._starter: asyncio.Task[None] | None = None
         self._start = 0.0
         self._failures: Counter[int | str] = Counter()
+        self.in_hand = 0
+        """Requests under way."""
         self.connected = False
         """Whether the server took a connection before the start."""
         self.measures = Measures(plan.schedule)
-
-    @property
-    def in_hand(self) -> int:
-        """Requests under way."""
-        return len(self._tasks)
 
     @property
     def passed(self) -> float:
@@ -78,8 +76,8 @@ class Driver:
                 raise
         ran = min(self._schedule.end, max(0.0, self._clock() - start))
         self.measures.ran = ran if self.measures.stopped else self._schedule.end
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        while self.in_hand:
+            await self._hand_free()
         return self.measures
 
     def stop(self) -> None:
@@ -88,6 +86,7 @@ class Driver:
         self._cancel()
 
     def _cancel(self) -> None:
+        self._over = True
         if self._starter is not None:
             self._starter.cancel()
 
@@ -99,9 +98,9 @@ class Driver:
             planned = self._start + self._schedule.at(number)
             if planned > self._clock():
                 await self._alarm.until(planned)
-            if len(self._tasks) >= self._hands:
+            if self.in_hand >= self._hands:
                 self.measures.held_up += 1
-                if not await self._hand_free(end):
+                if not await self._hand_free_before(end):
                     break
             self._begin(number, planned - self._start)
             number += self._plan.processes
@@ -112,47 +111,55 @@ class Driver:
                     break
         self._leave(number, total)
 
-    async def _hand_free(self, end: float) -> bool:
+    async def _hand_free_before(self, end: float) -> bool:
         """Wait for a free hand; False when the schedule is over before."""
-        while len(self._tasks) >= self._hands:
+        while self.in_hand >= self._hands:
             left = end - self._clock()
             if left <= 0:
                 return False
-            self._free.clear()
             try:
                 async with asyncio.timeout(left):
-                    await self._free.wait()
+                    await self._hand_free()
             except TimeoutError:
                 return False
         return True
 
-    def _begin(self, number: int, planned: float) -> None:
-        task = asyncio.get_running_loop().create_task(self._one(number, planned))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        self.measures.most_in_flight = max(self.measures.most_in_flight, len(self._tasks))
+    async def _hand_free(self) -> None:
+        """Wait for the next end of a request."""
+        self._free.clear()
+        await self._free.wait()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._free.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._halt(f"a request broke: {type(error).__name__}")
-
-    async def _one(self, number: int, planned: float) -> None:
+    def _begin(self, number: int, planned: float, next_number: int | None = None) -> None:
+        """Start a request; in the closed loop its hand goes on with `next_number`."""
         template = self._plan.template(number)
         request = template.request(number)
         started = self._clock() - self._start
         self.measures.start(planned, started)
-        answer: Reply | TransportFault
-        try:
-            answer = await self._transport.send(request)
-        except TransportFault as fault:
-            answer = fault
+        self.in_hand += 1
+        self.measures.most_in_flight = max(self.measures.most_in_flight, self.in_hand)
+        ended = partial(self._ended, template.kind, request, planned, started, next_number)
+        self._transport.start(request, Wire(), ended)
+
+    def _ended(
+        self, kind: str, request: Request, planned: float, started: float, next_number: int | None,
+        answer: Reply | BaseException,
+    ) -> None:
+        self.in_hand -= 1
+        self._free.set()
+        if not isinstance(answer, Reply | TransportFault):
+            self._halt(f"a request broke: {type(answer).__name__}")
+            return
         ended = self._clock() - self._start
-        verdict = judge(KINDS[template.kind], answer, RULES)
-        self.measures.end(planned, started, ended, verdict, template.kind)
+        verdict = judge(KINDS[kind], answer, RULES)
+        self.measures.end(planned, started, ended, verdict, kind)
         if verdict.what != "sent":
             self._failed(verdict, answer, request.body or b"")
+        if next_number is None:
+            return
+        if self._plan.think:
+            asyncio.get_running_loop().call_later(self._plan.think, self._next, next_number)
+        else:
+            self._next(next_number)
 
     def _failed(self, verdict: Verdict, answer: Reply | TransportFault, payload: bytes) -> None:
         """End at once what cannot succeed: nothing listens, a wrong key, a wrong path."""
@@ -182,19 +189,13 @@ class Driver:
             count -= group
 
     async def _as_fast_as_it_goes(self) -> None:
-        """No schedule: every hand starts its next request when it has the last answer."""
-        async with asyncio.TaskGroup() as group:
-            for hand in range(self._hands):
-                group.create_task(self._keep_going(hand))
+        """No schedule: every hand starts its next request when it has the last answer, and its user has thought."""
+        await asyncio.sleep(self._start - self._clock())
+        for hand in range(self._hands):
+            self._next(self._index + hand * self._plan.processes)
+        await asyncio.sleep(self._start + self._schedule.end - self._clock())
 
-    async def _keep_going(self, hand: int) -> None:
-        number = self._index + hand * self._plan.processes
-        step = self._hands * self._plan.processes
-        self.measures.most_in_flight = self._hands
-        if (now := self._clock()) < self._start:
-            await asyncio.sleep(self._start - now)
-        while (planned := self._clock() - self._start) < self._schedule.end:
-            await self._one(number, planned)
-            number += step
-            if self._plan.think:
-                await asyncio.sleep(self._plan.think)
+    def _next(self, number: int) -> None:
+        planned = self._clock() - self._start
+        if planned < self._schedule.end and not self._over:
+            self._begin(number, planned, number + self._hands * self._plan.processes)

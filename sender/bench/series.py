@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sender.runtime.histogram import COARSE, Histogram, grid
+from sender.runtime.histogram import COARSE, Histogram
 
 if TYPE_CHECKING:
     from sender.transport.verdict import Verdict
@@ -22,7 +22,7 @@ class Step:
     answered: int = 0
     ok: int = 0
     http_429: int = 0
-    latency_ms: Histogram = field(default_factory=lambda: Histogram(grid(COARSE)))
+    latency_ms: Histogram = field(default_factory=lambda: Histogram(COARSE))
 
     def end(self, verdict: Verdict, latency_ms: float) -> None:
         """A request that was planned here has its answer, or will have none."""
@@ -48,14 +48,16 @@ class Series:
     def __init__(self, end: float) -> None:
         self.width = max(1, math.ceil(end / MOST_STEPS))
         self.steps: dict[int, Step] = {}
+        self._number = -1
+        self._step = Step()
+        """The one that was asked for last, and its number."""
 
     def at(self, offset: float) -> Step:
         """The step of a request planned `offset` seconds after the start."""
         number = int(offset // self.width)
-        step = self.steps.get(number)
-        if step is None:
-            step = self.steps[number] = Step()
-        return step
+        if number != self._number:
+            self._number, self._step = number, self.steps.setdefault(number, Step())
+        return self._step
 
     def merge(self, other: Series) -> None:
         """Count what the other one counted."""

@@ -96,7 +96,7 @@ class Doubts:
             self._room += len(execution.job.body)
         return execution
 
-    async def note_end(self, execution: JobExecution, outcome: Outcome, resendable: bool) -> None:
+    def note_end(self, execution: JobExecution, outcome: Outcome, resendable: bool) -> None:
         """Remember what a later pass needs: attempts that may have been accepted, proof of those that were, jobs."""
         kind = execution.job.kind
         if outcome.status == "in_doubt" or execution.doubted_since is not None:
@@ -107,8 +107,6 @@ class Doubts:
             self._note_known(execution, outcome)
         if outcome.status == "sent" and kind.lane == "app":
             self._doubted.done(execution.job.key)
-        if kind.lane == "trigger" and self._workspace.triggers is not None:
-            await self._workspace.triggers.ended(execution, outcome)
 
     def _note_doubt(self, execution: JobExecution, outcome: Outcome) -> None:
         job = execution.job

@@ -1,6 +1,8 @@
 """The AttemptRunner of a lane: one try of one job, from its permit to what follows from the answer.
 
-send --> observe --> judge --> the lane learns --> decide --> outcome, or back to the backlog
+begin --> answered: observe --> judge --> the lane learns --> decide --> outcome, or back to the backlog
+
+It runs in callbacks of the loop: only what waits for the ledger or the API is a coroutine.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from sender.errors import HaltError
 from sender.jobs.masking import words_of
 from sender.jobs.problem import Problem
 from sender.runtime.long_step import run_step
-from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
+from sender.transport import WITHHELD, Reply, Request, TransportFault
 from sender.transport.verdict import judge
 
 if TYPE_CHECKING:
-    from sender.engine.attempt_pool import InFlightAttempt
+    from sender.engine.attempt_pool import InFlightAttempt, Work
     from sender.engine.backlog import Backlog
+    from sender.engine.decision import Decision
     from sender.engine.feedback import ResponseFeedback
     from sender.engine.forbidden_jobs import ForbiddenJobs
     from sender.engine.job_execution import JobExecution
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
     from sender.outcomes.outcome import Outcome
+    from sender.transport import OnEnd, UnderWay, Wire
     from sender.transport.verdict import Verdict
 
 CLOCK_STEP: Final = 0.25
@@ -58,39 +62,39 @@ class AttemptRunner:
         self._loop = asyncio.get_running_loop()
         self._unix_offset = float("-inf")
 
-    async def attempt(self, attempt: InFlightAttempt) -> None:
-        """Try once, and see to what follows."""
-        attempt.begun = True
-        execution = attempt.execution
+    def begin(self, attempt: InFlightAttempt, on_end: OnEnd) -> UnderWay:
+        """Have its request written."""
+        execution, wire = attempt.execution, attempt.wire
         execution.begin(self._context.wall(), self._context.clock.steps)
-        key_version = self._context.api.key_version
-        wire = Wire(on_written=attempt.permit.written)
+        attempt.key_version = self._context.api.key_version
+        wire.on_written = attempt.permit.written
         if execution.job.expires_at is not None:
             wire.may_write = lambda: not execution.expired(self._context.wall())
-        try:
-            answer = await self._exchange(execution, wire)
-        except asyncio.CancelledError:
-            attempt.interruptible = False
-            attempt.permit.cancel()
-            await self._interrupted(execution, wire)
-            raise
-        attempt.interruptible = False
-        attempt.permit.cancel()
-        if isinstance(answer, TransportFault) and answer.code == WITHHELD:
-            await self._withheld(execution)
-        else:
-            await self._judge(attempt, answer, key_version)
-
-    async def _exchange(self, execution: JobExecution, wire: Wire) -> Reply | TransportFault:
         job = execution.job
-        try:
-            return await self._context.api.send(Request(job.kind.method, job.path, execution.body), wire)
-        except TransportFault as fault:
-            return fault
-        finally:
-            execution.files_read = None  # another try reads them again: files of all jobs under way would fill memory
-            if wire.written_at is not None:
-                execution.written_at = self._unix(wire.written_at)
+        return self._context.api.start(Request(job.kind.method, job.path, execution.body), wire, on_end)
+
+    def answered(self, attempt: InFlightAttempt, answer: Reply | BaseException) -> Work | None:
+        """See to what follows; returns what is left to do, where that takes time."""
+        self._note_written(attempt)
+        if isinstance(answer, TransportFault) and answer.code == WITHHELD:
+            return self._withheld(attempt.execution)
+        if isinstance(answer, Reply | TransportFault):
+            return self._judge(attempt, answer)
+        raise answer
+
+    def interrupted(self, attempt: InFlightAttempt) -> Work:
+        """Nobody waits for its answer any more: what is left to do."""
+        self._note_written(attempt)
+        return self._interrupted(attempt.execution, attempt.wire)
+
+    def _note_written(self, attempt: InFlightAttempt) -> None:
+        """The request is over, and was written or not."""
+        execution, written_at = attempt.execution, attempt.wire.written_at
+        execution.files_read = None  # another try reads them again: files of all jobs under way would fill memory
+        if written_at is None:
+            attempt.permit.cancel()
+        else:
+            execution.written_at = self._unix(written_at)
 
     async def _withheld(self, execution: JobExecution) -> None:
         """Its time was over before its first byte."""
@@ -117,9 +121,12 @@ class AttemptRunner:
             self._backlog.leave(execution)
             return
         problem = Problem("interrupted", None, "the run was stopped before the API's answer came")
-        await self._backlog.end(execution, execution.outcome("in_doubt", problem, finished_at=self._context.wall()))
+        outcome = execution.outcome("in_doubt", problem, finished_at=self._context.wall())
+        self._backlog.end(execution, outcome)
+        if self._triggers is not None:
+            await self._triggers.ended(execution, outcome)
 
-    async def _judge(self, under_way: InFlightAttempt, answer: Reply | TransportFault, key_version: int) -> None:
+    def _judge(self, under_way: InFlightAttempt, answer: Reply | TransportFault) -> Work | None:
         execution, started = under_way.execution, under_way.started
         latency = answer.answered_at - answer.written_at if isinstance(answer, Reply) else None
         self._observe(execution, answer, latency)
@@ -127,22 +134,44 @@ class AttemptRunner:
         self._feedback.learn(verdict, latency, started)
         body = answer.body if isinstance(answer, Reply) else None
         attempt = Attempt(execution, verdict, latency, body, outage=self._feedback.outage)
-        if self._triggers is not None and verdict.what == "rejected":
+        if self._triggers is not None:
+            return self._conclude_trigger(under_way, attempt, self._triggers)
+        return self._conclude(under_way, verdict, self._decide(attempt))
+
+    async def _conclude_trigger(
+        self, under_way: InFlightAttempt, attempt: Attempt, triggers: TriggerFollower
+    ) -> None:
+        if attempt.verdict.what == "rejected":
             under_way.interruptible = True
-            attempt = await self._ask_why(attempt, self._triggers)
+            attempt = await self._ask_why(attempt, triggers)
             under_way.interruptible = False
-        decision = decide(attempt, self._context.policy, self._context.wall())
+        decision = self._decide(attempt)
+        rest = self._conclude(under_way, attempt.verdict, decision)
+        if rest is not None:
+            await rest
+        elif decision.outcome is not None:
+            await triggers.ended(attempt.execution, decision.outcome)
+
+    def _decide(self, attempt: Attempt) -> Decision:
+        decision, execution = decide(attempt, self._context.policy, self._context.wall()), attempt.execution
         execution.tries, execution.refusals = decision.tries, decision.refusals
-        if verdict.doubtful:
+        if attempt.verdict.doubtful:
             execution.doubt()
-        if decision.outcome is None:
-            await self._again(execution, verdict, decision.delay, key_version)
-        elif self._may_be_about_kind(decision.outcome, verdict):
-            await self._context.release([execution.job.key])
-            self._forbidden.hold(ForbiddenJob(execution, decision.outcome, started))
-        else:
-            await self._backlog.end(execution, decision.outcome, resendable=decision.resendable)
-            await self._learn_of_kind(execution.job, decision.outcome, verdict, started)
+        return decision
+
+    def _conclude(self, under_way: InFlightAttempt, verdict: Verdict, decision: Decision) -> Work | None:
+        execution, outcome = under_way.execution, decision.outcome
+        if outcome is None:
+            return self._again(execution, verdict, decision.delay, under_way.key_version)
+        if self._may_be_about_kind(outcome, verdict):
+            return self._hold(ForbiddenJob(execution, outcome, under_way.started))
+        self._backlog.end(execution, outcome, resendable=decision.resendable)
+        self._learn_of_kind(execution.job, outcome, verdict, under_way.started)
+        return None
+
+    async def _hold(self, job: ForbiddenJob) -> None:
+        await self._context.release([job.execution.job.key])
+        self._forbidden.hold(job)
 
     def _observe(self, execution: JobExecution, answer: Reply | TransportFault, latency: float | None) -> None:
         status = answer.status if isinstance(answer, Reply) else answer.code
@@ -184,7 +213,7 @@ class AttemptRunner:
         closed = self._context.kinds.was_closed_by(outcome.kind, verdict.http_status)
         return verdict.what == "kind_refused" or (closed and outcome.status == "rejected")
 
-    async def _learn_of_kind(self, job: Job, outcome: Outcome, verdict: Verdict, started: float) -> None:
+    def _learn_of_kind(self, job: Job, outcome: Outcome, verdict: Verdict, started: float) -> None:
         """What this end tells of the other jobs of its kind."""
         kinds, kind = self._context.kinds, job.kind.name
         nameless = verdict.what == "accepted_id_unknown"  # to everybody: what answers is no such API
@@ -193,7 +222,7 @@ class AttemptRunner:
         elif verdict.http_status is not None and (nameless or self._is_considered(outcome, started)):
             kinds.refused(kind, verdict.http_status, person_of(job), outcome.problems[0].message)
         if outcome.status in ("sent", "rejected"):
-            await self._forbidden.allowed(kind, started)
+            self._forbidden.allowed(kind, started)
 
     def _is_considered(self, outcome: Outcome, started: float) -> bool:
         """Whether the API means what it said, and is not just out of order; a run that waits for ever waits for that,

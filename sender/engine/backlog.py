@@ -65,7 +65,7 @@ class Backlog:
         self.let_go(execution)
         self._context.listener.job_left(execution)
 
-    async def end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
+    def end(self, execution: JobExecution, outcome: Outcome, *, resendable: bool = True) -> None:
         """It came to its end after one attempt or more: have that recorded."""
         if outcome.status == "in_doubt":
             execution.doubt()
@@ -74,7 +74,7 @@ class Backlog:
         listener = self._context.listener
         marks = self._context.clock.marks_since(execution.clock_steps) if outcome.status == "in_doubt" else None
         listener.record(FinishedJob(outcome, execution.entry(outcome, resendable=resendable, marks=marks)))
-        await listener.job_ended(execution, outcome, resendable=resendable)
+        listener.job_ended(execution, outcome, resendable=resendable)
 
     def expire(self, execution: JobExecution) -> None:
         """Its time is over, and it is not handed over: it is not written any more."""

@@ -63,24 +63,24 @@ class ForbiddenJobs:
         elif kind in self._kinds.closed:
             self._leave(kind)
 
-    async def allowed(self, kind: str, started: float) -> None:
+    def allowed(self, kind: str, started: float) -> None:
         """The API came to another end with a job of this kind: the 403s before were about their jobs."""
         self._allowed.add(kind)
         if kind in self._in_a_row:
-            await self._reject(kind, started)
+            self._reject(kind, started)
             self._in_a_row[kind] = len(self._waiting[kind])
 
-    async def rule_overdue(self, now: float) -> None:
+    def rule_overdue(self, now: float) -> None:
         """End those for which nobody waits any longer, at this loop time."""
         for kind, waiting in tuple(self._waiting.items()):
             if waiting and waiting[0].started < now - MOST_WAIT:
-                await self._reject(kind, now - MOST_WAIT)
+                self._reject(kind, now - MOST_WAIT)
 
-    async def rule(self) -> None:
+    def rule(self) -> None:
         """Nothing more comes that could tell: they end as the jobs before them let expect."""
         for kind in tuple(self._waiting):
             if kind in self._allowed:
-                await self._reject(kind)
+                self._reject(kind)
             elif self._waiting[kind]:
                 self._close(kind)
 
@@ -89,13 +89,13 @@ class ForbiddenJobs:
         for kind in tuple(self._waiting):
             self._leave(kind)
 
-    async def _reject(self, kind: str, before: float = math.inf) -> None:
+    def _reject(self, kind: str, before: float = math.inf) -> None:
         """End those whose attempts began before this loop time."""
         waiting = self._waiting.get(kind, [])
         self._waiting[kind] = [job for job in waiting if job.started >= before]
         for job in waiting:
             if job.started < before and not job.execution.withdrawn:
-                await self._backlog.end(job.execution, job.outcome)
+                self._backlog.end(job.execution, job.outcome)
 
     def _close(self, kind: str) -> None:
         said = self._waiting[kind][-1].outcome.problems[0].message

@@ -24,11 +24,11 @@ from sender.errors import FaultError, HaltError
 from sender.runtime.tasks import close_with, forever
 
 if TYPE_CHECKING:
-    from sender.engine.attempt_pool import InFlightAttempt
     from sender.engine.job_queue import JobQueue
     from sender.engine.lane_context import LaneContext
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Pace
+    from sender.engine.pacing.schedule import Schedule
     from sender.engine.trigger_follower import TriggerFollower
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
@@ -64,7 +64,7 @@ class Lane:
         self._feedback = ResponseFeedback(name, context, pacer, self.breaker, guard, outage)
         self._forbidden = ForbiddenJobs(self._backlog, context.kinds)
         runner = AttemptRunner(name, context, self._backlog, self._forbidden, self._feedback, triggers)
-        self._pool = AttemptPool(runner.attempt, self.breaker, self._attempt_ended, concurrency=concurrency)
+        self._pool = AttemptPool(runner, self.breaker, self._attempt_ended, concurrency=concurrency)
         self._watchdog = Watchdog(
             context.api, self.breaker, self._pool, outage, self._forbidden,
             has_work=self._has_work, on_change=self._changed.set,
@@ -142,7 +142,7 @@ class Lane:
     async def drained(self) -> None:
         """Return when no job waits or is under way, or when the lane has ended; no further job is to come."""
         await self._idle.wait()
-        await self._forbidden.rule()
+        self._forbidden.rule()
 
     async def _end(self) -> None:
         self.abort()
@@ -183,36 +183,32 @@ class Lane:
 
     async def _start(self) -> None:
         """Start what is handed over, each in its slot."""
-        ready = self._hand_over.ready
+        ready, schedule = self._hand_over.ready, self._context.schedule
         while True:
             while not ready or not self._may_start():
                 if ready or not self.waiting:
                     self.pacer.rest()
                 await self._wait_for_work()
-            if not await self._admitted():
+            if schedule is not None and not await self._admitted(schedule):
                 continue
             asked = self._loop.time()
             permit = await self.pacer.acquire()
             self._context.observer.observe_turn(self.name, self._loop.time() - asked)
-            if not ready or not self._may_start() or self._closed():
+            if not ready or not self._may_start() or (schedule is not None and self._closed(schedule)):
                 permit.cancel()
                 continue
-            if self._context.schedule is not None:
-                self._context.schedule.started(self.name)
+            if schedule is not None:
+                schedule.started(self.name)
             self._pool.start(ready.popleft(), permit)
             if self._hand_over.low:
                 self._changed.set()
 
-    def _closed(self) -> bool:
+    def _closed(self, schedule: Schedule) -> bool:
         """Whether the schedule has closed while the permit was waited for."""
-        schedule = self._context.schedule
-        return schedule is not None and schedule.opens_at(self.name) > self._loop.time()
+        return schedule.opens_at(self.name) > self._loop.time()
 
-    async def _admitted(self) -> bool:
+    async def _admitted(self, schedule: Schedule) -> bool:
         """Whether the schedule lets a job start now; else this waits, and what is handed over goes back."""
-        schedule = self._context.schedule
-        if schedule is None:
-            return True
         at = await schedule.admit(self.name, self.pacer)
         if at <= self._loop.time():
             return True
@@ -231,11 +227,9 @@ class Lane:
         """Whether the API takes another trigger into its queue; always so in the other lanes."""
         return self._triggers is None or self._triggers.has_room(len(self._pool))
 
-    def _attempt_ended(self, attempt: InFlightAttempt, error: BaseException | None) -> None:
-        if not attempt.begun:
-            attempt.permit.cancel()
-            self._hand_over.ready.appendleft(attempt.execution)
-        if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
+    def _attempt_ended(self, error: BaseException | None) -> None:
+        over = not self._pool and (self._stopping or not self.waiting)
+        if over or self._blocked or self._hand_over.low:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:
             self._context.listener.halt(error if isinstance(error, HaltError) else FaultError(error))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sender.outcomes.outcome import Outcome
     from sender.outcomes.recorder import FinishedJob
     from sender.runtime.metrics import Observer
-    from sender.transport import Reply, Request, Wire
+    from sender.transport import OnEnd, Request, UnderWay, Wire
 
 InDoubt = Literal["hold", "resend-if-absent", "resend"]
 
@@ -44,8 +44,8 @@ class Api(Protocol):
     def reload_key(self) -> bool:
         """Read the key's file again; whether the key has changed."""
 
-    async def send(self, request: Request, wire: Wire) -> Reply:
-        """One request; raises TransportFault."""
+    def start(self, request: Request, wire: Wire, on_end: OnEnd) -> UnderWay:
+        """One request: see `Transport.start`."""
 
     async def probe(self) -> str | None:
         """A harmless look whether the API answers: None when it does, else what was seen."""
@@ -58,10 +58,13 @@ class LaneListener(Protocol):
     def has_room(self) -> bool:
         """Whether more jobs may be handed over, as far as the recording of their ends goes."""
 
+    def commit_begins(self) -> bool:
+        """The ledger commits something now: whether ends wait that go with it, after one turn of the loop."""
+
     def record(self, ended: FinishedJob) -> None:
         """A job has ended: have that recorded; returns at once."""
 
-    async def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
+    def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
         """A started job has ended, and its end was just given to `record`."""
 
     def job_refused(self, execution: JobExecution, record: JobRecord) -> None:

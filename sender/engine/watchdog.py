@@ -57,7 +57,7 @@ class Watchdog:
                 continue
             if not self._has_work():
                 self._outage.over()
-            await self._forbidden.rule_overdue(now)
+            self._forbidden.rule_overdue(now)
             if self._pool.stalled(now):
                 self._on_change()
             if self._breaker.state == "open" and now >= self._breaker.probe_at:

@@ -83,7 +83,7 @@ class Workspace:
             connections=len(LANES) * settings.concurrency + SPARE_CONNECTIONS,
             proxy=proxy_for(base_url, settings.proxy),
         )
-        self.send = self.transport.send
+        self.start = self.transport.start
         self._rates = _rates_of(settings)
         self._guards: dict[LaneName, Guard] = {"send": Guard.careful(), "app": Guard.careful()}
         factory: PacerFactory = pacers or LocalPacers()

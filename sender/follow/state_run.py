@@ -36,7 +36,6 @@ class StateRun:
     """The sends of a shared state; a `FollowedRun`."""
 
     unnamed = 0
-    grows = False
 
     def __init__(self, jobs: SentJobs, deliveries: Path) -> None:
         self.deliveries = deliveries
@@ -49,6 +48,11 @@ class StateRun:
     def since(self) -> float | None:
         """See `FollowedRun.since`: when the state began."""
         return self._jobs.born
+
+    @property
+    def grows(self) -> bool:
+        """See `FollowedRun.grows`: where nothing was sent yet, there is still all to come."""
+        return not self.sent
 
     def read(self) -> list[Delivery]:
         """See `FollowedRun.read`: none is named before the API tells of it."""

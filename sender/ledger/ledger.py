@@ -13,7 +13,7 @@ the log has it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -77,6 +77,9 @@ class Doubt(NamedTuple):
 
 class Ledger(Protocol):
     """Every method is atomic; calls made together may share one commit. Raises OutputError when it cannot write."""
+
+    shares_commits: ClassVar[bool] = False
+    """Whether a hand-over and ends that are asked for in one turn of the loop are one commit."""
 
     run: int
     """Number of this run, counted from 1."""

@@ -46,6 +46,8 @@ T = TypeVar("T")
 class SqliteLedger(Ledger):
     """Open it with `await SqliteLedger.open(...)`."""
 
+    shares_commits = True
+
     def __init__(self, connection: sqlite3.Connection, path: Path, lock: int, beginning: facts.Beginning) -> None:
         self.run = beginning.run
         self.was_clean = beginning.was_clean

@@ -28,7 +28,9 @@ class Statements(NamedTuple):
     renew: str
     """(reader, lease)."""
     claim: str
-    """(reader, lease, priorities in their order, most rows, bytes, largest, head): take what is due."""
+    """(reader, lease, priorities in their order, most rows, bytes, largest, head, ids to pass by): take what is due."""
+    first: str
+    """(priorities in their order, ids to pass by): the row that would be taken first."""
     release: str
     """(): give free what readers hold that do not live."""
     leave: str
@@ -38,7 +40,7 @@ class Statements(NamedTuple):
     wake: str
     """(): tell the other readers."""
     lag: str
-    """(): what is due or in hand; counted up to a million."""
+    """(most): what is due or in hand; counted so far."""
     left_since: str
     """(seconds)."""
     delete: str
@@ -150,6 +152,7 @@ WITH me AS (
     SELECT d.id, d.size FROM unnest($3::text[]) AS p(priority) CROSS JOIN LATERAL (
         SELECT o.id, o.size FROM {t} o
         WHERE o.slot = 0 AND o.holder IS NULL AND o.priority = p.priority AND o.not_before <= now()
+            AND o.id <> ALL ($8::bigint[])
         ORDER BY o.not_before, o.id LIMIT $4 FOR UPDATE SKIP LOCKED
     ) d
     WHERE EXISTS (SELECT FROM me)
@@ -171,6 +174,14 @@ SELECT id, priority, deliveries, headers, size > $6 AS is_large, size,
     CASE WHEN size <= $6 THEN raw ELSE substr(coalesce(raw, convert_to(job::text, 'UTF8')), 1, $7) END AS raw
 FROM taken ORDER BY array_position($3::text[], priority), not_before, id
 """
+_FIRST: Final = """
+SELECT d.id FROM unnest($1::text[]) AS p(priority) CROSS JOIN LATERAL (
+    SELECT o.id FROM {t} o
+    WHERE o.slot = 0 AND o.holder IS NULL AND o.priority = p.priority AND o.not_before <= now()
+        AND o.id <> ALL ($2::bigint[])
+    ORDER BY o.not_before, o.id LIMIT 1
+) d LIMIT 1
+"""
 _RELEASE: Final = """
 WITH dead AS (DELETE FROM {readers} WHERE until < now() RETURNING id)
 UPDATE {t} SET holder = NULL WHERE slot = 0 AND holder IN (SELECT id FROM dead)
@@ -186,7 +197,7 @@ WHERE slot = 0 AND holder = $1 AND id = ANY($2::bigint[])
 _WAKE: Final = "SELECT pg_notify('{channel}', '')"
 _LAG: Final = """
 SELECT count(*) FROM (
-    SELECT FROM {t} WHERE slot = 0 AND (holder IS NOT NULL OR not_before <= now()) LIMIT 1000000
+    SELECT FROM {t} WHERE slot = 0 AND (holder IS NOT NULL OR not_before <= now()) LIMIT $1
 ) open
 """
 _LEFT_SINCE: Final = """
@@ -203,6 +214,6 @@ _IN_DOUBT: Final = """
 SELECT DISTINCT key FROM {t} WHERE slot <> 0 AND key > $1 AND status = 'in_doubt' ORDER BY key LIMIT $2
 """
 _TEXTS: Final = (
-    _JOIN, _RENEW, _CLAIM, _RELEASE, _LEAVE, _REQUEUE, _WAKE, _LAG, _LEFT_SINCE, _DELETE, _AMEND,
+    _JOIN, _RENEW, _CLAIM, _FIRST, _RELEASE, _LEAVE, _REQUEUE, _WAKE, _LAG, _LEFT_SINCE, _DELETE, _AMEND,
     _IN_DOUBT,
 )

@@ -58,14 +58,11 @@ class Outcome(NamedTuple):
 
     def to_line(self) -> bytes:
         """The outcome as one JSON line, with its line end."""
-        record: dict[str, Any] = {"id": self.id, "kind": self.kind, "status": self.status}
-        record.update(self.result)
-        record["http_status"] = self.http_status
-        record["attempts"] = self.attempts
-        record["error"] = self.error
-        record["warnings"] = [_as_dict(warning) for warning in self.warnings]
-        record["source"] = self.source
-        record["line"] = self.line
+        record: dict[str, Any] = {
+            "id": self.id, "kind": self.kind, "status": self.status, **dict(self.result),
+            "http_status": self.http_status, "attempts": self.attempts, "error": self.error,
+            "warnings": tuple(map(_as_dict, self.warnings)), "source": self.source, "line": self.line,
+        }
         if self.meta is not None:
             record["meta"] = orjson.Fragment(self.meta)
         if self.started_at is not None:
@@ -91,8 +88,14 @@ def _as_dict(problem: Problem) -> dict[str, str]:
 
 
 def _timestamp(seconds: float) -> str:
-    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{micros // 1000:03d}Z"
+    return _millisecond(round(seconds * 1_000_000) // 1000)
+
+
+@lru_cache(maxsize=1024)
+def _millisecond(milliseconds: int) -> str:
+    """Many outcomes share one."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=64)

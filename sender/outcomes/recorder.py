@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -79,6 +80,10 @@ class Recorder:
         self._waiting: deque[FinishedJob] = deque()
         self._recording: Sequence[FinishedJob] = ()
         self._more = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._gathered = asyncio.Event()
+        self._may_go_at = math.inf
+        """Loop time from which ends that gather go with another commit."""
         self._room = asyncio.Event()
         self._room.set()
         self._idle = asyncio.Event()
@@ -121,6 +126,16 @@ class Recorder:
             self._idle.clear()
         self._more.set()
 
+    def join_commit(self) -> bool:
+        """The ledger commits something now: ends that have gathered for half of their time go with it.
+
+        Whether there are any; they are in the ledger's hands after one turn of the loop.
+        """
+        if self._loop.time() < self._may_go_at:
+            return False
+        self._gathered.set()
+        return True
+
     async def replay(self) -> int:
         """Write the lines that an earlier run finished but did not come to log; returns their number."""
         upto = await self._ledger.last_seq()
@@ -142,13 +157,24 @@ class Recorder:
             while True:
                 await self._more.wait()
                 if len(self._waiting) < FEW:
-                    await asyncio.sleep(self._gather)
+                    await self._gather_more()
                 await self._record_next()
         except BaseException as error:
             self._failed = error
             self._room.set()
             self._idle.set()
             raise
+
+    async def _gather_more(self) -> None:
+        """Let a few ends wait for others, or for a commit that comes anyway."""
+        self._gathered.clear()
+        self._may_go_at = self._loop.time() + self._gather / 2
+        timer = self._loop.call_later(self._gather, self._gathered.set)
+        try:
+            await self._gathered.wait()
+        finally:
+            timer.cancel()
+            self._may_go_at = math.inf
 
     async def drain(self) -> None:
         """Return when everything that was put is on disk and told; raises what `run` failed with."""
@@ -189,9 +215,8 @@ class Recorder:
         """Add to the log; False when it was given up before it took them."""
         if self._given_up():
             return False
-        loop = asyncio.get_running_loop()
-        slow = loop.call_later(SLOW, self._tell_slow)
-        self._appending = loop.create_task(self._log.append(lines))
+        slow = self._loop.call_later(SLOW, self._tell_slow)
+        self._appending = self._loop.create_task(self._log.append(lines))
         try:
             await self._appending
         except asyncio.CancelledError:

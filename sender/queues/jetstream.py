@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 import nats.js.errors
+import structlog
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from sender.queues.address import Address
     from sender.queues.queue import QueueOrigins, RequeueCounts
+
+log = structlog.get_logger()
 
 KEEP_COUNTS: Final = 30 * 86400.0
 """Seconds."""
@@ -59,6 +62,8 @@ class JetStreamClient:
     """When the stream was made: its sequence begins anew with it."""
     created: str | None = None
     """The same, to the microsecond."""
+    consumer_made: object = None
+    """When the consumer was: it goes with its stream."""
     largest: int = 2**20
     """Bytes of a message, by the limits of server and stream."""
 
@@ -154,11 +159,13 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         self.keep_every = return_after / 3
         self._stream, self._consumer = address.parameters["stream"], address.parameters["consumer"]
         self._bucket = re.sub(r"[^A-Za-z0-9_-]", "_", f"sender_{self._stream}_{self._consumer}")
+        self._made: str | None = None
+        self._fetched: list[Msg] = []
 
     async def _prepare(self, client: JetStreamClient) -> None:
         try:
             info = await client.jetstream.stream_info(self._stream)
-            await self._make_consumer(client.jetstream)
+            client.consumer_made = await self._make_consumer(client.jetstream)
             client.subscription = await client.jetstream.pull_subscribe_bind(
                 self._consumer, self._stream, pending_bytes_limit=PENDING_BYTES
             )
@@ -167,9 +174,18 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         client.largest = max(1, min(client.client.max_payload, _limit(info.config.max_msg_size)))
         client.epoch = f"{info.created:%Y%m%dT%H%M%S}" if info.created else "0"
         client.created = info.created.isoformat() if info.created else None
+        self._let_go_of_another(client)
 
-    async def _make_consumer(self, jetstream: JetStreamContext) -> None:
-        """Make the consumer, or go by the settings of the one that is there."""
+    def _let_go_of_another(self, client: JetStreamClient) -> None:
+        """What a stream that is gone had given out must not acknowledge the new one's messages of the same number."""
+        if self._made not in (None, client.created):
+            log.warning("the stream was made anew: it is read from its front", queue=self.source)
+            self._release(list(self._in_hand.values()))
+            self._fetched = []
+        self._made = client.created
+
+    async def _make_consumer(self, jetstream: JetStreamContext) -> object:
+        """Make the consumer, or go by the settings of the one that is there; returns when it was made."""
         try:
             found = await jetstream.consumer_info(self._stream, self._consumer)
         except nats.js.errors.NotFoundError:
@@ -182,21 +198,44 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             raise QueueError(f"{self.source}: the consumer has to be a pull consumer with explicit acknowledgement")
         if (found.config.max_deliver or -1) > 0:
             raise QueueError(f"{self.source}: the consumer drops messages after max_deliver; set it to -1")
-        self.keep_every = (found.config.ack_wait or self.return_after) / 3
+        self.return_after = found.config.ack_wait or self.return_after
+        self.keep_every = self.return_after / 3
+        return found.created
 
     async def _origin(self, client: JetStreamClient) -> str | None:
         return client.created
 
     async def _read(self, client: JetStreamClient, room: int) -> list[Message]:
-        found = await self._fetch(client, room, self.read_bytes, self._wait)
-        while found and len(found) < room and (left := self.read_bytes - sum(len(one.data) for one in found)) > 0:
-            more = await self._fetch(client, room - len(found), left, AT_ONCE)
-            if not more:
-                break
-            found += more
-        again = [message for message in found if message.metadata.num_delivered > 1]
+        await self._fetch_all(client, room)
+        await self._require_same_consumer(client)
+        again = [message for message in self._fetched if message.metadata.num_delivered > 1]
         counts = await self._counts(client).find([self._sequence(message) for message in again]) if again else {}
+        found, self._fetched = self._fetched, []
         return [self._message(client, one, counts.get(self._sequence(one), 0)) for one in found]
+
+    async def _fetch_all(self, client: JetStreamClient, room: int) -> None:
+        """What is fetched stays for the next read, whatever breaks this one."""
+        wait = self._wait
+        while len(self._fetched) < room and (left := self._bytes_left) > 0:
+            more = await self._fetch(client, room - len(self._fetched), left, AT_ONCE if self._fetched else wait)
+            if not more:
+                return
+            self._fetched += more
+
+    @property
+    def _bytes_left(self) -> int:
+        return self.read_bytes - sum(len(one.data) for one in self._fetched)
+
+    async def _require_same_consumer(self, client: JetStreamClient) -> None:
+        """The server answers no read of a consumer that is gone, and numbers the messages of a new stream anew."""
+        try:
+            found = await client.jetstream.consumer_info(self._stream, self._consumer)
+        except nats.js.errors.NotFoundError:
+            raise QueueLost(f"{self.source}: there is no consumer {self._consumer} any more") from None
+        if found.created != client.consumer_made:
+            await self._say(client, self._fetched, b"-NAK")
+            self._fetched = []
+            raise QueueLost(f"{self.source}: the consumer {self._consumer} was made anew")
 
     async def _fetch(self, client: JetStreamClient, most: int, room: int, wait: float) -> list[Msg]:
         """As many as have room whatever their size, one at least."""
@@ -240,14 +279,16 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
 
     async def _requeue(self, client: JetStreamClient, batch: list[Message], delay: float) -> None:
         await self._counts(client).add([self._sequence(one.handle) for one in batch])
-        await self._say(client, batch, b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK")
+        word = b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK"
+        await self._say(client, [one.handle for one in batch], word)
 
     async def _keep(self, client: JetStreamClient, batch: list[Message]) -> None:
-        await self._say(client, batch, b"+WPI")
+        await self._say(client, [one.handle for one in batch], b"+WPI")
 
-    async def _say(self, client: JetStreamClient, batch: list[Message], word: bytes) -> None:
+    @staticmethod
+    async def _say(client: JetStreamClient, batch: list[Msg], word: bytes) -> None:
         for one in batch:
-            await client.client.publish(one.handle.reply, word)
+            await client.client.publish(one.reply, word)
         await client.client.flush(int(PATIENCE))
 
     async def _lag(self, client: JetStreamClient) -> int | None:

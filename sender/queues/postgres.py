@@ -42,6 +42,7 @@ from sender.queues.postgres_server import (
 from sender.queues.publisher import OutgoingLine, Publisher
 from sender.queues.queue import Ending, Message, QueueError, QueueLost, trace_context
 from sender.queues.read_order import ReadOrder
+from sender.queues.refused_rows import REFUSALS, RefusedRows
 from sender.queues.server_access import with_host
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ CONNECT_WITHIN: Final = 8.0
 RELEASE_EVERY: Final = 2.0
 """Seconds between two looks for what dead readers hold, at most."""
 UPKEEP_EVERY: Final = 600.0
+FEW: Final = 20_000
+"""Rows that are counted each time that somebody asks."""
+MANY: Final = 1_000_000
+COUNT_EVERY: Final = 60.0
+"""Seconds between two counts of more than a few."""
 LOOKS: Final = "postgres://HOST/DB?table=sender_outbox"
 _OWN: Final = ("table", "priority", "name")
 
@@ -173,6 +179,9 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         """Names under which this reader may hold something."""
         self._amendments: list[Ending] = []
         self._order = ReadOrder()
+        self._refused = RefusedRows(self.source)
+        self._many = (float("-inf"), 0)
+        """When a long queue was counted last, and what came out."""
         self.database: str | None = None
         self._ring = 0
         self._table = OutboxTable.named(address.parameters.get("table", DEFAULT))
@@ -231,6 +240,7 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         now = asyncio.get_running_loop().time()
         if now - self._renewed_at >= self._lease / 3:
             await self._renew(client)
+        await self._end_each(client, filter(self._has, self._refused.due()))
         if client.ring and now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP_EVERY
             tomorrow = sql.slot_of(_today() + 1, client.ring)
@@ -238,11 +248,21 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
                 await client.empty(tomorrow, client.ring - SPARE)
 
     async def _claim(self, client: PostgresClient, room: int) -> list[Message]:
-        found = await client.rows(
-            self._statements.claim, self._reader, self._lease, self._order.next(), room, self.read_bytes, self._largest,
-            HEAD,
-        )
-        return [self._message(row) for row in found]
+        """Fewer at a time, and in the end without the first, while the rows together are refused."""
+        order = self._order.next()
+        while True:
+            try:
+                found = await client.rows(
+                    self._statements.claim, self._reader, self._lease, order, room, self.read_bytes, self._largest,
+                    HEAD, self._refused.passed_by,
+                )
+            except REFUSALS as error:
+                if room == 1:
+                    first = await client.value(self._statements.first, order, self._refused.passed_by)
+                    self._refused.pass_by(first, error)
+                room = max(1, room // 2)
+            else:
+                return [self._message(row) for row in found]
 
     def _message(self, row: Any) -> Message:
         headers = members(row["headers"])
@@ -256,8 +276,29 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
 
     async def _ack(self, client: PostgresClient, batch: list[Message]) -> None:
         if left := [message for message in batch if not message.gone]:
-            async with client.transaction() as connection:
-                await end_messages(connection, client.table, client.ring, left)
+            try:
+                await self._end(client, left)
+            except REFUSALS:
+                if error := await self._end_each(client, left):
+                    raise error from None
+
+    async def _end(self, client: PostgresClient, batch: Sequence[Message]) -> None:
+        async with client.transaction() as connection:
+            await end_messages(connection, client.table, client.ring, batch)
+
+    async def _end_each(self, client: PostgresClient, batch: Iterable[Message]) -> asyncpg.PostgresError | None:
+        """What refuses its end stays in our hand, to be tried again; the last such refusal."""
+        refused = None
+        for message in batch:
+            self._done.pop(self._key(message), None)
+            try:
+                await self._end(client, [message])
+            except REFUSALS as error:
+                refused = error
+                self._refused.keep(message, error)
+            else:
+                self._release([message])
+        return refused
 
     def ending(self, messages: Sequence[Message], first: int) -> tuple[str, Sequence[Any]]:
         """See `DatabaseQueue`."""
@@ -298,7 +339,16 @@ class PostgresQueue(BrokerQueue[PostgresClient]):
         await self._renew(client)
 
     async def _lag(self, client: PostgresClient) -> int | None:
-        return int(await client.value(self._statements.lag))
+        """Of a long queue what was counted within the last minute: counting takes the server long."""
+        found = int(await client.value(self._statements.lag, FEW))
+        if found < FEW:
+            return found
+        counted_at, many = self._many
+        now = asyncio.get_running_loop().time()
+        if now - counted_at >= COUNT_EVERY:
+            many = int(await client.value(self._statements.lag, MANY))
+            self._many = now, many
+        return max(found, many)
 
     async def _left_since(self, client: PostgresClient, seconds: float) -> bool:
         return bool(await client.value(self._statements.left_since, seconds))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sender.runtime.histogram import COARSE, Histogram, grid
+from sender.runtime.histogram import COARSE, Histogram
 
 if TYPE_CHECKING:
     from sender.report.fate_table import DomainRow, FateTable, ReasonRow
-
-BOUNDS: Final = grid(COARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class FateFigures:
     marks: dict[str, int]
     domains: tuple[DomainRow, ...]
     reasons: tuple[ReasonRow, ...]
-    seconds: Histogram = field(default_factory=lambda: Histogram(BOUNDS))
+    seconds: Histogram = field(default_factory=lambda: Histogram(COARSE))
     """From acceptance to arrival."""
 
     @classmethod

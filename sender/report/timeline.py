@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from sender.runtime.histogram import COARSE, Histogram, grid
+from sender.runtime.histogram import COARSE, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Step:
     requests: int = 0
     retries: int = 0
     http_429: int = 0
-    latency_ms: Histogram = field(default_factory=lambda: Histogram(grid(COARSE)))
+    latency_ms: Histogram = field(default_factory=lambda: Histogram(COARSE))
 
     def merge(self, other: Step) -> None:
         """Count what the other one counted."""

@@ -1,41 +1,36 @@
-"""A Histogram counts values by the least bound that holds each. Pure, and the only one of the project.
+"""A Histogram counts values in cells of equal width within each power of two. Pure, and the only one of the project.
 
-Its bounds are a grid, where each is at most 0.1 % above the values that it holds, or 1 % where there are many
-histograms. Only bounds that hold a value take memory.
+A cell is at most 0.1 % of its values wide, or 1 % where there are many histograms. Only cells that hold a value take
+memory.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections import Counter
-from functools import cache
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FINE: Final = 0.001
-COARSE: Final = 0.01
-_LEAST: Final = 1e-6
-_MOST: Final = 1e9
-
-
-@cache
-def grid(error: float = FINE) -> tuple[float, ...]:
-    """Bounds from a millionth to a billion, in any unit, each by the share `error` above the one before."""
-    steps = math.ceil(math.log(_MOST / _LEAST) / math.log1p(error))
-    return tuple(_LEAST * (1 + error) ** step for step in range(steps + 1))
+FINE: Final = 1024
+"""Cells for each power of two."""
+COARSE: Final = 128
+_LEAST: Final = 2.0**-20
+"""What is smaller, in any unit, counts in the cell of this."""
+_TOP: Final = 1025
+"""The largest numbers have nothing above them."""
 
 
 class Histogram:
-    """How many values lie under which bound, with their exact sum and the largest one."""
+    """How many values lie in which cell, with their exact sum and the largest one."""
 
-    __slots__ = ("_bounds", "_counts", "count", "most", "total")
+    __slots__ = ("_cells", "_counts", "_halves", "count", "most", "total")
 
-    def __init__(self, bounds: Sequence[float] | None = None) -> None:
-        self._bounds = grid() if bounds is None else bounds
-        self._counts: Counter[float] = Counter()
+    def __init__(self, cells: int = FINE) -> None:
+        self._cells = cells
+        self._halves = 2 * cells  # the part of a power of two is between 1/2 and 1
+        self._counts: defaultdict[int, int] = defaultdict(int)
         self.count = 0
         self.total = 0.0
         """Sum of all values."""
@@ -44,20 +39,23 @@ class Histogram:
 
     def add(self, value: float, count: int = 1) -> None:
         """Count a value; one below 0 (no clock is perfect) counts as 0, one that is no number not at all."""
-        if not 0.0 <= value < math.inf:
-            if not math.isfinite(value):
-                return
-            value = 0.0
-        place = bisect_left(self._bounds, value)
-        self._counts[self._bounds[place] if place < len(self._bounds) else math.inf] += count
+        if _LEAST <= value < math.inf:
+            part, power = math.frexp(value)
+        elif math.isfinite(value):
+            value = max(0.0, value)
+            part, power = math.frexp(_LEAST)
+        else:
+            return
+        self._counts[power * self._cells + math.ceil(self._halves * part)] += count
         self.count += count
         self.total += value * count
         if value > self.most:
             self.most = value
 
     def merge(self, other: Histogram) -> None:
-        """Count all that another one with the same bounds counted."""
-        self._counts.update(other._counts)
+        """Count all that another one with the same cells counted."""
+        for cell, count in other._counts.items():
+            self._counts[cell] += count
         self.count += other.count
         self.total += other.total
         self.most = max(self.most, other.most)
@@ -82,5 +80,9 @@ class Histogram:
         return found
 
     def counts(self) -> list[tuple[float, int]]:
-        """(bound, number of values that no lower bound holds) in ascending order; the last bound may be infinite."""
-        return sorted(self._counts.items())
+        """(largest value that a cell may hold, number of values in it) in ascending order."""
+        return [(self._bound(cell), count) for cell, count in sorted(self._counts.items())]
+
+    def _bound(self, cell: int) -> float:
+        power, place = divmod(cell, self._cells)
+        return math.ldexp((self._cells + place) / self._cells, power - 2) if power < _TOP else math.inf

@@ -151,13 +151,17 @@ class Session:
         """See `LaneListener.has_room`."""
         return self.recorder.has_room
 
+    def commit_begins(self) -> bool:
+        """See `LaneListener.commit_begins`."""
+        return self.ledger.shares_commits and self.recorder.join_commit()
+
     def record(self, ended: FinishedJob) -> None:
         """See `LaneListener.record`."""
         self.recorder.put(ended)
 
-    async def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
+    def job_ended(self, execution: JobExecution, outcome: Outcome, *, resendable: bool) -> None:
         """See `LaneListener.job_ended`."""
-        await self.doubts.note_end(execution, outcome, resendable)
+        self.doubts.note_end(execution, outcome, resendable)
 
     def job_refused(self, execution: JobExecution, record: JobRecord) -> None:
         """See `LaneListener.job_refused`."""

@@ -6,11 +6,9 @@ cancellation. The instants are those of the running loop's clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Final, Literal, NamedTuple, Protocol
 
 WITHHELD: Final = "withheld"
 
@@ -66,8 +64,22 @@ class Wire:
     written_at: float | None = None
 
 
+OnEnd = Callable[[Reply | BaseException], None]
+"""Told what came of a request: its answer, a `TransportFault`, or what broke in this program."""
+
+
+class UnderWay(Protocol):
+    """A request whose answer is waited for."""
+
+    def give_up(self) -> None:
+        """Wait no longer: nothing is told of it any more."""
+
+
 class Transport(Protocol):
     """Pooled connections to one API."""
+
+    def start(self, request: Request, wire: Wire, on_end: OnEnd) -> UnderWay:
+        """The same as `send` without a task; `on_end` is called once, in a later turn of the loop."""
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         """One attempt, answer read to its end; raises TransportFault.

@@ -21,10 +21,11 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from sender.transport import WITHHELD, Reply, Request, TransportFault, Wire
+from sender.runtime.tasks import start_told
+from sender.transport import WITHHELD, Wire
 from sender.transport.deadlines import Deadlines
+from sender.transport.exchange import Exchange, fault
 from sender.transport.request_heads import RequestHeads
-from sender.transport.wire.answer_reader import AnswerFault
 from sender.transport.wire.connection import WireConnection
 from sender.transport.wire.pool import ConnectionPool
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp.connector import Connection
+
+    from sender.transport import OnEnd, Reply, Request, TransportFault
 
 KEEP_ALIVE: Final = 10.0
 MOST_ANSWER: Final = 1 << 20
@@ -71,42 +74,54 @@ class HttpTransport:
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         """See `Transport.send`."""
-        wire = wire or Wire()
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._deadlines.begin(task)
+        answered: asyncio.Future[Reply | BaseException] = self._loop.create_future()
+        exchange = self.start(request, wire or Wire(), partial(_deliver, answered))
         try:
-            return await self._exchange(request, wire)
-        except asyncio.CancelledError:
-            if not self._deadlines.end(task):
-                raise
-            reach = "before its request was written" if wire.written_at is None else "after its request was written"
-            raise _fault("timeout", wire, f"no complete answer in {self._timeout:g} s; {reach}") from None
-        except NO_CONNECTION as error:
-            raise _translate(error, wire) from None
-        finally:
-            self._deadlines.end(task)
-
-    async def _exchange(self, request: Request, wire: Wire) -> Reply:
-        head = self._heads.of(request)
-        connection = self._pool.pick() or await self._pool.acquire()
-        if wire.may_write is not None and not wire.may_write():
-            self._pool.free(connection)
-            raise _fault(WITHHELD, wire, "the request was held back before its first byte")
-        answered: asyncio.Future[Reply | AnswerFault] = self._loop.create_future()
-        on_end = partial(_deliver, answered)
-        try:
-            connection.request(head, request.body or b"", request.most_answer or MOST_ANSWER, on_end)
-            wire.written_at = connection.written_at
-            if wire.on_written is not None:
-                wire.on_written()
             answer = await answered
-        except BaseException:
-            connection.give_up(on_end)
+        except asyncio.CancelledError:
+            exchange.give_up()
             raise
-        if isinstance(answer, AnswerFault):
-            raise _fault(answer.code, wire, answer.message)
+        if isinstance(answer, BaseException):
+            raise answer
         return answer
+
+    def start(self, request: Request, wire: Wire, on_end: OnEnd) -> Exchange:
+        """See `Transport.start`."""
+        exchange = Exchange(wire, on_end, self._deadlines)
+        try:
+            head = self._heads.of(request)
+            connection = self._pool.pick()
+            if connection is None:
+                exchange.opening = start_told(self._open_for(exchange, head, request), "connection", exchange.end)
+            else:
+                self._write(exchange, connection, head, request)
+        except NO_CONNECTION as error:
+            self._loop.call_soon(exchange.end, _translate(error, wire))
+        except BaseException:
+            exchange.give_up()
+            raise
+        return exchange
+
+    async def _open_for(self, exchange: Exchange, head: bytes, request: Request) -> None:
+        try:
+            connection = await self._pool.acquire()
+            if self._loop.time() < exchange.due:
+                self._write(exchange, connection, head, request)
+                return
+            self._pool.free(connection)  # the process stood still: nobody would wait for the answer
+            said = f"no connection in {self._timeout:g} s; its request was not written"
+            exchange.end(fault("timeout", exchange.wire, said))
+        except NO_CONNECTION as error:
+            exchange.end(_translate(error, exchange.wire))
+
+    def _write(self, exchange: Exchange, connection: WireConnection, head: bytes, request: Request) -> None:
+        wire = exchange.wire
+        if wire.may_write is None or wire.may_write():
+            exchange.write(connection, head, request.body or b"", request.most_answer or MOST_ANSWER)
+            return
+        self._pool.free(connection)
+        withheld = fault(WITHHELD, wire, "the request was held back before its first byte")
+        self._loop.call_soon(exchange.end, withheld)
 
     async def _connect(self) -> WireConnection:
         """A connection on which nothing waits: what came unasked must not be taken for the answer to what follows."""
@@ -165,13 +180,9 @@ def _released(link: Connection) -> asyncio.Transport:
     return transport
 
 
-def _deliver(answered: asyncio.Future[Reply | AnswerFault], answer: Reply | AnswerFault) -> None:
+def _deliver(answered: asyncio.Future[Reply | BaseException], answer: Reply | BaseException) -> None:
     if not answered.done():
         answered.set_result(answer)
-
-
-def _fault(code: str, wire: Wire, message: str) -> TransportFault:
-    return TransportFault(code, "unwritten" if wire.written_at is None else "written", message)
 
 
 def _translate(error: Exception, wire: Wire) -> TransportFault:
@@ -189,7 +200,7 @@ def _translate(error: Exception, wire: Wire) -> TransportFault:
         said = f"no connection to the proxy: {_reason(error)}"
     elif isinstance(error, aiohttp.ClientConnectorError):
         said = f"no connection to the API: {_reason(error)}"
-    return _fault(code, wire, said)
+    return fault(code, wire, said)
 
 
 def _reason(error: Exception) -> str:

@@ -19,10 +19,11 @@ from sender.bench.schedule import Schedule
 from sender.config.api_key import ApiKey
 from sender.jobs.kinds import KINDS
 from sender.transport import Reply, TransportFault
+from tests.engine.world import Sending
 
 if TYPE_CHECKING:
     from sender.bench.measures import Measures
-    from sender.transport import Request, Wire
+    from sender.transport import OnEnd, Request, UnderWay, Wire
     from tests.support.virtual_time import VirtualLoop
 
 OK = b'{"delivery_id":"x"}'
@@ -36,6 +37,9 @@ class Server:
         self.reply = reply
         self.starts: list[float] = []
         self.under_way = self.most = 0
+
+    def start(self, request: Request, wire: Wire, on_end: OnEnd) -> UnderWay:
+        return Sending(self.send(request, wire), on_end)
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         loop = asyncio.get_running_loop()

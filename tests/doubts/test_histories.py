@@ -168,7 +168,7 @@ async def attempt(world: World, number: int, end: str, accepted: bool, step: flo
     marks = world.clock.marks_since(execution.clock_steps)
     world.ended.append(FinishedJob(outcome, execution.entry(outcome, marks=marks)))
     await world.flush()
-    await world.doubts.note_end(execution, outcome, resendable=True)
+    world.doubts.note_end(execution, outcome, resendable=True)
 
 
 async def by_hand(world: World, number: int, status: str, told: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,7 @@ from sender.jobs.job import Job
 from sender.jobs.kinds import KINDS
 from sender.transport import Reply, TransportFault
 from tests.engine.world import OK, World, body_of, give, make_lane, run, work_off
+from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import most_in_any, run_virtual
 
 if TYPE_CHECKING:
@@ -146,6 +147,26 @@ def test_expired_jobs_are_not_requested() -> None:
     assert world.statuses()["invalid"] > 20
     assert world.statuses().total() == 50
     assert len(world.bodies) == world.statuses()["sent"]
+
+
+def test_ends_that_wait_for_a_commit_are_in_the_hands_of_the_ledger_before_a_hand_over() -> None:
+    asked: list[str] = []
+
+    class Sharing(World):
+        def commit_begins(self) -> bool:
+            asyncio.get_running_loop().call_soon(asked.append, "ends")
+            return True
+
+    class Noting(MemoryLedger):
+        async def hand_over(self, records: Any) -> Any:
+            asked.append("hand-over")
+            return await super().hand_over(records)
+
+    world = Sharing(lambda number, now: (0.05, OK), ledger=Noting())
+    run(world, 20)
+    assert world.statuses() == {"sent": 20}
+    assert asked
+    assert asked == ["ends", "hand-over"] * (len(asked) // 2)
 
 
 def test_at_most_50_ms_of_slots_are_handed_over_ahead() -> None:

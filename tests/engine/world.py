@@ -21,10 +21,11 @@ from tests.support.memory_ledger import MemoryLedger
 from tests.support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from sender.errors import HaltError
     from sender.outcomes.recorder import FinishedJob
+    from sender.transport import OnEnd, UnderWay
     from tests.support.virtual_time import VirtualLoop
 
 OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
@@ -33,6 +34,22 @@ OK = Reply(200, "application/json", b'{"delivery_id":"d","queued_at":1}')
 def body_of(name: object) -> bytes:
     """A request that names its job; the ledgers here know the job by it too."""
     return b'{"identifiers":{"id":"%s"}}' % str(name).encode()
+
+
+class Sending:
+    """A request that a task sends."""
+
+    def __init__(self, work: Coroutine[Any, Any, Reply], on_end: OnEnd) -> None:
+        self._on_end = on_end
+        self._task = asyncio.create_task(work)
+        self._task.add_done_callback(self._ended)
+
+    def give_up(self) -> None:
+        self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[Reply]) -> None:
+        if not task.cancelled():
+            self._on_end(task.exception() or task.result())
 
 
 @dataclass
@@ -53,6 +70,9 @@ class World:
     lane: Lane | None = None
     probes: list[float] = field(default_factory=list)
     connecting: float = 0.0
+
+    def start(self, request: Request, wire: Wire, on_end: OnEnd) -> UnderWay:
+        return Sending(self.send(request, wire), on_end)
 
     async def send(self, request: Request, wire: Wire | None = None) -> Reply:
         loop = asyncio.get_running_loop()
@@ -78,6 +98,9 @@ class World:
             raise answer
         return Reply(answer.status, answer.content_type, answer.body, answer.retry_after, wire.written_at, loop.time())
 
+    def commit_begins(self) -> bool:
+        return False
+
     def record(self, ended: FinishedJob) -> None:
         self.ended.append(ended)
         if ended.entry is not None:
@@ -88,7 +111,7 @@ class World:
         self.probes.append(now)
         return None if self.answers(now) else "a GET was answered 502"
 
-    async def job_ended(self, execution: Any, outcome: Any, *, resendable: bool) -> None: ...
+    def job_ended(self, execution: Any, outcome: Any, *, resendable: bool) -> None: ...
 
     def job_refused(self, execution: Any, record: Any) -> None: ...
 

@@ -70,6 +70,28 @@ def test_lists_of_a_state(virtual: VirtualLoop, tmp_path: Path) -> None:
     assert kinds == {"email"}
 
 
+def test_a_state_that_has_sent_nothing_yet_is_waited_for(virtual: VirtualLoop, tmp_path: Path) -> None:
+    """Started before the first consumer, it ended at once, as if its rule held."""
+    memory, api = Memory(), Messages([])
+
+    async def send() -> None:
+        await asyncio.sleep(120)
+        api.entries.append(listed(0, delivered=BEGIN + 2))
+        api.created.append(api.entries[0]["created"])
+        memory.results.add("d0")
+
+    async def body() -> None:
+        work = await Following.open([run_of(memory, tmp_path)])
+        sending = asyncio.create_task(send())
+        assert not await follow_lists(work, reader_of(api), Until.parse("open<1%"), 60.0, 60.0)
+        assert await follow_lists(work, reader_of(api), Until.parse("open<1%"), float("inf"), 60.0)
+        assert work.books.summary()["delivered"] == 1
+        await sending
+        await work.aclose()
+
+    virtual.run_until_complete(body())
+
+
 async def test_webhooks_of_a_state(tmp_path: Path) -> None:
     memory = Memory(1, 2)
     work = await Following.open([run_of(memory, tmp_path)], waits=True)

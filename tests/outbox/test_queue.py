@@ -18,7 +18,7 @@ from sender.outbox import enqueue
 from sender.outbox.outbox_table import OutboxTable
 from sender.outbox.schema import VERSION, Roles, create
 from sender.outbox.statements import slot_of
-from sender.queues import Ending, QueueError, QueueLost
+from sender.queues import Ending, QueueError, QueueLost, postgres, refused_rows
 from sender.queues.postgres_server import storable_json
 from sender.queues.queue_url import open_letters, open_queue
 from sender.queues.read_order import TURN, ReadOrder
@@ -402,3 +402,66 @@ async def test_what_no_column_holds_keeps_no_end_from_its_row(outbox: Outbox, qu
 @given(st.text(st.sampled_from('\0\\u0a"é'), max_size=12))
 def test_json_for_a_column_says_the_same_but_for_one_character(text: str) -> None:
     assert orjson.loads(storable_json(orjson.dumps(text).decode())) == text.replace("\0", "\ufffd")
+
+
+async def test_a_row_that_cannot_be_taken_holds_nobody_up(outbox: Outbox, queue: Any) -> None:
+    """A constraint of the application that one row would break stopped all reading."""
+    rows = await put(outbox, *range(9))
+    refused = f"id IN ({rows[0]}, {rows[4]}) AND holder IS NOT NULL"
+    await outbox.client.execute(f"ALTER TABLE {outbox.table} ADD CHECK (NOT ({refused}))")
+    assert {json.loads(one.data)["id"] for one in await read(queue, 7)} == {f"job-{n}" for n in (1, 2, 3, 5, 6, 7, 8)}
+    assert list(await queue.read(10)) == []
+    assert await queue.lag() == 9
+
+
+async def test_where_no_row_can_be_taken_the_reader_says_why(outbox: Outbox, queue: Any) -> None:
+    await put(outbox, *range(3))
+    await outbox.client.execute(f"ALTER TABLE {outbox.table} ADD CHECK (holder IS NULL)")
+    for most, told in ((100, False), (2, True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(refused_rows, "MOST", most)
+            if not told:
+                assert list(await queue.read(10)) == []
+                queue._refused = refused_rows.RefusedRows(queue.source)
+                continue
+            with pytest.raises(QueueError, match="CheckViolationError"):
+                await queue.read(10)
+
+
+async def test_an_end_that_cannot_be_written_holds_nobody_up(
+    outbox: Outbox, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written as soon as the row bears it, and nobody else gets the row meanwhile."""
+    rows = await put(outbox, *range(3))
+    await outbox.client.execute(f"ALTER TABLE {outbox.table} ADD CONSTRAINT mine CHECK (id <> {rows[1]} OR slot = 0)")
+    messages = await read(queue, 3)
+    for message in messages:
+        message.ending = Ending("sent", f"dlv-{message.handle}", None, None)
+    with pytest.raises(QueueError, match="mine"):
+        await queue.ack(messages)
+
+    async def ended() -> set[int]:
+        return {row["id"] for row in await outbox.client.fetch(f"SELECT id FROM {outbox.table} WHERE slot <> 0")}
+
+    assert await ended() == {rows[0], rows[2]}
+    await queue._connection.run(queue._join)
+    assert list(await queue.read(10)) == []
+    await outbox.client.execute(f"ALTER TABLE {outbox.table} DROP CONSTRAINT mine")
+    monkeypatch.setattr(queue._refused, "_unended_until", 0.0)
+    assert list(await queue.read(10)) == []
+    assert await ended() == set(rows)
+
+
+async def test_a_long_queue_is_counted_once_a_minute(
+    outbox: Outbox, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million rows that waited cost the server half a second of work every five seconds, for each replica."""
+    monkeypatch.setattr(postgres, "FEW", 3)
+    await put(outbox, *range(5))
+    assert await queue.lag() == 5
+    await put(outbox, 5)
+    assert await queue.lag() == 5
+    queue._many = (float("-inf"), 0)
+    assert await queue.lag() == 6
+    await queue.ack(await read(queue, 6))
+    assert await queue.lag() == 0

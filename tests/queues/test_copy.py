@@ -18,6 +18,7 @@ from sender.queues.address import parse_target
 from sender.queues.message_identity import are_one
 from sender.queues.publisher import Publisher
 from sender.queues.queue_url import open_queue
+from tests.support.fork_server import popen
 from tests.support.messages import drain, read
 from tests.support.processes import SENDER, email, environment
 
@@ -285,4 +286,4 @@ async def test_nothing_is_copied_to_itself() -> None:
 
 
 def start(*ends: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*SENDER, "copy", *ends], env=environment(), stdout=subprocess.DEVNULL)
+    return popen([*SENDER, "copy", *ends], env=environment(), stdout=subprocess.DEVNULL)

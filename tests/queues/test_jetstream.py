@@ -80,3 +80,55 @@ async def test_refusals(broker: Nats) -> None:
         await queue.aclose()
     with pytest.raises(QueueError, match="needs a subject"):
         await broker.sink(wild).put(b"line", {"code": "x"})
+
+
+async def test_a_consumer_that_was_deleted_is_made_anew(broker: Nats) -> None:
+    """The server answers no read of it, and says nothing either: nothing more was read, for ever."""
+    queue = broker.queue()
+    assert list(await queue.read(10)) == []
+    async with broker.jetstream() as jetstream:
+        await jetstream.delete_consumer(broker.name, "senders")
+        await broker.put(*lines(3))
+        assert len(await read(queue, 3)) == 3
+
+
+async def test_a_stream_made_anew_while_it_is_read_has_other_ids(broker: Nats) -> None:
+    """Its sequence begins anew: its messages were taken for those that had been sent, and acknowledged."""
+    queue = broker.queue()
+    await broker.put(*lines(2))
+    old = await drain(queue, 2)
+    async with broker.jetstream() as jetstream:
+        await jetstream.delete_stream(broker.name)
+        await asyncio.sleep(1)
+        await jetstream.add_stream(StreamConfig(name=broker.name, subjects=[f"{broker.name}.in"]))
+        config = ConsumerConfig(durable_name="senders", ack_policy=AckPolicy.EXPLICIT, ack_wait=1.0)
+        await jetstream.add_consumer(broker.name, config)
+    await broker.put(*lines(2))
+    new = await read(queue, 2)
+    assert len(new) == 2
+    assert not {message.identity for message in new} & {message.identity for message in old}
+
+
+async def test_what_was_fetched_outlives_a_fetch_that_fails(broker: Nats) -> None:
+    """The first messages of a read whose second part broke came again only after the ack wait, counted."""
+    queue = broker.queue(return_after=60.0)
+    fetch, failures = queue._fetch, iter([False, True])  # type: ignore[attr-defined]
+
+    async def break_second(*arguments: object) -> object:
+        if next(failures, False):
+            raise ConnectionResetError
+        return await fetch(*arguments)
+
+    queue._fetch = break_second  # type: ignore[attr-defined]
+    await broker.put(*lines(1))
+    assert [message.deliveries for message in await read(queue, 3, within=5)] == [1]
+
+
+async def test_when_a_message_returns_is_what_the_consumer_that_was_there_says(broker: Nats) -> None:
+    """By that a state that was lost is known; with an ack wait of minutes it was not, and messages were sent again."""
+    async with broker.jetstream() as jetstream:
+        config = ConsumerConfig(durable_name="senders", ack_policy=AckPolicy.EXPLICIT, ack_wait=300.0)
+        await jetstream.add_consumer(broker.name, config)
+    queue = broker.queue(return_after=30.0)
+    await queue.open()
+    assert queue.return_after == pytest.approx(300)

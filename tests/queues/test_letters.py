@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +18,7 @@ from sender.queues.publisher import Publisher
 from sender.queues.queue import REDRIVE
 from sender.queues.queue_url import open_letters
 from tests.queues.brokers import KINDS
-from tests.support.processes import SENDER, email, environment
+from tests.support.processes import email, sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,10 +169,7 @@ async def test_the_commands(broker: Any, tmp_path: Path) -> None:
     await write(broker, "absent", "api_error")
 
     async def run(*arguments: str) -> str:
-        done = await asyncio.to_thread(  # the loop of this test has the line to the broker
-            subprocess.run, [*SENDER, *arguments], cwd=tmp_path, env=environment(), capture_output=True, check=False,
-            timeout=60,
-        )
+        done = await asyncio.to_thread(sender, *arguments, cwd=tmp_path)  # the loop here has the line to the broker
         assert done.returncode == 0, done.stderr
         return done.stdout.decode()
 

@@ -30,6 +30,7 @@ def nameless(number: int) -> bytes:
 def publish(broker: Rabbit, *bodies: bytes) -> None:
     with pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.server.port)) as connection:
         channel = connection.channel()
+        channel.confirm_delivery()  # else a quorum queue may not have the last ones when the connection closes
         for body in bodies:
             channel.basic_publish("", broker.name, body, pika.BasicProperties(delivery_mode=2))
 

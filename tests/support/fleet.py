@@ -13,7 +13,7 @@ import urllib.request
 from collections import Counter
 from contextlib import ExitStack
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import redis
@@ -44,6 +44,8 @@ def until(what: Callable[[], Any], seconds: float = PATIENCE, told: Callable[[],
 class Consumer:
     """One process and what it left."""
 
+    started: ClassVar[list[Consumer]] = []
+
     def __init__(self, folder: Path, name: str, *arguments: str, **more: str) -> None:
         self.folder, self.name = folder, name
         self.port = free_port()
@@ -53,6 +55,7 @@ class Consumer:
             self.process = popen(
                 self.command, cwd=folder, env=self.environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
             )
+        self.started.append(self)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)

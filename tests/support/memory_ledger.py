@@ -28,6 +28,8 @@ class _Row:
 class MemoryLedger:
     """See `sender.ledger.Ledger`."""
 
+    shares_commits = False
+
     def __init__(self, run: int = 1) -> None:
         self.run = run
         self._rows: dict[str, _Row] = {}

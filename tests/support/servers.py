@@ -355,9 +355,21 @@ class RabbitServer(Server):
         return False
 
     def evaluate(self, erlang: str) -> None:
-        """Change a setting of the running server."""
+        """Have an expression of Erlang evaluated in the running server; its own tool starts an Erlang for it."""
+        if not self._engine and (call := shutil.which("erl_call")):
+            command = [call, "-sname", self.environment()["RABBITMQ_NODENAME"], "-timeout", "60", "-e"]
+            said = f"{erlang}\n".encode()
+            done = subprocess.run(command, input=said, env=self.environment(), check=True, capture_output=True)
+            assert done.stdout.startswith(b"{ok"), done.stdout
+            return
         control = [self._engine, "exec", self._container, "rabbitmqctl"] if self._engine else [_control()]
         subprocess.run([*control, "eval", erlang], env=self.environment(), check=True, capture_output=True)
+
+    def restart(self) -> None:
+        """The broker ends and begins anew with what is on its disk, in the Erlang that runs: to start that takes
+        ten times as long."""
+        self.evaluate("ok = rabbit:stop(), ok = rabbit:start().")
+        self._wait_until_ready()
 
     def stop(self) -> None:
         super().stop()
@@ -381,7 +393,7 @@ class SqsServer(Server):
 
     def start(self) -> Self:
         with (self.folder / "server.log").open("ab") as log:
-            command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+            command = [sys.executable, "-m", "tests.support.moto_server", "-H", "127.0.0.1", "-p", str(self.port)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self._wait_until_ready()
         note_started(MOTO)

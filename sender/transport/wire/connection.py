@@ -60,7 +60,7 @@ class WireConnection(asyncio.Protocol):
 
     def give_up(self, on_end: Callable[[Reply | AnswerFault], None]) -> None:
         """Wait for this answer no longer; does nothing when it has come."""
-        if self._on_end is on_end:
+        if self._on_end == on_end:
             self._on_end = None
             self.reset()
 

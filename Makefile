@@ -14,6 +14,9 @@ TOOLS  := .bench-tools/.ready
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
+# Most tests wait for servers and clocks, not for a processor.
+WORKERS ?= 6
+
 # Tests start Python hundreds of times: each would compile the whole package where this is set.
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
@@ -33,7 +36,7 @@ demo: $(CORE)  ## Start the sandbox and send examples/receipts.jsonl to it at 10
 	@PYTHONPATH=. sh examples/demo.sh $(BIN)/python -m sender
 
 test: $(READY)  ## Run all tests
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 unit: $(READY)  ## Run the tests that need neither a broker nor a browser, and none that takes long
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile -m "not server and not slow"

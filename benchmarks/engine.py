@@ -40,9 +40,9 @@ PACED_S = 6
 PROGRAMS = ("bare", "without", "full")
 PACED_NOTES = """\
 A paced process sleeps between two requests, so that its CPU time is mostly that of waking up, which depends on what
-the machine does beside: from run to run these ratios differ by a quarter. What the engine adds is a second timer for
-each job (the hand-over before the slot), the hand-over's and the outcome's own tasks, and a write of the outcome log
-every 30 ms."""
+the machine does beside: from run to run these ratios differ by a quarter. What the engine adds is, for every three
+jobs, a commit of hand-overs, with which ends go that wait for one, and a write of the outcome log: each wakes a thread,
+and the thread the loop."""
 NAMES = {
     "bare": "bare aiohttp loop",
     "nothing": "engine, no ledger, no outcome log",

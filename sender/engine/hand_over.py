@@ -38,13 +38,15 @@ class HandOver:
         self._pacer = pacer
         self._context = context
         self._most = min(MOST_AHEAD, most)
+        self._few = 0
+        """Half of what is handed over ahead, when jobs were picked last: asked twice for each job."""
         self.ready: deque[JobExecution] = deque()
         """Jobs that are handed over and wait for their permits."""
 
     @property
     def low(self) -> bool:
         """Whether so few are ready that more would be picked."""
-        return len(self.ready) <= self._ahead // 2
+        return len(self.ready) <= self._few
 
     @property
     def _ahead(self) -> int:
@@ -58,7 +60,8 @@ class HandOver:
         if not self._context.listener.has_room:
             return [], now + LOOK_AGAIN
         ahead = self._ahead
-        if len(self.ready) > ahead // 2:
+        self._few = ahead // 2
+        if not self.low:
             return [], None
         at = self._pacer.next_at(now) - AHEAD
         if at > now:

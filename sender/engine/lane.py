@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sender.engine.lane_context import LaneContext
     from sender.engine.pacing.guard import Guard
     from sender.engine.pacing.pace import Pace
+    from sender.engine.pacing.schedule import Schedule
     from sender.engine.trigger_follower import TriggerFollower
     from sender.jobs.job import Job
     from sender.jobs.kinds import LaneName
@@ -182,36 +183,32 @@ class Lane:
 
     async def _start(self) -> None:
         """Start what is handed over, each in its slot."""
-        ready = self._hand_over.ready
+        ready, schedule = self._hand_over.ready, self._context.schedule
         while True:
             while not ready or not self._may_start():
                 if ready or not self.waiting:
                     self.pacer.rest()
                 await self._wait_for_work()
-            if not await self._admitted():
+            if schedule is not None and not await self._admitted(schedule):
                 continue
             asked = self._loop.time()
             permit = await self.pacer.acquire()
             self._context.observer.observe_turn(self.name, self._loop.time() - asked)
-            if not ready or not self._may_start() or self._closed():
+            if not ready or not self._may_start() or (schedule is not None and self._closed(schedule)):
                 permit.cancel()
                 continue
-            if self._context.schedule is not None:
-                self._context.schedule.started(self.name)
+            if schedule is not None:
+                schedule.started(self.name)
             self._pool.start(ready.popleft(), permit)
             if self._hand_over.low:
                 self._changed.set()
 
-    def _closed(self) -> bool:
+    def _closed(self, schedule: Schedule) -> bool:
         """Whether the schedule has closed while the permit was waited for."""
-        schedule = self._context.schedule
-        return schedule is not None and schedule.opens_at(self.name) > self._loop.time()
+        return schedule.opens_at(self.name) > self._loop.time()
 
-    async def _admitted(self) -> bool:
+    async def _admitted(self, schedule: Schedule) -> bool:
         """Whether the schedule lets a job start now; else this waits, and what is handed over goes back."""
-        schedule = self._context.schedule
-        if schedule is None:
-            return True
         at = await schedule.admit(self.name, self.pacer)
         if at <= self._loop.time():
             return True
@@ -231,7 +228,8 @@ class Lane:
         return self._triggers is None or self._triggers.has_room(len(self._pool))
 
     def _attempt_ended(self, error: BaseException | None) -> None:
-        if self._blocked or self._hand_over.low or not self._pool:  # else nobody could do anything about it yet
+        over = not self._pool and (self._stopping or not self.waiting)
+        if over or self._blocked or self._hand_over.low:  # else nobody could do anything about it yet
             self._changed.set()
         if error is not None:
             self._context.listener.halt(error if isinstance(error, HaltError) else FaultError(error))

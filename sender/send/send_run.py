@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
-from anyio import move_on_after
 
 from sender.errors import HaltError, OutputError, UsageError
 from sender.inputs.inputs import open_inputs
@@ -132,8 +131,9 @@ class SendRun(Listener):
                 with suppress(OutputError):
                     await self._sent.close()
             if self._stop.count < 2:  # what was never read is told, too, where it can be counted soon
-                with move_on_after(COUNT_WITHIN):
-                    await self._line_count.complete()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(COUNT_WITHIN):
+                        await self._line_count.complete()
             end = self._finish(session)
             if self._view is not None:
                 self._view.end(" ".join((f"exit {end.status}: {EXITS[end.status]}", *end.reasons)))

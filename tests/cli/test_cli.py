@@ -14,7 +14,7 @@ from sender.cli.argument_parser import make_parser
 from sender.cli.commands import COMMANDS
 from sender.config.settings import SETTINGS, options_of
 from sender.errors import HaltError, OutputError, UsageError
-from tests.support.processes import SENDER, email, environment, sender, start_sender, write_jobs
+from tests.support.processes import email, environment, sender, start_sender, write_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +23,8 @@ TORN = b"{torn\n"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*SENDER, *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment()
-    )
+    done = sender(*arguments, cwd=Path.cwd())
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

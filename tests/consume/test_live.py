@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tests.runtime.terminal import Terminal
+from tests.support.fork_server import popen
 from tests.support.live_pages import TOKEN, LivePage, url_in, write_token
 from tests.support.processes import SENDER, email, environment
 
@@ -127,8 +128,8 @@ def test_the_terminal_shows_a_consumer(new_fleet: Callable[..., Fleet]) -> None:
     command = [*SENDER, "consume", fleet.url(), "--state", fleet.state_url, "--outcomes", "watched.jsonl", "--base-url",
                fleet.sandbox.url, "--dead-letter", f"{fleet.broker.url}?stream=dead", *RATE, "--watch"]
     mine, its = pty.openpty()
-    process = subprocess.Popen(command, cwd=fleet.folder, env=environment(TERM="xterm", COLUMNS="110"),
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=its)
+    process = popen(command, cwd=fleet.folder, env=environment(TERM="xterm", COLUMNS="110"), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE, stderr=its)
     os.close(its)
     written = b""
     asked = False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.fleet import until
+from tests.support.fork_server import popen
 from tests.support.processes import KEY, SENDER, email, environment, running_sandbox, start_sender, write_jobs
 from tests.support.servers import RedisServer
 
@@ -113,7 +114,7 @@ def test_a_send_beside_a_paused_fleet_waits_and_says_so(new_fleet: Callable[...,
     write_jobs(fleet.folder / "jobs.jsonl", [email(1)])
     arguments = ("jobs.jsonl", "--state", fleet.state_url, "--base-url", fleet.sandbox.url, "--log-format", "json")
     with (fleet.folder / "send.err").open("wb") as err:
-        sending = subprocess.Popen(
+        sending = popen(
             [*SENDER, "send", *arguments], cwd=fleet.folder, env=environment(), stderr=err, stdout=subprocess.DEVNULL
         )
         try:
@@ -240,7 +241,7 @@ def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(fleet: Fleet) -> None
     """The thread that wrote to it held the process for ever, whatever the signals."""
     fleet.put(*[email(n, meta={"filler": "x" * 900}) for n in range(200)])
     reading, writing = os.pipe()
-    consumer = subprocess.Popen(
+    consumer = popen(
         [*SENDER, "consume", fleet.url(), "--ledger", "alone.ledger", "--outcomes", "-", "--grace", "2", "--base-url",
          fleet.sandbox.url, "--rate", "1000"],
         cwd=fleet.folder, env=environment(), stdout=writing, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,

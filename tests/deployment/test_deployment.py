@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -16,11 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from sender.consume import consumer
 from tests.deployment.manifests import container, only
+from tests.support.fork_server import popen
 from tests.support.processes import SENDER, environment, running_sandbox
 from tests.support.processes import email as email_job
 from tests.support.servers import RedisServer, free_port
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -59,7 +60,7 @@ class Pod:
         clean = environment(SENDER_BASE_URL=self.sandbox.url, SENDER_HEALTH_HOST="127.0.0.1", **self.variables)
         del clean["SENDER_API_KEY"]
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 [*SENDER, *self.arguments], cwd=self.folder, env=clean, stdout=out, stderr=err
             )
 

@@ -368,7 +368,7 @@ def test_other_places_are_no_inputs(name: str) -> None:
 def test_bombs_and_damage(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "FREE", 1 << 20)
     path = tmp_path / f"bomb.csv{suffix}"
-    path.write_bytes(COMPRESS[suffix](b"id,to\n" + b"1,a@b.c\n" * 2_000_000))
+    path.write_bytes(COMPRESS[suffix](b"id,to\n" + b"1,a@b.c\n" * 500_000))
     with pytest.raises(InputError, match="grows more than 250 times"):
         bodies(str(path), "")
     whole = COMPRESS[suffix](b"id,to\n" + os.urandom(400_000).hex().encode() + b"\n")

@@ -6,6 +6,7 @@ with `subprocess`. Starting Python costs ten times what most commands do; tests 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -31,19 +32,22 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _LARGEST: Final = 1 << 20
 _KNOWN: Final = {"cwd", "stdin", "stdout", "stderr"}
 _ONE_BY_ONE: Final = threading.Lock()
-_LEFT_OUT: Final = ("sender.__main__", "sender.bench", "sender.report")
+_MODULES: Final = {"sender", "tests.support.replica"}
+_LEFT_OUT: Final = ("sender.__main__", "sender.report")
 """What few commands need."""
+_LATE: Final = ("anyio._backends._asyncio", "uvloop")
+"""What a command imports when its loop begins."""
 
 
 class ForkedPopen(subprocess.Popen[bytes]):
-    """A Popen of `python -m sender ...` whose process is forked, not started."""
+    """A Popen of `python -m MODULE ...` whose process is forked, not started."""
 
     def _execute_child(self, args: Any, *more: Any) -> None:  # type: ignore[override]
         """Called by Popen; `more` is executable, preexec_fn, close_fds, pass_fds, cwd, env, ..., six pipe ends..."""
         cwd, env, pipes = more[4], more[5], more[9:15]
         ends = (pipes[0], pipes[3], pipes[5])
         streams = [end if end >= 0 else number for number, end in enumerate(ends)]
-        request = json.dumps([args[len(SENDER) :], str(cwd or Path.cwd()), dict(env or os.environ)]).encode()
+        request = json.dumps([*args[2:3], args[3:], str(cwd or Path.cwd()), dict(env or os.environ)]).encode()
         with _ONE_BY_ONE:
             server, _ = _server()
             server.sendall(len(request).to_bytes(4, "big"))
@@ -64,7 +68,7 @@ def _can_fork(command: Sequence[str], environment: dict[str, str]) -> bool:
     """What changes Python or its libraries has to be started."""
     changed = {name for name, value in environment.items() if os.environ.get(name) != value}
     return (
-        sys.platform == "linux" and list(command[: len(SENDER)]) == SENDER
+        sys.platform == "linux" and list(command[:2]) == [sys.executable, "-m"] and command[2] in _MODULES
         and not any(name.startswith(("PYTHON", "LD_", "UV_", "TZ", "LC_", "LANG")) for name in changed)
     )
 
@@ -87,7 +91,7 @@ def serve() -> None:
     gc.freeze()
     while head := asking.recv(4):
         _, handles, _, _ = socket.recv_fds(asking, 1, 3)
-        arguments, folder, environment = json.loads(_read(asking, int.from_bytes(head, "big")))
+        module, arguments, folder, environment = json.loads(_read(asking, int.from_bytes(head, "big")))
         reading, writing = os.pipe()
         between = os.fork()
         if between == 0:
@@ -97,7 +101,7 @@ def serve() -> None:
                 os._exit(0)
             for handle in (reading, writing, asking.detach()):
                 os.close(handle)
-            _become(arguments, folder, environment, handles)
+            _become(module, arguments, folder, environment, handles)
             return
         os.waitpid(between, 0)  # from now on the command is the child of the one that asks
         for handle in (*handles, writing):
@@ -106,8 +110,8 @@ def serve() -> None:
         os.close(reading)
 
 
-def _become(arguments: list[str], folder: str, environment: dict[str, str], handles: list[int]) -> None:
-    """What `python -m sender` does."""
+def _become(module: str, arguments: list[str], folder: str, environment: dict[str, str], handles: list[int]) -> None:
+    """What `python -m MODULE` does."""
     for number, handle in enumerate(handles):
         os.dup2(handle, number)
     for handle in handles:
@@ -119,17 +123,34 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], hand
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["sender", *arguments]
-    runpy.run_module("sender", run_name="__main__", alter_sys=True)
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            _leave(end.code or 0)
+        raise
+    _leave(0)
+
+
+def _leave(status: int) -> None:
+    """End without taking apart what was imported, which costs more than most commands do."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # Python says what it says of an output that is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _import_all() -> None:
     import sender
 
-    for found in pkgutil.walk_packages(sender.__path__, "sender."):
-        if not found.name.startswith(_LEFT_OUT):
+    names = [one.name for one in pkgutil.walk_packages(sender.__path__, "sender.")]
+    for name in (*_LATE, *names):
+        if not name.startswith(_LEFT_OUT):
             with suppress(ImportError):  # an extra that is not installed
-                importlib.import_module(found.name)
+                importlib.import_module(name)
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sender.engine.pacing.pace import window_of
 from sender.shared_state.state_url import open_state
+from tests.support.fork_server import popen
 
 if TYPE_CHECKING:
     from sender.engine.pacing.permit import Permit
@@ -92,7 +94,7 @@ def start_replicas(server: StateServer, *each: dict[str, Any]) -> list[subproces
         asyncio.run(declare(server, lane, rate))
     command = [sys.executable, "-m", "tests.support.replica", server.url]
     pipe = subprocess.PIPE
-    processes = [subprocess.Popen([*command, json.dumps(one)], stdin=pipe, stdout=pipe) for one in each]
+    processes = [popen([*command, json.dumps(one)], env=dict(os.environ), stdin=pipe, stdout=pipe) for one in each]
     for process in processes:
         assert process.stdout is not None
         while (line := process.stdout.readline()) != b"ready\n":

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.fork_server import popen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,7 +47,7 @@ class SandboxProcess:
 def sandbox_process(*arguments: str, **environment: str) -> Iterator[SandboxProcess]:
     """Start one on a free port, wait for its URL line, end it by SIGTERM."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SENDER_")}
-    process = subprocess.Popen(
+    process = popen(
         [sys.executable, "-m", "sender", "sandbox", "--port", "0", *arguments],
         cwd=ROOT, env=clean | environment, stdout=subprocess.PIPE,
     )

@@ -464,7 +464,9 @@ def test_answers_that_came_while_the_process_stood_still(loops: str) -> None:
         client = HttpTransport(f"http://127.0.0.1:{port}", lambda: "key", timeout=1.0)
         sending: list[asyncio.Task[Reply]] = []
         try:
-            assert await client.warm(41) == 41
+            opened = 0
+            while opened < 41:  # a busy machine may take longer than the timeout for some
+                opened += await client.warm(41 - opened)
             wires = [Wire() for _ in range(41)]
             sending += [asyncio.create_task(client.send(POST, wire)) for wire in wires]
             while not all(wire.written_at for wire in wires):

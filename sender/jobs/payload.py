@@ -17,6 +17,8 @@ _ESCAPE: Final = re.compile(
 )
 TRAITS: Final = ("transactional_message_id", "identifiers", "to", "subject", "send_at", "queue_draft")
 """What reconcile recognises a delivery by (docs/api.md, "Reading the API")."""
+MOST_READ: Final = 8192
+"""Bytes of a payload of which a job keeps what is looked for in it: it holds on to those texts."""
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 
 

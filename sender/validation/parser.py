@@ -10,7 +10,7 @@ import orjson
 from sender.jobs.identity import canonical, content_of, key_of_content, key_of_id, key_of_message
 from sender.jobs.job import Invalid, Job, Line
 from sender.jobs.kinds import KINDS
-from sender.jobs.payload import mend, read_exactly, traits_of
+from sender.jobs.payload import MOST_READ, mend, read_exactly, traits_of
 from sender.jobs.problem import Problem
 from sender.validation.check import CHECKS
 from sender.validation.check_options import DEFAULT, Options
@@ -18,6 +18,7 @@ from sender.validation.envelope import Envelope, Opener, read_id
 from sender.validation.field_types import is_ours
 from sender.validation.findings import Report
 from sender.validation.line import BOM, TOO_DEEP, Document, read_line
+from sender.validation.plain_line import plain_job
 from sender.validation.repeated_keys import is_plain, may_repeat_keys, repeated_keys
 from sender.validation.rows import of_row
 
@@ -31,8 +32,6 @@ _OTHER_LANE: Final = re.compile(
         kind.name.encode() for kind in KINDS.values() if kind.lane != "send"
     )
 )
-MOST_READ: Final = 8192
-"""Bytes of a payload of which a job keeps what is looked for in it: it holds on to those texts."""
 
 
 class Parser:
@@ -82,6 +81,8 @@ class Parser:
         document = read_line(line.data)
         if isinstance(document, Problem):
             return _unreadable(line, document)
+        if line.row is None and line.expires_at is None and (job := plain_job(line, document)) is not None:
+            return job
         found = self._judge(line, document, document.members, now)
         if isinstance(found, Invalid) and (exact := read_exactly(line.data.removeprefix(BOM))) is not None:
             return self._judge(line, document, exact, now)

@@ -59,6 +59,8 @@ class SqliteLedger(Ledger):
         self._path = path
         self._lock = lock
         self._logged = 0
+        self._forgotten = 0
+        """What of that the file knows."""
         self._asked = 0
         """Changes that were asked for."""
         self._handed_over = False
@@ -212,8 +214,11 @@ class SqliteLedger(Ledger):
         return await self._commits.write(lambda db: journal.whole(db, held, self.run, function))
 
     def _forget_logged(self, db: sqlite3.Connection) -> None:
-        statements.forget_logged(db, self._logged)
-        journal.forget_logged(db, self._logged)
+        logged = self._logged
+        if logged > self._forgotten:
+            statements.forget_logged(db, logged)
+            journal.forget_logged(db, logged)
+            self._forgotten = logged
 
     async def adopt(self, jobs: Sequence[StoredJob]) -> int:
         """Take over what another memory knows of jobs that are unknown here; returns their number.

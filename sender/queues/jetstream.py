@@ -233,8 +233,8 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
         except nats.js.errors.NotFoundError:
             raise QueueLost(f"{self.source}: there is no consumer {self._consumer} any more") from None
         if found.created != client.consumer_made:
-            await self._say(client, self._fetched, b"-NAK")
-            self._fetched = []
+            found, self._fetched = self._fetched, []
+            await self._give_back(client, found, b"-NAK")
             raise QueueLost(f"{self.source}: the consumer {self._consumer} was made anew")
 
     async def _fetch(self, client: JetStreamClient, most: int, room: int, wait: float) -> list[Msg]:
@@ -278,9 +278,13 @@ class JetStreamQueue(BrokerQueue[JetStreamClient]):
             await client.client.request(message.handle.reply, b"+ACK", timeout=PATIENCE)
 
     async def _requeue(self, client: JetStreamClient, batch: list[Message], delay: float) -> None:
-        await self._counts(client).add([self._sequence(one.handle) for one in batch])
         word = b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK"
-        await self._say(client, [one.handle for one in batch], word)
+        await self._give_back(client, [one.handle for one in batch], word)
+
+    async def _give_back(self, client: JetStreamClient, batch: list[Msg], word: bytes) -> None:
+        """Uncounted."""
+        await self._counts(client).add([self._sequence(one) for one in batch])
+        await self._say(client, batch, word)
 
     async def _keep(self, client: JetStreamClient, batch: list[Message]) -> None:
         await self._say(client, [one.handle for one in batch], b"+WPI")

@@ -265,3 +265,20 @@ async def test_blocks_are_those_of_earlier_runs_until_a_job_is_sent_no_longer(tm
     await third.count()
     assert await third.sent_block(b"d") is None
     await third.close()
+
+
+async def test_a_commit_asks_nothing_of_lines_while_the_log_has_taken_none(tmp_path: Path) -> None:
+    """Every commit deleted the lines that the log had, and looked how many it had before, though none had come."""
+    ledger = await SqliteLedger.open(tmp_path / "l", API)
+    ran: list[str] = []
+    await ledger.logged(await finish(ledger, final("a")))
+    await ledger.hand_over([handed("b")])
+    assert await ledger.unlogged() == []
+    ledger._commits.connection.set_trace_callback(ran.append)
+    await ledger.hand_over([handed("c")])
+    assert [sql.split()[0] for sql in ran] == ["BEGIN", "INSERT", "INSERT", "COMMIT"]
+    await ledger.logged(await finish(ledger, final("b"), final("c")))
+    await ledger.hand_over([handed("d")])
+    assert await ledger.unlogged() == []
+    ledger._commits.connection.set_trace_callback(None)
+    await ledger.close()

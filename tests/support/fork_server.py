@@ -53,7 +53,10 @@ class ForkedPopen(subprocess.Popen[bytes]):
             server.sendall(len(request).to_bytes(4, "big"))
             socket.send_fds(server, [b"f"], streams)
             server.sendall(request)
-            self.pid = int.from_bytes(_read(server, 4), "big")
+            told = _read(server, 4)
+        if len(told) < 4:  # a signal to process 0 is one to all tests
+            raise RuntimeError("the process that forks commands has ended; what it said stands in the output")
+        self.pid = int.from_bytes(told, "big")
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 

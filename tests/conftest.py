@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.fleet import Consumer
+from tests.support.fork_server import popen
 from tests.support.processes import running_sandbox, sender, start_sender
 from tests.support.servers import Server, begin_notes, install_missing, pytest_terminal_summary
 from tests.support.virtual_time import VirtualLoop
@@ -35,7 +36,7 @@ SERVER_STARTERS = {"browser", "fleet", "kafka_server", "outbox_fleet", "replica"
 """Modules of tests/support: a module of tests that has something of these, or a server's class, starts one."""
 
 
-STARTERS = {id(one) for one in (subprocess, sender, start_sender, running_sandbox)}
+STARTERS = {id(one) for one in (subprocess, popen, sender, start_sender, running_sandbox)}
 """A module that has one of these starts programs."""
 SLOW_FOLDERS = {"benchmarks"}
 SLOW_FILES = {

@@ -51,11 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Send, and return the exit status."""
     plan = make_plan(args)
-    from sender.runtime.early_import import begin_import
     from sender.runtime.logs import set_up
     from sender.runtime.loop import run as run_loop
 
-    begin_import("aiohttp")  # it reads all certificates of the system twice, in C
     set_up(plan.settings.log_format, plan.settings.log_level)
     if plan.settings.dry_run:
         from sender.send.dry_run import rehearse

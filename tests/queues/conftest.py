@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
 
 from tests.queues.brokers import KINDS
@@ -21,6 +23,10 @@ sqs_server = server_fixture(SqsServer, "sqs_server")
 kafka_server = server_fixture(KafkaServer, "kafka_server")
 postgres_server = server_fixture(lambda _: PostgresServer(), "postgres_server")
 
+shared_loader = cache(botocore.session.create_loader)
+"""Each connection would read the description of all of SQS from its file anew."""
+
+
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that mean nothing, and no others by accident."""
@@ -28,6 +34,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setattr(botocore.session, "create_loader", shared_loader)
 
 
 @pytest.fixture

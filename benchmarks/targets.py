@@ -14,7 +14,7 @@ FILE: Final = Path(__file__).with_name("targets.toml")
 NOTES: Final = """\
 Each figure is a cell of a section below, which names its command; a figure is judged as it stands there. The first
 version was measured on the same kind of machine, on a day on which it was quicker: the bare aiohttp loop took 62 to 87
-us of processor time a request then, and 80 to 150 in the later runs. Ratios can be compared, times and rates cannot."""
+us of processor time a request then, and 74 to 150 in the later runs. Ratios can be compared, times and rates cannot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class Driver:
         except asyncio.CancelledError:
             if not self.measures.stopped and self.measures.halted is None:
                 raise
+        finally:
+            self._over = True
         ran = min(self._schedule.end, max(0.0, self._clock() - start))
         self.measures.ran = ran if self.measures.stopped else self._schedule.end
         while self.in_hand:
@@ -146,20 +148,27 @@ class Driver:
     ) -> None:
         self.in_hand -= 1
         self._free.set()
-        if not isinstance(answer, Reply | TransportFault):
-            self._halt(f"a request broke: {type(answer).__name__}")
-            return
-        ended = self._clock() - self._start
-        verdict = judge(KINDS[kind], answer, RULES)
-        self.measures.end(planned, started, ended, verdict, kind)
-        if verdict.what != "sent":
-            self._failed(verdict, answer, request.body or b"")
+        try:
+            self._count(kind, request, planned, started, answer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run ends with it
+            self._halt(f"a request broke: {type(error).__name__}")
         if next_number is None:
             return
         if self._plan.think:
             asyncio.get_running_loop().call_later(self._plan.think, self._next, next_number)
         else:
             self._next(next_number)
+
+    def _count(
+        self, kind: str, request: Request, planned: float, started: float, answer: Reply | BaseException
+    ) -> None:
+        if not isinstance(answer, Reply | TransportFault):
+            raise answer
+        ended = self._clock() - self._start
+        verdict = judge(KINDS[kind], answer, RULES)
+        self.measures.end(planned, started, ended, verdict, kind)
+        if verdict.what != "sent":
+            self._failed(verdict, answer, request.body or b"")
 
     def _failed(self, verdict: Verdict, answer: Reply | TransportFault, payload: bytes) -> None:
         """End at once what cannot succeed: nothing listens, a wrong key, a wrong path."""

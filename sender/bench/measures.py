@@ -18,7 +18,7 @@ class Measures:
     """Counts, and histograms in milliseconds; only what is planned after ramp and warm-up goes into the figures."""
 
     def __init__(self, schedule: Schedule | Stages) -> None:
-        self._measured_from = schedule.measured_from - 1e-9
+        self._schedule = schedule
         self._stages = schedule if isinstance(schedule, Stages) else None
         self.parts: dict[tuple[int, str], Step] = {}
         """By stage and kind, where there are stages; of the whole run."""
@@ -53,7 +53,7 @@ class Measures:
     def start(self, planned: float, started: float) -> None:
         """A request starts; both instants are seconds after the start of the schedule."""
         self.series.at(planned).planned += 1
-        if planned >= self._measured_from:
+        if self._schedule.measured(planned):
             self.started += 1
             self.lag.add((started - planned) * 1000)
 
@@ -67,7 +67,7 @@ class Measures:
             part = self.parts.setdefault((self._stages.stage_at(planned), kind), Step())
             part.planned += 1
             part.end(verdict, latency_ms)
-        if planned >= self._measured_from:
+        if self._schedule.measured(planned):
             self._count(ok, verdict)
             (self.latency if ok else self.errors).add(latency_ms)
             if ok:
@@ -86,7 +86,7 @@ class Measures:
         step = self.series.at(planned)
         step.planned += count
         step.latency_ms.add(waited * 1000, count)
-        if planned >= self._measured_from:
+        if self._schedule.measured(planned):
             self.not_started += count
             self.latency.add(waited * 1000, count)
 

@@ -218,3 +218,19 @@ async def test_the_alarm_is_never_early() -> None:
         assert clock() >= instant
     await alarm.until(clock() - 1)
     alarm.close()
+
+
+@pytest.mark.parametrize("rate", [100.0, math.inf])
+@pytest.mark.parametrize("where", ["sending", "counting"])
+def test_what_breaks_in_this_program_ends_the_run_and_is_told(
+    virtual: VirtualLoop, monkeypatch: pytest.MonkeyPatch, rate: float, where: str
+) -> None:
+    def broken(*_: object) -> tuple[int, bytes]:
+        raise LookupError
+
+    server = Server(reply=broken) if where == "sending" else Server()
+    if where == "counting":
+        monkeypatch.setattr("sender.bench.driver.judge", broken)
+    measures = drive(virtual, make_plan(Schedule(rate, 5), concurrency=3), server)
+    assert measures.halted == "a request broke: LookupError"
+    assert len(server.starts) <= 3

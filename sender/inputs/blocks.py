@@ -39,7 +39,7 @@ class BlockReader:
                 end = len(data)
                 break
             data += chunk
-        whole = self._begins and end >= 0
+        whole = self._begins and 0 <= end < MOST  # else it would depend on what the last read brought
         self._begins = end >= 0
         cut = end + 1 if end >= 0 else len(data)
         self._rest = data[cut:]

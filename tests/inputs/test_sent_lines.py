@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sender.inputs import blocks
@@ -66,6 +66,7 @@ def _small_blocks() -> Iterator[None]:
 
 
 @given(LINES, st.integers(1, 40), st.integers(1, 40))
+@example([b"e" * 90, b"a"], 31, 1)
 def test_a_file_is_cut_at_the_same_places_whatever_it_is_read_in(lines: list[bytes], one: int, other: int) -> None:
     data = b"\n".join(lines)
 
